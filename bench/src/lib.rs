@@ -13,6 +13,7 @@
 pub mod checkpoint;
 pub mod epochs;
 pub mod guard;
+mod kept;
 mod measure;
 mod own_process;
 mod page;

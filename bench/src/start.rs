@@ -1,5 +1,5 @@
 //! `bench-start`: from the start of a process to the first step of a run that it resumes, with one kept
-//! checkpoint and with many.
+//! checkpoint and with many; and what a save of such a run costs.
 //!
 //! Each run is made and resumed by processes of their own: this program with a hidden verb.
 
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::case::Case;
 use crate::checkpoint::contenders::training_model::{LayersHparams, learner, loader};
 use crate::checkpoint::measurement::now;
+use crate::kept;
 use crate::measure::kernel_counters::OtherPrograms;
 use crate::own_process::{self, train_alone};
 use crate::page::figure::milliseconds;
@@ -24,7 +25,7 @@ use crate::page::head::Head;
 use crate::page::table::Table;
 use crate::program::{Result, directory};
 
-/// How long the start of a run with many kept checkpoints takes, and how much it reads
+/// How long the start of a run with many kept checkpoints takes, how much it reads, and what a save costs it
 #[derive(Parser)]
 #[command(name = "cargo xtask bench start", version)]
 struct Args {
@@ -37,9 +38,22 @@ struct Args {
     /// Starts of each run
     #[arg(long, default_value_t = 5)]
     starts: usize,
+    /// The state whose saves are measured, SIZE/TENSORS
+    #[arg(long, default_value = "100kB/4")]
+    saved: Case,
+    /// Epochs of the runs whose saves are measured: the second keeps a checkpoint of each
+    #[arg(long, default_value_t = 1_500)]
+    epochs: usize,
     /// Where to write: a directory on the disk whose speed counts; `target` here unless given
     #[arg(long)]
     root: Option<PathBuf>,
+}
+
+/// What a process of the program does.
+#[derive(Serialize, Deserialize)]
+enum Work {
+    Start(Task),
+    Kept(kept::Task),
 }
 
 /// What a process of the program trains: the run in a directory, to this number of epochs of one step.
@@ -66,7 +80,13 @@ struct Measured {
 /// The program: measures and prints the page, or is one of its own processes.
 #[must_use]
 pub fn main() -> ExitCode {
-    own_process::main(|| measure(&Args::parse()), train)
+    own_process::main(
+        || measure(&Args::parse()),
+        |work| match work {
+            Work::Start(task) => Ok(serde_json::to_value(train(task)?)?),
+            Work::Kept(task) => Ok(serde_json::to_value(kept::train(&task)?)?),
+        },
+    )
 }
 
 fn measure(args: &Args) -> Result<()> {
@@ -82,8 +102,10 @@ fn measure(args: &Args) -> Result<()> {
     ]);
     for kept in [1, args.kept] {
         let dir = tempfile::tempdir_in(&root)?;
-        let run =
-            |epochs| train_alone(&Task { dir: dir.path().to_path_buf(), case: args.case.clone(), epochs });
+        let run = |epochs| {
+            let dir = dir.path().to_path_buf();
+            train_alone(&Work::Start(Task { dir, case: args.case.clone(), epochs }))
+        };
         run(kept)?;
         let mut starts =
             (1..=args.starts).map(|start| run(kept + start)).collect::<Result<Vec<Measured>>>()?;
@@ -99,12 +121,17 @@ fn measure(args: &Args) -> Result<()> {
             megabytes(args.case.state_bytes()),
         ]);
     }
+    let kept = kept::table(&root, &args.saved, (args.epochs, &[10, args.epochs]), |task| {
+        train_alone(&Work::Kept(task))
+    })?;
     println!("{}", Head::new("The start of a run", "start", &root, others));
     println!(
         "The median of {} starts, each in a process of its own. The files are in the page cache.\n",
         args.starts
     );
-    println!("{table}");
+    println!("{table}\n");
+    println!("Saves of a state of {}, of which each epoch waits for the one before.\n", args.saved);
+    println!("{kept}");
     Ok(())
 }
 

@@ -183,7 +183,7 @@ pub mod plumbing {
     pub use crate::panics::panic_message;
     pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
-    pub use crate::run_dir::catalog::check_sizes;
+    pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced, scan_reduced};
     pub use crate::run_dir::cleanup::{clear, links_of_run, recover, unfinished_files};
     pub use crate::run_dir::display_files::report_page::{REPORT_FILE, is_report_page, remove_report_page};
     pub use crate::run_dir::display_files::tracker_files::{

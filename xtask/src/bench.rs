@@ -21,7 +21,7 @@ pub struct Args {
 enum Name {
     /// What saving and loading a checkpoint cost
     Checkpoint,
-    /// How long the start of a run with many kept checkpoints takes
+    /// How long the start of a run with many kept checkpoints takes, and what a save costs it
     Start,
     /// Whether an epoch costs as much after very many of them as at first
     Epochs,
@@ -36,7 +36,7 @@ impl Name {
     fn program(self) -> Program<'static> {
         match self {
             Self::Checkpoint => Program::new("bench-checkpoint").starting(&["bench-checkpoint-system"]),
-            Self::Start => Program::new("bench-start"),
+            Self::Start => Program::new("bench-start").starting(&["burn-ckpt"]),
             Self::Epochs => Program::new("bench-epochs"),
             Self::Guard => Program::new("bench-guard"),
             Self::Remote => {

@@ -103,7 +103,7 @@ impl KeepRule {
         self.order(one, other) == Ordering::Less
     }
 
-    fn order(self, a: &Candidate, b: &Candidate) -> Ordering {
+    pub(crate) fn order(self, a: &Candidate, b: &Candidate) -> Ordering {
         match self {
             Self::Newest(_) => b.order.cmp(&a.order),
             Self::Best(mode, _) => better_first(mode, a, b),
@@ -113,9 +113,14 @@ impl KeepRule {
     /// Whether a new checkpoint would stay beside the present ones.
     #[must_use]
     pub fn would_keep(self, present: &[Candidate], new: Candidate) -> bool {
-        let mut all = present.to_vec();
-        all.push(new);
-        self.kept(&all).contains(&present.len())
+        let before = present.iter().filter(|present| self.order(present, &new) != Ordering::Greater).count();
+        match self {
+            Self::Newest(topk) => before < topk.limit(),
+            Self::Best(_, topk) => {
+                let numbers = present.iter().chain([&new]).filter(|one| !one.score.is_nan()).count();
+                before < topk.limit().min(numbers.max(1))
+            }
+        }
     }
 }
 
@@ -200,6 +205,28 @@ mod tests {
     fn the_newest_stay() {
         assert_eq!(kept(KeepRule::Newest(TopK::Count(2)), &[0.0; 4]), [3, 2]);
         assert_eq!(kept(KeepRule::Newest(TopK::All), &[0.0; 3]).len(), 3);
+    }
+
+    #[test]
+    fn a_new_one_would_stay_if_it_is_among_those_that_stay() {
+        let scores = [1.0, f64::NAN, 0.5, 1.0, -0.0, 0.0, f64::INFINITY, 0.5, f64::NAN];
+        let mode = [MetricMode::Min, MetricMode::Max];
+        let topks = [TopK::Count(1), TopK::Count(3), TopK::All];
+        let best = mode.iter().flat_map(|mode| topks.map(|topk| KeepRule::Best(*mode, topk)));
+        for rule in best.chain(topks.map(KeepRule::Newest)) {
+            for count in 0..scores.len() {
+                for new in scores {
+                    let mut all: Vec<Candidate> = (0..)
+                        .zip(&scores[..count])
+                        .map(|(order, score)| Candidate::new(*score, order))
+                        .collect();
+                    let new = Candidate::new(new, count as u64);
+                    let would = rule.would_keep(&all, new);
+                    all.push(new);
+                    assert_eq!(would, rule.kept(&all).contains(&count), "{rule:?} {all:?}");
+                }
+            }
+        }
     }
 
     #[test]

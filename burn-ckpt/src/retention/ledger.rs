@@ -8,6 +8,7 @@
 //!
 //! Whether a state is finite is known when it is written. One that is not pushes out no other: see `ranked`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -298,9 +299,11 @@ impl Ledger {
         let (resumed_from, delays_removals) = (self.resumed_from.clone(), self.delays_removals);
         for strategy in self.strategies.values_mut() {
             let durable = strategy.candidates();
-            let kept: Vec<u64> = strategy.keep.kept(&durable).into_iter().map(|i| durable[i].order).collect();
-            let first =
-                strategy.entries.iter().find(|entry| entry.durable && kept.first() == Some(&entry.order));
+            let ranked = strategy.keep.kept(&durable);
+            let order_of = |place: &usize| durable[*place].order;
+            let (first, kept): (_, HashSet<u64>) =
+                (ranked.first().map(order_of), ranked.iter().map(order_of).collect());
+            let first = strategy.entries.iter().find(|entry| entry.durable && first == Some(entry.order));
             // A link that leads to a better one, which is not verified yet, stays there.
             let leading = strategy.first_of(&strategy.durable_or(|path| self.unverified.contains_key(path)));
             let is_verified = leading.is_none_or(|entry| entry.durable);

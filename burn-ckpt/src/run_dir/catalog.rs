@@ -54,12 +54,7 @@ impl Catalog {
     ///
     /// [`Error::Io`] when a directory cannot be listed. A missing directory counts as empty.
     pub fn scan(layout: &RunLayout) -> Result<Self> {
-        let mut catalog = Self::default();
-        for directory in subdirectories(&layout.checkpoint_dir())? {
-            catalog.add_directory(&directory)?;
-        }
-        catalog.sort();
-        Ok(catalog)
+        scan_reduced(layout, |_| ())
     }
 
     /// Lists the checkpoints in one directory.
@@ -68,10 +63,7 @@ impl Catalog {
     ///
     /// As for [`Catalog::scan`].
     pub fn scan_directory(directory: &Path) -> Result<Self> {
-        let mut catalog = Self::default();
-        catalog.add_directory(directory)?;
-        catalog.sort();
-        Ok(catalog)
+        scan_directory_reduced(directory, |_| ())
     }
 
     /// Whether there is no file with a checkpoint's name, valid or not.
@@ -80,7 +72,7 @@ impl Catalog {
         self.entries.is_empty() && self.broken.is_empty()
     }
 
-    fn add_directory(&mut self, directory: &Path) -> Result<()> {
+    fn add_directory(&mut self, directory: &Path, reduce: fn(&mut Metadata)) -> Result<()> {
         for path in list(directory)? {
             // The files that links point to are listed themselves.
             if !is_checkpoint(&path) || entry(&path)?.is_none_or(|entry| entry.is_symlink() || entry.is_dir())
@@ -89,7 +81,10 @@ impl Catalog {
             }
             let found = Metadata::of_checkpoint(&path);
             match found.and_then(|metadata| check_sizes(&path, &metadata).map(|()| metadata)) {
-                Ok(metadata) => self.entries.push(CatalogEntry { path, metadata }),
+                Ok(mut metadata) => {
+                    reduce(&mut metadata);
+                    self.entries.push(CatalogEntry { path, metadata });
+                }
                 Err(error) => self.broken.push((path, error)),
             }
         }
@@ -104,6 +99,33 @@ impl Catalog {
             key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
         });
     }
+}
+
+/// As [`Catalog::scan`], of metadata that `reduce` leaves: a run of a thousand checkpoints has a thousand
+/// lists of packages.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`].
+pub fn scan_reduced(layout: &RunLayout, reduce: fn(&mut Metadata)) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    for directory in subdirectories(&layout.checkpoint_dir())? {
+        catalog.add_directory(&directory, reduce)?;
+    }
+    catalog.sort();
+    Ok(catalog)
+}
+
+/// As [`Catalog::scan_directory`], of metadata that `reduce` leaves.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`].
+pub fn scan_directory_reduced(directory: &Path, reduce: fn(&mut Metadata)) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    catalog.add_directory(directory, reduce)?;
+    catalog.sort();
+    Ok(catalog)
 }
 
 /// Compares the sizes of a checkpoint's files with its metadata. Opens no shard.

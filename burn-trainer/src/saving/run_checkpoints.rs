@@ -3,8 +3,12 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, storage};
+use burn_ckpt::plumbing::{
+    DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, scan_directory_reduced,
+    scan_reduced, storage,
+};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
+use serde_json::Value;
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
@@ -36,11 +40,16 @@ pub(crate) fn epochs_to_resume_after(path: &Path) -> Option<u64> {
     Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
 }
 
+/// Leaves out what is large in each checkpoint's metadata, and not compared.
+fn reduce(metadata: &mut Metadata) {
+    (metadata.environment, metadata.model) = (Value::Null, Value::Null);
+}
+
 /// The run's checkpoints, oldest first, in its own directory and in the others.
 pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog> {
-    let mut catalog = Catalog::scan(layout)?;
+    let mut catalog = scan_reduced(layout, reduce)?;
     for directory in elsewhere {
-        let found = Catalog::scan_directory(directory)?;
+        let found = scan_directory_reduced(directory, reduce)?;
         // Other runs may use the directory too.
         let ours = |metadata: &Metadata| metadata.run_id == layout.run_id();
         catalog.entries.extend(found.entries.into_iter().filter(|entry| ours(&entry.metadata)));

@@ -3,6 +3,7 @@
 //! A state that is not finite is never the best one. Among the newest it counts only while there is no finite
 //! one. So it never takes the place of a state that a run can resume from.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::retention::{Candidate, KeepRule, TopK};
@@ -74,8 +75,7 @@ impl Strategy {
 
     /// The one that the rule ranks first.
     pub(super) fn first_of<'a>(&self, entries: &[&'a Entry]) -> Option<&'a Entry> {
-        let candidates: Vec<Candidate> = entries.iter().map(|entry| entry.candidate()).collect();
-        self.keep.kept(&candidates).first().map(|first| entries[*first])
+        entries.iter().copied().min_by(|a, b| self.keep.order(&a.candidate(), &b.candidate()))
     }
 
     /// The durable checkpoints that the rule chooses from. Where it keeps a number of the newest, there is
@@ -83,12 +83,16 @@ impl Strategy {
     /// others.
     pub(super) fn candidates(&self) -> Vec<Candidate> {
         let durable = self.eligible(self.durable().collect());
-        let is_newest_of_its_step = |entry: &&&Entry| {
-            !durable.iter().any(|other| other.saved.step == entry.saved.step && other.order > entry.order)
-        };
-        let one_a_step = matches!(self.keep, KeepRule::Newest(TopK::Count(_)));
-        let chosen = durable.iter().filter(|entry| !one_a_step || is_newest_of_its_step(entry));
-        chosen.map(|entry| entry.candidate()).collect()
+        if !matches!(self.keep, KeepRule::Newest(TopK::Count(_))) {
+            return durable.into_iter().map(Entry::candidate).collect();
+        }
+        let mut newest: HashMap<u64, u64> = HashMap::new();
+        for entry in &durable {
+            let order = newest.entry(entry.saved.step).or_insert(entry.order);
+            *order = entry.order.max(*order);
+        }
+        let is_newest = |entry: &&Entry| newest.get(&entry.saved.step) == Some(&entry.order);
+        durable.into_iter().filter(is_newest).map(Entry::candidate).collect()
     }
 
     /// Whether a new state, which may be finite, would stay beside these.

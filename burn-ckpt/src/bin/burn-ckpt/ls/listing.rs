@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint,
-    is_directory, is_shards_directory, is_staging_directory, is_symlink, run_at, storage, unfinished_files,
+    is_directory, is_shards_directory, is_staging_directory, is_symlink, run_at, scan_directory_reduced,
+    storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
+use indexmap::IndexMap;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::parallel_verify::size_of;
 use crate::verb_result::Failure;
@@ -37,7 +40,8 @@ pub struct Listing {
 #[derive(Debug)]
 pub struct Row {
     pub path: PathBuf,
-    /// The metadata if it can be read, even if the file is not complete.
+    /// The metadata if it can be read, even if the file is not complete. It has no environment, tensors,
+    /// modules and starts.
     pub metadata: Option<Metadata>,
     /// Why the file is not complete, as far as its size and metadata show.
     pub problem: Option<Error>,
@@ -46,6 +50,14 @@ pub struct Row {
     /// The size of its file, or of all its files.
     pub bytes: u64,
     saved: Timestamp,
+}
+
+/// Leaves out what is large in each checkpoint's metadata, and not listed.
+fn reduce(metadata: &mut Metadata) {
+    metadata.environment = Value::Null;
+    metadata.model = Value::Null;
+    metadata.tensors = IndexMap::new();
+    metadata.starts = Vec::new();
 }
 
 /// A link to a missing file.
@@ -117,7 +129,7 @@ impl Listing {
     }
 
     fn of_directory(directory: &Path) -> Result<Self, Error> {
-        let catalog = Catalog::scan_directory(directory)?;
+        let catalog = scan_directory_reduced(directory, reduce)?;
         let mut listing = Self::of_catalog(catalog, name_of(directory), directory);
         listing.add_links(false)?;
         Ok(listing)
@@ -229,10 +241,11 @@ impl Listing {
 
 impl Row {
     fn new(path: PathBuf, catalogued: Result<Metadata, Error>) -> Self {
-        let (metadata, problem) = match catalogued {
+        let (mut metadata, problem) = match catalogued {
             Ok(metadata) => (Some(metadata), None),
             Err(error) => (Metadata::of_checkpoint(&path).ok(), Some(error)),
         };
+        metadata.iter_mut().for_each(reduce);
         let (stat, unseen) = match storage::stat(&path) {
             Ok(stat) => (stat, None),
             Err(source) => {
@@ -323,7 +336,7 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     let (mut catalog, mut unreadable) = (Catalog::default(), Vec::new());
     let mut open = directories_of(list(directory)?, &mut unreadable);
     while let Some(directory) = open.pop() {
-        match list(&directory).and_then(|paths| Ok((paths, Catalog::scan_directory(&directory)?))) {
+        match list(&directory).and_then(|paths| Ok((paths, scan_directory_reduced(&directory, reduce)?))) {
             Ok((paths, found)) => {
                 open.extend(directories_of(paths, &mut unreadable));
                 catalog.entries.extend(found.entries);
