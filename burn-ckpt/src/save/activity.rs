@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::save::queue::Queue;
 use crate::save::read_progress::ReadProgress;
 use crate::save::request::SaveRequest;
+use crate::save::urgency::Urgency;
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -16,6 +17,7 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct WriterActivity {
     pub(crate) queue: Arc<Queue<Vec<SaveRequest>>>,
     pub(crate) reading: Arc<ReadProgress>,
+    pub(crate) urgency: Arc<Urgency>,
 }
 
 impl WriterActivity {
@@ -29,6 +31,7 @@ impl WriterActivity {
     /// has been read from a device for `stuck_after`. Returns whether everything is written.
     #[must_use]
     pub fn wait(&self, limit: Duration, stuck_after: Duration) -> bool {
+        let _waits = self.urgency.wait_guard();
         let start = Instant::now();
         let mut last_count = self.reading.count();
         let mut last_change = start;

@@ -1,8 +1,8 @@
-//! Running saves at the lowest priority while the training loop continues.
+//! Working at the lowest priority while the training loop continues: computing the digests of a save that
+//! is not waited for, and verifying the checkpoints of earlier starts.
 //!
-//! Hashing and writing a checkpoint occupies one processor. Training on a GPU leaves all but one processor
-//! idle, and the save uses one of those. Training on all processors keeps its speed, and the save takes
-//! longer. A save that the loop waits for does not run here, but at full speed.
+//! Both occupy a processor. Training on a GPU leaves all but one processor idle, and they use one of those.
+//! Training on all processors keeps its speed, and they take longer.
 
 use std::panic::resume_unwind;
 use std::thread;
@@ -11,8 +11,7 @@ use std::thread;
 /// the priority.
 ///
 /// Each call starts a thread of its own, because a lowered priority cannot be raised again without
-/// privileges. A thread pool that the work started would stay slow as well. The pools that compute exist
-/// before the first save, as training started them.
+/// privileges.
 pub(crate) fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let mut work = Some(work);
     let result = thread::scope(|scope| {
@@ -33,7 +32,7 @@ pub(crate) fn at_low_priority<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Lowers the priority of this thread. Does nothing where the system has no priority for a single thread.
-fn lower_priority() {
+pub(crate) fn lower_priority() {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::setpriority_process;

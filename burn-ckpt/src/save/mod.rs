@@ -1,7 +1,8 @@
 //! Saving: from a state that the training loop submits to a durable checkpoint.
 //!
 //! `request` (one state to save) -> `queue` -> `writer_thread` -> `persist` (the steps of one save) ->
-//! `container` (a state as files). Between saves `verify_earlier` reads the checkpoints of earlier starts.
+//! `container` (a state as files). `urgency` says when a save gives way to the loop. Between saves
+//! `verify_earlier` reads the checkpoints of earlier starts.
 
 pub(crate) mod activity;
 mod apply_retention;
@@ -12,5 +13,6 @@ pub(crate) mod persist;
 pub(crate) mod queue;
 pub(crate) mod read_progress;
 pub(crate) mod request;
+pub(crate) mod urgency;
 mod verify_earlier;
 pub(crate) mod writer_thread;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -18,6 +19,7 @@ use crate::format::metadata::Metadata;
 use crate::save::container::plan_state::plan_state;
 use crate::save::container::write_state::write_state;
 use crate::save::read_progress::ReadProgress;
+use crate::save::urgency::Pace;
 
 impl Contents {
     /// Writes a checkpoint with its metadata, on this thread, for programs without a training loop. Returns
@@ -44,6 +46,7 @@ impl Contents {
             &[(path.as_ref().to_path_buf(), reason)],
             &Naming::new(Existing::Replace, StagingOwner::default()),
             &ReadProgress::default(),
+            &Arc::new(Pace::urgent()),
             |_, _| (),
         )
     }
@@ -81,6 +84,7 @@ pub(crate) fn persist(
     places: &[(PathBuf, String)],
     naming: &Naming,
     reading: &ReadProgress,
+    pace: &Arc<Pace>,
     mut durable: impl FnMut(&Path, &Metadata),
 ) -> Result<u64> {
     let mut named: Vec<&Path> = Vec::new();
@@ -92,7 +96,7 @@ pub(crate) fn persist(
         }
         let committed = naming.prepare(parent(place)).and_then(|()| {
             let staged = match named.first() {
-                None => stage(contents.clone(), &mut metadata, place, reason, naming, reading)?,
+                None => stage(contents.clone(), &mut metadata, place, reason, naming, (reading, pace))?,
                 Some(first) => {
                     StagedCheckpoint::second_name(first, metadata.shards.len(), place, &naming.owner)?
                 }
@@ -143,12 +147,12 @@ fn stage(
     place: &Path,
     reason: &str,
     naming: &Naming,
-    reading: &ReadProgress,
+    (reading, pace): (&ReadProgress, &Arc<Pace>),
 ) -> Result<StagedCheckpoint> {
     reading.start();
     reason.clone_into(&mut metadata.reason);
     let planned = plan_state(place, contents, metadata)?;
-    write_state(planned, metadata, place, &naming.owner, reading)
+    write_state(planned, metadata, place, &naming.owner, reading, pace)
 }
 
 /// The metadata's JSON for a checkpoint under one of its names.

@@ -15,6 +15,7 @@ use crate::format::digest::sha256_of_pieces;
 use crate::load::checkpoint::Checkpoint;
 use crate::retention::ledger::FileDigests;
 use crate::save::low_priority::at_low_priority;
+use crate::save::urgency::Urgency;
 
 /// Reads files and compares them with their digests, each file once, whatever number of names it has.
 #[derive(Debug)]
@@ -22,13 +23,15 @@ pub(crate) struct Verifier {
     digests: HashMap<FileIdentity, String>,
     /// Set when there is no time left for this.
     stop: Arc<AtomicBool>,
+    /// Who waits for the writer. What is being read at that moment stays at its priority.
+    urgency: Arc<Urgency>,
     /// The run waits for it.
     at_full_speed: bool,
 }
 
 impl Verifier {
-    pub(crate) fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { digests: HashMap::new(), stop, at_full_speed: false }
+    pub(crate) fn new(stop: Arc<AtomicBool>, urgency: Arc<Urgency>) -> Self {
+        Self { digests: HashMap::new(), stop, urgency, at_full_speed: false }
     }
 
     /// From now on the run waits for each verification.
@@ -65,7 +68,10 @@ impl Verifier {
     }
 
     fn at_its_speed<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        if self.at_full_speed { work() } else { at_low_priority(work) }
+        match self.at_full_speed || self.urgency.is_waited_for() {
+            true => work(),
+            false => at_low_priority(work),
+        }
     }
 
     fn digest(&mut self, path: &Path) -> Result<Option<String>> {
@@ -115,7 +121,7 @@ mod tests {
         fs::write(&first, "abc").unwrap();
         fs::hard_link(&first, &second).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut verifier = Verifier::new(Arc::clone(&stop));
+        let mut verifier = Verifier::new(Arc::clone(&stop), Arc::default());
         let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let files = |path: &PathBuf| vec![(path.clone(), expected.to_owned())];
         assert!(verifier.verify(&first, &files(&first)).unwrap().is_ok());
@@ -168,7 +174,7 @@ mod tests {
             let reads = AtomicUsize::new(0);
             let observer = Arc::new(StopsAfter { reads, at, stop: Arc::clone(&stop) });
             let observation = observe(directory.path(), observer.clone());
-            let verified = Verifier::new(stop).verify(&path, &unknown);
+            let verified = Verifier::new(stop, Arc::default()).verify(&path, &unknown);
             drop(observation);
             (verified.map(|verified| verified.is_ok()), observer.reads.load(Ordering::Relaxed))
         };

@@ -25,11 +25,11 @@ use crate::panics::panic_message;
 use crate::retention::ledger::Ledger;
 use crate::save::activity::WriterActivity;
 use crate::save::apply_retention::{Applied, apply};
-use crate::save::low_priority;
 use crate::save::persist::{Naming, persist};
 use crate::save::queue::{Push, Queue};
 use crate::save::read_progress::ReadProgress;
 use crate::save::request::{RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
+use crate::save::urgency::{Pace, Urgency};
 use crate::save::verify_earlier::Verifier;
 
 /// How often [`CheckpointWriter::submit_while`] checks whether to keep waiting.
@@ -53,12 +53,10 @@ pub struct CheckpointWriter {
     thread: Option<JoinHandle<()>>,
     ledger: SharedLedger,
     reading: Arc<ReadProgress>,
+    urgency: Arc<Urgency>,
     unmoved_link: UnmovedLink,
     /// Set when there is no time left to verify checkpoints of earlier starts.
     is_in_a_hurry: Arc<AtomicBool>,
-    /// Whether the caller waits, or had to wait for the queue with the last state. Then saves do
-    /// not give way.
-    is_waited_for: Arc<AtomicBool>,
 }
 
 /// Why a link does not lead to the checkpoint that it should, at present.
@@ -96,18 +94,18 @@ impl CheckpointWriter {
         let queue = Arc::new(Queue::new(max_waiting));
         let (report_sender, reports) = mpsc::channel();
         let reading = Arc::new(ReadProgress::default());
+        let urgency = Arc::new(Urgency::default());
         let unmoved_link = UnmovedLink::default();
         let is_in_a_hurry = Arc::new(AtomicBool::new(false));
-        let is_waited_for = Arc::new(AtomicBool::new(false));
-        let verifier = Verifier::new(Arc::clone(&is_in_a_hurry));
+        let verifier = Verifier::new(Arc::clone(&is_in_a_hurry), Arc::clone(&urgency));
         let worker = Worker {
             naming: Naming::new(Existing::Keep, run.staging_owner.clone()),
             run,
             ledger: ledger.clone(),
             reading: Arc::clone(&reading),
+            urgency: Arc::clone(&urgency),
             unmoved_link: Arc::clone(&unmoved_link),
             verifier,
-            is_waited_for: Arc::clone(&is_waited_for),
             a_link_is_behind: false,
         };
         let states = Arc::clone(&queue);
@@ -119,7 +117,7 @@ impl CheckpointWriter {
                 source: Some(source),
             })?;
         let thread = Some(thread);
-        Ok(Self { queue, reports, thread, ledger, reading, unmoved_link, is_in_a_hurry, is_waited_for })
+        Ok(Self { queue, reports, thread, ledger, reading, urgency, unmoved_link, is_in_a_hurry })
     }
 
     /// The run's ledger. It can outlive the writer.
@@ -131,7 +129,8 @@ impl CheckpointWriter {
     /// A view of what the thread is doing, for another thread than the one that submits states.
     #[must_use]
     pub fn activity(&self) -> WriterActivity {
-        WriterActivity { queue: Arc::clone(&self.queue), reading: Arc::clone(&self.reading) }
+        let (queue, reading) = (Arc::clone(&self.queue), Arc::clone(&self.reading));
+        WriterActivity { queue, reading, urgency: Arc::clone(&self.urgency) }
     }
 
     /// Submits a state: one save, or several in this order where the contents differ (whole states and
@@ -162,7 +161,8 @@ impl CheckpointWriter {
                 || when_busy == WhenBusy::Replace
                     && self.ledger.lock().supersedes(&new, &SaveRequest::paths(waiting))
         };
-        self.is_waited_for.store(false, Ordering::Relaxed);
+        self.urgency.new_state();
+        let mut waits = None;
         loop {
             match self.queue.push(state, replaces) {
                 Push::Done => return Ok(Submitted::Accepted),
@@ -177,7 +177,7 @@ impl CheckpointWriter {
                 Push::Abandoned => return Err(stopped()),
                 Push::Full(back) if keep_waiting() => {
                     state = back;
-                    self.is_waited_for.store(true, Ordering::Relaxed);
+                    waits.get_or_insert_with(|| self.urgency.wait_guard());
                     self.queue.wait(POLL);
                 }
                 Push::Full(_) => {
@@ -211,7 +211,7 @@ impl CheckpointWriter {
         if wait.is_some() {
             self.is_in_a_hurry.store(true, Ordering::Relaxed);
         }
-        self.is_waited_for.store(true, Ordering::Relaxed);
+        self.urgency.stay_urgent();
         self.queue.close();
         // A time that the clock cannot express is as good as none.
         let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -241,6 +241,7 @@ impl CheckpointWriter {
 
 impl Drop for CheckpointWriter {
     fn drop(&mut self) {
+        self.urgency.stay_urgent();
         self.queue.close();
         if let Some(thread) = self.thread.take() {
             // An error here says nothing new: panics of a save are caught in the thread and reported.
@@ -254,9 +255,9 @@ struct Worker {
     naming: Naming,
     ledger: SharedLedger,
     reading: Arc<ReadProgress>,
+    urgency: Arc<Urgency>,
     unmoved_link: UnmovedLink,
     verifier: Verifier,
-    is_waited_for: Arc<AtomicBool>,
     /// Whether a link does not lead to the checkpoint that it should.
     a_link_is_behind: bool,
 }
@@ -315,12 +316,11 @@ impl Worker {
         }
         let superseded = self.drop_superseded(&mut save);
         let mut written = Written::default();
-        let gives_way = !save.urgent && !self.is_waited_for.load(Ordering::Relaxed);
-        let is_left = !save.places.is_empty();
+        let (urgent, is_left) = (save.urgent, !save.places.is_empty());
         let (mut follow_up, mut a_link_is_behind) = (None, self.a_link_is_behind);
-        let attempt = || {
+        let attempt = |pace: &Arc<Pace>| {
             catch_unwind(AssertUnwindSafe(|| {
-                let saved = self.save(save, &mut written);
+                let saved = self.save(save, pace, &mut written);
                 // Also when a name failed, as links must lead to the names that did not.
                 let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
                 a_link_is_behind = unmoved_link.is_some();
@@ -330,11 +330,8 @@ impl Worker {
             .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
         };
         self.reading.start();
-        let outcome = match (is_left, gives_way) {
-            (false, _) => Ok(0),
-            (true, false) => attempt(),
-            (true, true) => low_priority::at_low_priority(attempt),
-        };
+        let outcome = if is_left { attempt(&self.urgency.begin(urgent)) } else { Ok(0) };
+        self.urgency.end();
         self.reading.finish();
         self.a_link_is_behind = a_link_is_behind;
         // The reservations of names that did not become durable.
@@ -359,7 +356,7 @@ impl Worker {
         dropped.map(|(path, _)| path).collect()
     }
 
-    fn save(&self, save: SaveRequest, written: &mut Written) -> Result<u64> {
+    fn save(&self, save: SaveRequest, pace: &Arc<Pace>, written: &mut Written) -> Result<u64> {
         let paths: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
         (self.run.make_durable)();
         let metadata = self.run.metadata_of(&save);
@@ -370,7 +367,7 @@ impl Worker {
             limits: self.run.limits,
         };
         let resumable = contents.sections.contains_key(Section::OPTIMIZER);
-        persist(contents, metadata, &save.places, &self.naming, &self.reading, |path, metadata| {
+        persist(contents, metadata, &save.places, &self.naming, &self.reading, pace, |path, metadata| {
             written.non_finite = metadata.found_non_finite().cloned();
             match written.non_finite {
                 None => self.ledger.lock().confirm(path, resumable),

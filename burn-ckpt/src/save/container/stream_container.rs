@@ -3,16 +3,20 @@
 //!
 //! `plan_file` makes the beginning of the file (header, names, shapes, offsets). It, the tensors, and the
 //! metadata with their digests behind them are written here, in the order and with the alignment of
-//! burn-pack's format, because its writer cannot compute digests of what it writes. Three threads overlap:
+//! burn-pack's format, because its writer cannot compute digests of what it writes. Four threads overlap:
 //!
 //! | thread | does |
 //! |---|---|
-//! | the caller's | reads a window of a tensor from its device, computes its BLAKE3, looks for values that are not finite, writes it |
+//! | the caller's | reads a window of a tensor from its device, and writes it |
 //! | `burn-ckpt-sha256` | computes the SHA-256 of the windows in order; the slowest part on most machines |
+//! | `burn-ckpt-blake3` | computes the BLAKE3 of each tensor, and looks for values that are not finite |
 //! | `burn-ckpt-sync` | syncs the file now and then, so that the last sync has little left to write |
 //!
-//! In host memory at a time: the window that is being written, the windows that wait to be hashed
-//! ([`QUEUED_WINDOWS`]), and whatever the state's tensors themselves hold there.
+//! The two that compute give way to the training loop until the save is waited for:
+//! [`digest_queue`](crate::save::container::digest_queue).
+//!
+//! In host memory at a time: the window that is being written, the windows that wait for their digests, and
+//! whatever the state's tensors themselves hold there.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -20,7 +24,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use burn::tensor::Bytes;
+use burn::tensor::{Bytes, DType};
 use burn_pack::{TENSOR_ALIGNMENT, Tensor};
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
@@ -34,14 +38,14 @@ use crate::format::metadata::TensorInfo;
 use crate::format::metadata::embedded::{Finished, WrittenTensor};
 use crate::format::metadata::non_finite::{NonFiniteTensors, is_finite};
 use crate::panics::panic_message;
+use crate::save::container::digest_queue::{DigestQueue, Digesting};
 use crate::save::container::plan_file::PlannedFile;
 use crate::save::read_progress::ReadProgress;
+use crate::save::urgency::Pace;
 
 /// How much of a tensor is read, hashed and written at a time. Small enough to stay in a processor's cache
 /// between the three, large enough that passing it to another thread takes no measurable time.
 const WINDOW_BYTES: usize = 1024 * 1024;
-/// How many windows may wait for their SHA-256.
-const QUEUED_WINDOWS: usize = 32;
 /// How often a file is synced while it is written. Without that, the system would leave most of a checkpoint
 /// to the sync at the end.
 const SYNCED_PARTS: u64 = 16;
@@ -78,38 +82,43 @@ pub(crate) fn write(
     planned: PlannedFile,
     before: Vec<WrittenTensor>,
     reading: &ReadProgress,
+    pace: &Arc<Pace>,
 ) -> Result<Written> {
     let path = file.path().to_path_buf();
     let path = path.as_path();
     let PlannedFile { header, size, tensors, ending } = planned;
     let second_handle = file.try_clone().map_err(Error::io("open", path))?;
+    let patience = pace.end_of_patience(size);
+    let sha256 = DigestQueue::start("burn-ckpt-sha256", FileDigest(Sha256::new()), pace, patience)?;
+    let blake3 = DigestQueue::start("burn-ckpt-blake3", TensorDigest::default(), pace, patience)?;
     thread::scope(|scope| {
-        let (hashing, to_hash) = mpsc::sync_channel(QUEUED_WINDOWS);
         let (syncing, to_sync) = mpsc::sync_channel(1);
-        let sha256 = spawn(scope, "burn-ckpt-sha256", move || sha256_of(&to_hash))?;
         let synced = spawn(scope, "burn-ckpt-sync", move || sync_each_time(&second_handle, &to_sync))?;
 
         let out = BufWriter::with_capacity(WINDOW_BYTES, file);
         let part = (size / SYNCED_PARTS).clamp(MIN_SYNC_BYTES, MAX_SYNC_BYTES);
-        let mut stream = Stream { path, out, position: 0, part, unsynced: 0, hashing, syncing, reading };
+        let mut stream =
+            Stream { path, out, position: 0, part, unsynced: 0, sha256, blake3, syncing, reading };
         stream.write(&header)?;
         let header = Arc::new(Bytes::from_bytes_vec(header));
-        stream.hash(Piece::Window(Arc::clone(&header)))?;
-        let parts: Vec<WrittenTensor> =
-            tensors.into_iter().map(|tensor| stream.tensor(tensor)).collect::<Result<_>>()?;
+        stream.sha256.push(Piece::Window(Arc::clone(&header)))?;
+        tensors.into_iter().try_for_each(|tensor| stream.tensor(tensor))?;
+        if ending.is_some() {
+            // The last file of the state.
+            reading.finish();
+        }
+        let parts = stream.blake3.take_outputs()?;
         let (tensors, non_finite) = match ending {
             None => (IndexMap::new(), None),
             Some(ending) => {
-                // The last file of the state.
-                reading.finish();
                 let all = before.into_iter().chain(parts.iter().cloned()).collect();
                 let Finished { entries, tensors, non_finite } = ending.finish(&header, all)?;
-                entries.into_iter().try_for_each(|entry| stream.tensor(entry).map(drop))?;
+                entries.into_iter().try_for_each(|entry| stream.tensor(entry))?;
                 (tensors, non_finite)
             }
         };
-        let Stream { out, position, hashing, syncing, .. } = stream;
-        drop((hashing, syncing));
+        let Stream { out, position, sha256, blake3, syncing, .. } = stream;
+        drop((blake3, syncing));
         if position != size {
             let reason = format!("the header says {size} bytes, and {position} were written");
             return Err(Error::Container { path: path.to_path_buf(), reason, source: None });
@@ -121,16 +130,73 @@ pub(crate) fn write(
         joined(synced)?.map_err(Error::io("sync", path))?;
         written.sync().map_err(Error::io("sync", path))?;
         let header_blake3 = blake3::hash(&header).to_hex().to_string();
-        let checksum = joined(sha256)?;
+        let checksum = checksum(sha256.finish()?.0);
         Ok(Written { parts, tensors, non_finite, size_bytes: size, checksum, header_blake3 })
     })
 }
 
 /// Bytes of the file that are to be hashed.
+#[derive(Clone)]
 enum Piece {
     /// Bytes in host memory.
     Window(Arc<Bytes>),
     Zeros(usize),
+}
+
+/// The SHA-256 of the file up to a position.
+#[derive(Clone)]
+struct FileDigest(Sha256);
+
+impl Digesting for FileDigest {
+    type Piece = Piece;
+    type Output = ();
+
+    fn digest(&mut self, piece: &Piece) -> Option<()> {
+        match piece {
+            Piece::Window(window) => self.0.update(&window[..]),
+            Piece::Zeros(count) => self.0.update(vec![0; *count]),
+        }
+        None
+    }
+}
+
+/// A part of a tensor, which is in host memory, or the end of one.
+#[derive(Clone)]
+enum TensorPart {
+    Window(Arc<Bytes>, DType),
+    End,
+}
+
+/// What is known of a tensor up to some window.
+#[derive(Clone)]
+struct TensorDigest {
+    blake3: blake3::Hasher,
+    is_finite: bool,
+}
+
+impl Default for TensorDigest {
+    fn default() -> Self {
+        Self { blake3: blake3::Hasher::new(), is_finite: true }
+    }
+}
+
+impl Digesting for TensorDigest {
+    type Piece = TensorPart;
+    type Output = WrittenTensor;
+
+    fn digest(&mut self, part: &TensorPart) -> Option<WrittenTensor> {
+        match part {
+            TensorPart::Window(window, dtype) => {
+                self.blake3.update(window);
+                self.is_finite = self.is_finite && is_finite(*dtype, window);
+                None
+            }
+            TensorPart::End => {
+                let Self { blake3, is_finite } = std::mem::take(self);
+                Some(WrittenTensor { blake3: blake3.finalize().to_hex().to_string(), is_finite })
+            }
+        }
+    }
 }
 
 /// The file that is being written, at some position.
@@ -142,7 +208,8 @@ struct Stream<'a> {
     part: u64,
     /// Bytes written since the last sync.
     unsynced: u64,
-    hashing: SyncSender<Piece>,
+    sha256: DigestQueue<FileDigest>,
+    blake3: DigestQueue<TensorDigest>,
     syncing: SyncSender<()>,
     reading: &'a ReadProgress,
 }
@@ -152,17 +219,15 @@ const NOT_VIEWED: &str = "its bytes cannot be viewed without a copy";
 
 impl Stream<'_> {
     /// Writes one tensor at its place.
-    fn tensor(&mut self, tensor: Tensor) -> Result<WrittenTensor> {
+    fn tensor(&mut self, tensor: Tensor) -> Result<()> {
         self.align()?;
         let (path, name, dtype, length) = (self.path, tensor.name.clone(), tensor.dtype, tensor.byte_len());
-        let mut is_whole_finite = true;
         let unreadable = |source: Cause| {
             let reason = format!("the tensor {name} cannot be read");
             Error::Container { path: path.to_path_buf(), reason, source: Some(source) }
         };
         let bytes = tensor.into_bytes().map_err(|error| unreadable(PackError::boxed(error)))?;
         let bytes = in_windows(bytes);
-        let mut blake3 = blake3::Hasher::new();
         for start in (0..length).step_by(WINDOW_BYTES) {
             let end = length.min(start + WINDOW_BYTES);
             // `in_windows` made them so that they can be viewed.
@@ -171,13 +236,11 @@ impl Stream<'_> {
             // A window of a tensor on a device, or in a file, is read here.
             let read = window.read(Default::default()).map_err(|error| unreadable(Box::new(error)))?;
             self.reading.advance();
-            self.hash(Piece::Window(Arc::clone(&window)))?;
-            blake3.update(read);
-            is_whole_finite = is_whole_finite && is_finite(dtype, read);
+            self.sha256.push(Piece::Window(Arc::clone(&window)))?;
+            self.blake3.push(TensorPart::Window(Arc::clone(&window), dtype))?;
             self.write(read)?;
         }
-        let blake3 = blake3.finalize().to_hex().to_string();
-        Ok(WrittenTensor { blake3, is_finite: is_whole_finite })
+        self.blake3.push(TensorPart::End)
     }
 
     /// Writes zeros up to the position of the next tensor.
@@ -186,7 +249,7 @@ impl Stream<'_> {
         if count == 0 {
             return Ok(());
         }
-        self.hash(Piece::Zeros(count))?;
+        self.sha256.push(Piece::Zeros(count))?;
         self.write(&[0; TENSOR_ALIGNMENT as usize][..count])
     }
 
@@ -201,24 +264,6 @@ impl Stream<'_> {
         }
         Ok(())
     }
-
-    fn hash(&self, piece: Piece) -> Result<()> {
-        self.hashing.send(piece).map_err(|_| Error::WriterStopped {
-            reason: "the thread that computes the SHA-256 has ended".to_owned(),
-            source: None,
-        })
-    }
-}
-
-fn sha256_of(pieces: &Receiver<Piece>) -> String {
-    let mut hasher = Sha256::new();
-    for piece in pieces {
-        match piece {
-            Piece::Window(window) => hasher.update(&window[..]),
-            Piece::Zeros(count) => hasher.update(vec![0; count]),
-        }
-    }
-    checksum(hasher)
 }
 
 fn sync_each_time(file: &StoredFile, requests: &Receiver<()>) -> std::io::Result<()> {

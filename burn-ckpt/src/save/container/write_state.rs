@@ -2,6 +2,7 @@
 //! digests.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::disk::commit::StagedCheckpoint;
 use crate::disk::directories::is_there;
@@ -19,6 +20,7 @@ use crate::save::container::plan_file::PlannedFile;
 use crate::save::container::plan_state::PlannedState;
 use crate::save::container::stream_container::write;
 use crate::save::read_progress::ReadProgress;
+use crate::save::urgency::Pace;
 
 /// Writes a planned state beside `place`, and fills in the metadata that follows from its files. The space of
 /// all files is reserved before a tensor is read.
@@ -33,6 +35,7 @@ pub(crate) fn write_state(
     place: &Path,
     owner: &StagingOwner,
     reading: &ReadProgress,
+    pace: &Arc<Pace>,
 ) -> Result<StagedCheckpoint> {
     let PlannedState { shards: planned_shards, file: mut planned } = planned;
     if !planned_shards.is_empty() {
@@ -44,13 +47,13 @@ pub(crate) fn write_state(
     let (mut shards, mut before) = (None, Vec::new());
     metadata.shards.clear();
     if !planned_shards.is_empty() {
-        let (staged, infos) = write_shards(planned_shards, &mut before, place, owner, reading)?;
+        let (staged, infos) = write_shards(planned_shards, &mut before, place, owner, reading, pace)?;
         if let Some(ending) = &mut planned.ending {
             ending.set_shards(infos.clone());
         }
         (shards, metadata.shards) = (Some(staged), infos);
     }
-    let written = write(file, planned, before, reading)?;
+    let written = write(file, planned, before, reading, pace)?;
     metadata.tensors = written.tensors;
     metadata.non_finite = written.non_finite;
     metadata.checkpoint_size_bytes = written.size_bytes;
@@ -78,6 +81,7 @@ fn write_shards(
     place: &Path,
     owner: &StagingOwner,
     reading: &ReadProgress,
+    pace: &Arc<Pace>,
 ) -> Result<(StagedShards, Vec<ShardInfo>)> {
     let (mut staged, count) = (StagedShards::create(place, owner)?, planned.len());
     let mut files = Vec::with_capacity(count);
@@ -88,7 +92,7 @@ fn write_shards(
     }
     let mut infos = Vec::with_capacity(count);
     for (file, planned) in files.into_iter().zip(planned) {
-        let written = write(file, planned, Vec::new(), reading)?;
+        let written = write(file, planned, Vec::new(), reading, pace)?;
         tensors.extend(written.parts);
         infos.push(ShardInfo {
             size_bytes: written.size_bytes,

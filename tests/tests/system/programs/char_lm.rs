@@ -11,6 +11,7 @@ use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
 use char_lm::{BYTES, CharLm, CharLmConfig};
 use jiff::Timestamp;
 use system_tests::programs::commands::{build, ended_with, stdout, xtask_train};
+use system_tests::programs::running::Running;
 use system_tests::run_files::{checkpoints, metadata, run_dir, target};
 use system_tests::soak::{Program, Signal, Soak};
 
@@ -283,4 +284,42 @@ fn hyperparameters_that_cannot_be_trained_with_are_wrong_usage() {
         }
     }
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+/// The digests of the model and the optimizer after the last step.
+fn last_state(root: &Path) -> Vec<(String, String)> {
+    let metadata = metadata(&checkpoints(root).join("last.ckpt"));
+    let tensors = metadata["tensors"].as_object().unwrap();
+    let of_state = |name: &str| name.starts_with("model.") || name.starts_with("optimizer.");
+    let state = tensors.iter().filter(|(name, _)| of_state(name));
+    state.map(|(name, tensor)| (name.clone(), tensor["blake3"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn a_run_that_saves_at_every_step_and_is_killed_ends_with_the_bits_of_one_that_was_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole = directory.path().join("whole");
+    train(&whole, 6);
+    let expected = last_state(&whole);
+    assert!(expected.len() > 100, "{}", expected.len());
+    for when_busy in ["skip", "replace", "wait"] {
+        let root = directory.path().join(when_busy);
+        let every_step = || {
+            let mut command = small(&root, 6);
+            command.args(["--save-every-steps", "1", "--topk", "2"]);
+            command.args(["--set", &format!("when_busy={when_busy:?}")]);
+            command
+        };
+        let mut killed = Running::start(every_step());
+        let has_saved = || {
+            let last = std::fs::read_dir(checkpoints(&root).join("last")).into_iter().flatten();
+            last.flatten().any(|file| file.path().extension().is_some_and(|ending| ending == "ckpt"))
+        };
+        killed.wait_for("a save", |_| has_saved());
+        killed.stop_in_a_save(&run_dir(&root));
+        assert_eq!(killed.kill().signal(), Some(9), "{when_busy}");
+        let again = every_step().args(["--ckpt-path", "auto"]).output().unwrap();
+        stdout(&again);
+        assert_eq!(last_state(&root), expected, "{when_busy}");
+    }
 }

@@ -228,7 +228,7 @@ fn niceness() -> i64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_save_gives_way_to_the_loop_unless_the_loop_waits() {
+fn a_state_is_read_at_the_priority_of_the_loop_also_of_a_save_that_gives_way() {
     let directory = tempfile::tempdir().unwrap();
     let run = Run::busy(directory.path(), 1, 100);
     let (noted, by_step) = mpsc::channel();
@@ -251,7 +251,7 @@ fn a_save_gives_way_to_the_loop_unless_the_loop_waits() {
         std::thread::yield_now();
     }
     assert_eq!(submit(3, false), Submitted::Accepted);
-    assert_eq!(by_step.recv(), Ok((3, 19)));
+    assert_eq!(by_step.recv(), Ok((3, niceness())));
     let (last, _) = run.end();
     assert_eq!(last, ["0", "1", "3"]);
 }
