@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::case::Case;
 use crate::checkpoint::contenders::training_model::{LayersHparams, learner, loader};
 use crate::checkpoint::measurement::now;
-use crate::measure::kernel_counters::OtherPrograms;
+use crate::measure::kernel_counters::{self, OtherPrograms};
 use crate::own_process::{self, train_alone};
 use crate::page::figure::milliseconds;
 use crate::page::head::Head;
@@ -75,6 +75,8 @@ struct Window {
     epochs: u64,
     /// Seconds of each.
     epoch: f64,
+    /// Seconds that the processors worked for each: other programs change these less.
+    cpu: f64,
     /// Of the newest checkpoint.
     bytes: u64,
     /// Bytes of the process that are in memory.
@@ -100,11 +102,18 @@ fn measure(args: &Args) -> Result<()> {
     let (Some(first), Some(last)) = (windows.get(1), windows.last()) else {
         return Err("there are fewer epochs than two windows".into());
     };
-    let mut table = Table::new(&["epochs done", "an epoch, ms", "a checkpoint, KB", "in memory, MB"]);
+    let mut table = Table::new(&[
+        "epochs done",
+        "an epoch, ms",
+        "processor time, ms",
+        "a checkpoint, KB",
+        "in memory, MB",
+    ]);
     for window in [first, &windows[windows.len() / 2], last] {
         table.row([
             window.epochs.to_string(),
             milliseconds(Some(window.epoch), 2),
+            milliseconds(Some(window.cpu), 2),
             format!("{:.1}", window.bytes as f64 / 1e3),
             format!("{:.1}", window.resident as f64 / 1e6),
         ]);
@@ -117,11 +126,12 @@ fn measure(args: &Args) -> Result<()> {
          {} epochs.\n",
         args.epochs, args.window
     );
-    println!("{table}");
+    println!("{table}\n");
     println!(
-        "The last epochs take {:.3} times as long as the first. Per epoch a checkpoint grows by {:.1} bytes, and memory by {:.0} bytes. \
+        "The last epochs take {:.3} times as long as the first, and {:.3} times the processor time. Per epoch a checkpoint grows by {:.1} bytes, and memory by {:.0} bytes. \
          A resume after the last epoch begins its first step {} ms after its process.",
         last.epoch / first.epoch,
+        last.cpu / first.cpu,
         growth(|window| window.bytes),
         growth(|window| window.resident),
         milliseconds(Some(resumed.first_step), 0)
@@ -131,7 +141,7 @@ fn measure(args: &Args) -> Result<()> {
 
 /// As one of the program's processes.
 fn train(task: Task) -> Result<Measured> {
-    let begun = now();
+    let started = now();
     let config = TrainerConfig::new()
         .with_root(&task.dir)
         .with_run_id("run")
@@ -141,8 +151,9 @@ fn train(task: Task) -> Result<Measured> {
         .with_strategies([StrategyConfig::Last(Last::new())]);
     let windows = Windows::default();
     let newest = task.dir.join("burn_trainer_logs/run/checkpoint/last.ckpt");
-    let (window, begun_epochs) = (task.window as u64, now());
-    let watch = EpochWatch { newest, window, begun: begun_epochs, windows: Arc::clone(&windows) };
+    let window = task.window as u64;
+    let (begun, worked) = (now(), processor_time()?);
+    let watch = EpochWatch { newest, window, begun, worked, windows: Arc::clone(&windows) };
     let trainer = Trainer::new(config, &LayersHparams::of(&task.case))?.callback(watch);
     let training = trainer
         .training(loader(&task.case, 1), loader(&task.case, 1))
@@ -151,7 +162,7 @@ fn train(task: Task) -> Result<Measured> {
         .renderer(Box::new(PlainRenderer::hidden()));
     let (learner, clock) = learner(&task.case, AdamConfig::new().init());
     trainer.fit(training, learner)?;
-    let first_step = clock.moments().begins.first().copied().ok_or("no step was trained")? - begun;
+    let first_step = clock.moments().begins.first().copied().ok_or("no step was trained")? - started;
     let windows = windows.lock().clone();
     Ok(Measured { first_step, windows })
 }
@@ -164,7 +175,13 @@ struct EpochWatch {
     newest: PathBuf,
     window: u64,
     begun: f64,
+    /// The processor time until then, in seconds.
+    worked: f64,
     windows: Windows,
+}
+
+fn processor_time() -> std::result::Result<f64, &'static str> {
+    kernel_counters::processor_time().ok_or("the kernel does not count the time of processors")
 }
 
 impl<M: LearnerModel> Callback<M> for EpochWatch {
@@ -187,10 +204,12 @@ impl<M: LearnerModel> Callback<M> for EpochWatch {
     fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         let epochs = context.epoch() + 1;
         if epochs.is_multiple_of(self.window) {
-            let epoch = (now() - std::mem::replace(&mut self.begun, now())) / self.window as f64;
+            let (now, worked) = (now(), processor_time()?);
+            let epoch = (now - std::mem::replace(&mut self.begun, now)) / self.window as f64;
+            let cpu = (worked - std::mem::replace(&mut self.worked, worked)) / self.window as f64;
             let bytes = std::fs::metadata(&self.newest)?.len();
             let resident = ProcessMemory::now().ok_or("the kernel does not count memory")?.resident;
-            self.windows.lock().push(Window { epochs, epoch, bytes, resident });
+            self.windows.lock().push(Window { epochs, epoch, cpu, bytes, resident });
         }
         Ok(())
     }

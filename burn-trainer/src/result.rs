@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use burn::tensor::Device;
 use burn::train::renderer::MetricsRenderer;
@@ -63,6 +64,9 @@ pub struct FitResult<M> {
     pub requeued: Option<String>,
     /// States that were written.
     pub saves: u64,
+    /// How long the longest save of this start took, beside the loop, until the checkpoint was durable.
+    /// `experiment.log` has the time of each. `None` where nothing was saved.
+    pub longest_save: Option<Duration>,
     /// Saves that were skipped because the queue was full (`when_busy = "skip"`).
     pub skipped_saves: u64,
     /// Waiting saves that newer ones replaced (`when_busy = "replace"`).

@@ -9,7 +9,7 @@ use crate::page::table::Table;
 use super::case::Case;
 use super::contender::{Contender, Phase};
 use super::contenders::loading::HPARAMS;
-use super::contenders::loop_without_saves::{BURNS, DIGITS, OURS, SMALL};
+use super::contenders::loop_without_saves::{BURNS, DIGITS, OURS, SMALL, TRACKED};
 use super::contenders::machine_limits::{BLAKE3, COPY_FRESH, COPY_WARM, SHA256, WRITE};
 use super::measurement::{Measurement, median};
 use super::required_ratios::{ratios, turn_by_turn};
@@ -213,17 +213,26 @@ impl Page<'_> {
 
     fn loops(&self) -> Option<Table> {
         let measured: &Measurement = self.results.loops()?;
-        let mut table =
-            Table::new(&["job", "runs of each", "trainer, step ms", "burn's loop, step ms", "ratio"]);
+        let mut table = Table::new(&[
+            "job",
+            "runs of each",
+            "trainer, step ms",
+            "burn's loop, step ms",
+            "ratio",
+            "with trackers, step ms",
+            "to without",
+        ]);
         for job in [DIGITS, SMALL] {
-            let (ours, burns) =
-                (measured.times.get(&format!("{job}{OURS}"))?, measured.times.get(&format!("{job}{BURNS}"))?);
+            let of = |kind: &str| measured.times.get(&format!("{job}{kind}"));
+            let (ours, burns, tracked) = (of(OURS)?, of(BURNS)?, of(TRACKED)?);
             table.row([
                 job.to_owned(),
                 ours.len().to_string(),
                 figure(median(ours).map(|step| step * 1e3), 3),
                 figure(median(burns).map(|step| step * 1e3), 3),
                 figure(turn_by_turn(ours, burns), 4),
+                figure(median(tracked).map(|step| step * 1e3), 3),
+                figure(turn_by_turn(tracked, ours), 4),
             ]);
         }
         Some(table)

@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+/// Linux's unit of a process's times, on all of its machines.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// How busy other programs keep the processors while this program and its child processes run.
 #[derive(Debug, Clone, Copy)]
 pub struct OtherPrograms(Option<Ticks>);
@@ -90,6 +93,16 @@ impl Ticks {
         let busy = (later.busy - self.busy).saturating_sub(later.ours - self.ours);
         busy as f64 / (later.all - self.all).max(1) as f64
     }
+}
+
+/// Seconds that the processors have worked for this process, as far as the kernel tells.
+#[must_use]
+pub fn processor_time() -> Option<f64> {
+    let times = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = times.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: u64 = fields.get(11..13)?.iter().filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Some(ticks as f64 / TICKS_PER_SECOND)
 }
 
 /// The number behind a name in one of the files below `/proc`.

@@ -53,6 +53,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Lines> {
         position: 0,
         end: u64::MAX,
         run_id: None,
+        of_epochs: false,
         has_ended: false,
     };
     lines.read_head()?;
@@ -73,8 +74,15 @@ pub struct Lines {
     position: u64,
     end: u64,
     run_id: Option<String>,
+    /// Whether lines of batches are left out.
+    of_epochs: bool,
     has_ended: bool,
 }
+
+/// What a line of a batch has. The keys of a line are in the order of the format.
+const OF_BATCH: &[u8] = b"\"scope\":\"batch\"";
+/// Bytes at the beginning of a line that have its scope.
+const UNTIL_SCOPE: usize = 120;
 
 impl Lines {
     /// The run that began the log. `None` if nothing is written yet.
@@ -88,6 +96,18 @@ impl Lines {
     #[must_use]
     pub fn until(self, mark: &LogMark) -> Self {
         Self { end: mark.bytes, ..self }
+    }
+
+    /// Without those of batches, which are most of them and are not parsed then.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_epochs(self) -> Self {
+        Self { of_epochs: true, ..self }
+    }
+
+    fn is_left_out(&self) -> bool {
+        let start = &self.buffer[..self.buffer.len().min(UNTIL_SCOPE)];
+        self.of_epochs && start.windows(OF_BATCH.len()).any(|part| part == OF_BATCH)
     }
 
     fn read_head(&mut self) -> Result<()> {
@@ -143,6 +163,9 @@ impl Iterator for Lines {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(error) => return Some(Err(error)),
+            }
+            if self.is_left_out() {
+                continue;
             }
             if serde_json::from_slice(&self.buffer).is_ok_and(|HasMetrics(has_metrics)| !has_metrics) {
                 continue;

@@ -18,6 +18,10 @@ pub struct LineSpeed {
     pub data_share: f64,
     /// The part of the time that handing over saves took, from 0 to 1.
     pub save_share: f64,
+    /// Seconds of the save that took longest, of those that have ended: beside the loop, until the checkpoint
+    /// was durable. `None` where none has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_seconds: Option<f64>,
 }
 
 impl LineSpeed {
@@ -29,7 +33,15 @@ impl LineSpeed {
             steps_per_second: steps.map(rounded),
             data_share: rounded(data_share),
             save_share: rounded(save_share),
+            save_seconds: None,
         }
+    }
+
+    /// Sets the seconds of the longest save.
+    #[must_use]
+    pub fn with_save_seconds(mut self, seconds: Option<f64>) -> Self {
+        self.save_seconds = seconds.map(rounded);
+        self
     }
 }
 
@@ -48,5 +60,7 @@ mod tests {
         let text = serde_json::to_string(&speed).unwrap();
         assert_eq!(text, r#"{"items_per_second":652.1,"data_share":0.02731,"save_share":0.0}"#);
         assert_eq!(serde_json::from_str::<LineSpeed>(&text).unwrap(), speed);
+        let text = serde_json::to_string(&speed.with_save_seconds(Some(0.041_239_9))).unwrap();
+        assert!(text.ends_with(r#","save_share":0.0,"save_seconds":0.04124}"#), "{text}");
     }
 }

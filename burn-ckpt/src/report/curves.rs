@@ -102,6 +102,7 @@ fn speed_values(speed: &LineSpeed) -> impl Iterator<Item = (&'static str, f64)> 
         ("steps/s", speed.steps_per_second),
         ("% of the time waiting for data", Some(100.0 * speed.data_share)),
         ("% of the time spent on saves", Some(100.0 * speed.save_share)),
+        ("seconds of a save until it is durable", speed.save_seconds),
     ];
     values.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }

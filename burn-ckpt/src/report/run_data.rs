@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::disk::directories::is_there;
-use crate::disk::storage;
+use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result, chain::chain};
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
 use crate::load::checkpoint::Checkpoint;
-use crate::metrics_log::{self, METRICS_FILE};
+use crate::metrics_log::{self, METRICS_FILE, is_metrics_log};
 use crate::report::curves::Curves;
 use crate::run_dir::catalog::{Catalog, CatalogEntry};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
@@ -184,9 +184,20 @@ fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) 
 
 /// The run in a directory, which may also be its directory of checkpoints, or a link to one of the two.
 fn layout_of(path: &Path) -> Result<RunLayout> {
-    run_at(path)?.ok_or_else(|| Error::NothingToReport {
+    if let Some(run) = run_at(path)? {
+        return Ok(run);
+    }
+    // A run that saves elsewhere, or whose checkpoints were removed.
+    let log = path.join(METRICS_FILE);
+    let is_log = || is_metrics_log(&StoredFile::open(&log)?);
+    if is_there(&log)? && is_log().map_err(Error::io("read", &log))? {
+        return Ok(RunLayout::at(path));
+    }
+    Err(Error::NothingToReport {
         path: path.to_path_buf(),
-        reason: format!("it is not a run's directory, which has a directory `{CHECKPOINT_DIR}`"),
+        reason: format!(
+            "it is not a run's directory, which has a directory `{CHECKPOINT_DIR}` or the log `{METRICS_FILE}`"
+        ),
     })
 }
 

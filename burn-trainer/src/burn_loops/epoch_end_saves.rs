@@ -76,6 +76,8 @@ struct SaveState {
     /// Saves whose records burn has not given yet, by burn's number of the epoch.
     pending: BTreeMap<usize, PendingSave>,
     position: Position,
+    /// The step of the newest state that was given to a strategy's file.
+    saved_step: Option<u64>,
     error: Option<Error>,
 }
 
@@ -107,7 +109,8 @@ impl EpochEndSaves {
             finished_before: prepared.completed() >= prepared.config.max_epochs as u64,
             end_limit: saves.exception_timeout(),
         };
-        let state = SaveState { saves, pending: BTreeMap::new(), position, error: None };
+        let saved_step = previous.map(|state| state.position.global_step);
+        let state = SaveState { saves, pending: BTreeMap::new(), position, saved_step, error: None };
         Self { progress: Arc::new(progress), state: Arc::new(Mutex::new(state)), in_use: Arc::new(()) }
     }
 
@@ -225,6 +228,7 @@ impl EpochEndSaves {
             state.open(progress);
         }
         outcome.epochs = state.position.epochs();
+        outcome.saved_step = state.saved_step;
         outcome.error = state.error.take();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let is_limited = is_limited || outcome.error.is_some();
@@ -260,8 +264,12 @@ impl SaveFromOutside for EpochEndSaves {
         true
     }
 
-    fn save(&self, _reason: &str, limit: Duration) -> SavedFromOutside {
-        let saves = self.end_within(true, limit).saves;
+    fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside {
+        let Outcome { saves, saved_step, .. } = self.end_within(true, limit);
+        if let (Some(step), Some(ended)) = (saved_step, TrainingEvent::Interrupted(reason).ended()) {
+            self.progress.metrics.log.note_end(&ended, step);
+            self.progress.metrics.log.end();
+        }
         match saves.unfinished {
             true => SavedFromOutside::not_within(limit),
             false => SavedFromOutside::LastEpoch,
@@ -334,6 +342,7 @@ impl SaveState {
         let panicked = saver.take_panic();
         let is_saved = !requested.is_empty();
         if is_saved {
+            self.saved_step = Some(self.position.global_step);
             let state = TrainerState {
                 data: Some(progress.data),
                 metrics_log: progress.metrics.log.mark_at(self.position.in_log()),
@@ -341,7 +350,8 @@ impl SaveState {
             };
             let parts = CapturedParts::default();
             let requests = saver.prepare(&requested, &state, |weights_only| {
-                parts.make_sections((!weights_only).then(|| progress.metrics.history.at(0, None)))
+                let at = self.position.in_log();
+                parts.make_sections((!weights_only).then(|| progress.metrics.history_at(at, 0, None)))
             })?;
             self.pending.insert(epoch, PendingSave { requests, parts });
         }

@@ -10,7 +10,7 @@ use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::say;
-use crate::process::progress::figures::significant;
+use crate::process::progress::figures::{count, exact_time, significant};
 use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::run_speed::RunSpeed;
@@ -109,14 +109,21 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         result.epochs, result.global_step, result.training_time_seconds
     ));
     lines.extend(result.speed.as_ref().and_then(speed));
+    if let Some(longest) = result.longest_save {
+        let saves = count(result.saves, "save");
+        let longest = exact_time(longest);
+        lines.push(match result.saves {
+            1 => format!("{saves}, durable after {longest}"),
+            _ => format!("{saves}, the longest durable after {longest}"),
+        });
+    }
     if result.stopped_early {
-        lines.push(format!("early stopping ended the run after {} epochs", result.epochs));
+        let epochs = count(result.epochs, "epoch");
+        lines.push(format!("early stopping ended the run after {epochs}"));
     }
     if result.finished_before {
-        lines.push(format!(
-            "nothing to do: the run {} is complete after {} epochs",
-            result.run_id, result.epochs
-        ));
+        let epochs = count(result.epochs, "epoch");
+        lines.push(format!("nothing to do: the run {} is complete after {epochs}", result.run_id));
     }
     // Read from the files, not from the result: where a save failed, an older state is the one to resume
     // from.
@@ -171,11 +178,15 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
         ));
     }
     if result.skipped_saves > 0 {
-        notes.push(format!("{} saves were skipped because the queue was full", result.skipped_saves));
+        let skipped = count(result.skipped_saves, "save");
+        let were = if result.skipped_saves == 1 { "was" } else { "were" };
+        notes.push(format!("{skipped} {were} skipped because the queue was full"));
     }
     if result.replaced_saves > 0 {
-        let replaced = result.replaced_saves;
-        notes.push(format!("{replaced} saves were replaced by newer ones because the queue was full"));
+        notes.push(match result.replaced_saves {
+            1 => "1 save was replaced by a newer one because the queue was full".to_owned(),
+            more => format!("{more} saves were replaced by newer ones because the queue was full"),
+        });
     }
     notes
 }

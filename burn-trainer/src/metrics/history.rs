@@ -14,8 +14,8 @@ use burn_ckpt::Section;
 use parking_lot::Mutex;
 
 use super::history_format::{Entries, EpochTable, EpochValues, History};
+pub(super) use super::history_format::{STEP, VALIDATED_STEP};
 use epoch_validations::{EpochValidations, ValidationUnderWay};
-pub(super) use epoch_validations::{STEP, VALIDATED_STEP};
 
 /// How often a wait for an update looks.
 const POLL: Duration = Duration::from_millis(1);
@@ -58,6 +58,8 @@ pub(crate) struct HistoryAt {
     /// The step of the last validation in it, and its lines: the next one replaces those.
     validated: Option<u64>,
     valid_entries: Arc<Entries>,
+    /// Whether the log has the epochs too.
+    is_logged: bool,
 }
 
 impl SharedHistory {
@@ -227,11 +229,16 @@ impl SharedHistory {
         let state = self.0.lock();
         let (epochs, current) = (Arc::clone(&state.epochs), Arc::clone(&state.current));
         let valid_entries = current.lock().validations.lines_of(validated);
-        HistoryAt { epochs, current, updates, validated, valid_entries }
+        HistoryAt { epochs, current, updates, validated, valid_entries, is_logged: false }
     }
 }
 
 impl HistoryAt {
+    /// Leaves the early epochs of a long history to the log, if that has all of them.
+    pub(super) fn logged(self, is_logged: bool) -> Self {
+        Self { is_logged, ..self }
+    }
+
     /// The section for a checkpoint.
     pub(crate) fn section(&self) -> burn_ckpt::Result<Section> {
         let current = self.current.lock();
@@ -245,7 +252,8 @@ impl HistoryAt {
         // The JSON of a long epoch takes time. Metrics can be logged meanwhile.
         drop(current);
         let epochs = Arc::clone(&self.epochs);
-        History { epochs, entries, no_means, validations, valid_entries, ..History::default() }.section()
+        History { epochs, entries, no_means, validations, valid_entries, ..History::default() }
+            .section(self.is_logged)
     }
 }
 

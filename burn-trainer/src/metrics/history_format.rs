@@ -2,12 +2,14 @@
 //! checked.
 
 mod epoch_table;
+mod left_to_log;
 mod metric_value;
 
 use std::sync::Arc;
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
+use burn_ckpt::plumbing::epoch_blocks::BLOCK;
 use burn_ckpt::plumbing::{check_json, epoch_blocks, parse_json, shown};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,12 +17,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::line_chunks::Lines;
 use epoch_table::MAX_METRICS;
 pub(crate) use epoch_table::{EpochTable, EpochValues};
+pub(super) use epoch_table::{STEP, VALIDATED_STEP};
 
 /// The tensor of the rest: JSON as bytes. The container's header would be read every time that a checkpoint
 /// is opened, and this only by a resume.
 const TENSOR: &str = "metrics";
 /// The tensor of the values of the epochs that are done.
 const EPOCHS: &str = "epochs";
+/// The same in its place where the first epochs are left to the log. It has another name, so that a reader
+/// which does not know of that has none of them, rather than wrong ones.
+const LATEST_EPOCHS: &str = "latest_epochs";
+/// The full blocks of epochs that a checkpoint has, if the log has all before them: then the work of a save
+/// does not grow with the run.
+const KEPT_BLOCKS: usize = 16;
 /// The tensors of a history. The second one is there once an epoch is done.
 pub(crate) const HISTORY_TENSORS: [&str; 2] = [TENSOR, EPOCHS];
 /// Bytes before a block of epochs.
@@ -44,6 +53,9 @@ pub(crate) struct History {
     /// The metrics of the epochs, in the order of the tensor.
     #[serde(default)]
     pub(super) epoch_metrics: Vec<String>,
+    /// How many epochs are left to the log: all before those of the tensor.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) left_to_log: usize,
     /// The lines that the training split of the epoch in progress has logged.
     pub(super) entries: Entries,
     /// Which of these metrics are not means over the batches.
@@ -71,6 +83,10 @@ impl std::io::Write for Length {
     }
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 fn read_epochs<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<EpochTable>, D::Error> {
     EpochTable::deserialize(from).map(Arc::new)
 }
@@ -84,9 +100,14 @@ impl History {
         self.epochs.len()
     }
 
-    /// The section for a checkpoint.
-    pub(super) fn section(mut self) -> burn_ckpt::Result<Section> {
-        let blocks = self.epochs.blocks();
+    /// The section for a checkpoint. `is_logged`: the log has the values of all epochs.
+    pub(super) fn section(mut self, is_logged: bool) -> burn_ckpt::Result<Section> {
+        let left_out = match is_logged && self.epochs.can_be_logged() {
+            true => self.epochs.full_blocks().saturating_sub(KEPT_BLOCKS),
+            false => 0,
+        };
+        self.left_to_log = left_out * BLOCK;
+        let blocks = self.epochs.blocks_from(left_out);
         self.epoch_metrics = self.epochs.names();
         let failed = |error| burn_ckpt::Error::snapshot("the history cannot be written as JSON", error);
         // A buffer that grows is in memory twice while it moves.
@@ -109,7 +130,8 @@ impl History {
             epochs.extend_from_slice(&(block.len() as u32).to_le_bytes());
             epochs.extend_from_slice(&block);
         }
-        let with_epochs = (!epochs.is_empty()).then(|| tensor(EPOCHS, epochs));
+        let name = if left_out > 0 { LATEST_EPOCHS } else { EPOCHS };
+        let with_epochs = (!epochs.is_empty()).then(|| tensor(name, epochs));
         Ok(Section::new().with_tensors(std::iter::once(tensor(TENSOR, json)).chain(with_epochs).collect()))
     }
 
@@ -119,15 +141,17 @@ impl History {
         for tensor in section.tensors {
             match &*tensor.name {
                 TENSOR => json = Some(bytes_of(tensor)?),
-                EPOCHS => epochs = Some(bytes_of(tensor)?),
+                EPOCHS | LATEST_EPOCHS => epochs = Some(bytes_of(tensor)?),
                 _ => {}
             }
         }
         let json = json.ok_or_else(|| format!("it has no {TENSOR}"))?;
         let mut history: Self = parse_json(&json, MAX_VALUES).map_err(|error| shown(&error.to_string()))?;
         if let Some(epochs) = epochs {
-            history.epochs = Arc::new(read_blocks(std::mem::take(&mut history.epoch_metrics), &epochs)?);
+            let names = std::mem::take(&mut history.epoch_metrics);
+            history.epochs = Arc::new(read_blocks(names, history.left_to_log, &epochs)?);
         }
+        Arc::make_mut(&mut history.epochs).look_for_steps(history.left_to_log);
         for (what, count, limit) in [
             ("epochs", history.epochs.len(), MAX_EPOCHS),
             ("metrics", history.entries.len(), MAX_METRICS),
@@ -159,12 +183,15 @@ fn bytes_of(tensor: burn_ckpt::burn_pack::Tensor) -> Result<Bytes, String> {
     Ok(bytes)
 }
 
-/// The values of epochs in blocks.
-fn read_blocks(names: Vec<String>, bytes: &[u8]) -> Result<EpochTable, String> {
+/// The values of epochs in blocks, after those that are left to the log.
+fn read_blocks(names: Vec<String>, left_to_log: usize, bytes: &[u8]) -> Result<EpochTable, String> {
     if names.len() > MAX_METRICS {
         return Err(format!("its epochs have {} metrics, and {MAX_METRICS} at most are read", names.len()));
     }
-    let mut table = EpochTable::with_names(names)?;
+    if left_to_log > MAX_EPOCHS || !left_to_log.is_multiple_of(BLOCK) {
+        return Err(format!("it leaves {left_to_log} epochs to the log"));
+    }
+    let mut table = EpochTable::with_names(names, left_to_log / BLOCK)?;
     for block in epoch_blocks::blocks(bytes) {
         let (epochs, block) = block?;
         table.add_block(block, epochs)?;
@@ -235,7 +262,7 @@ mod tests {
         let value = |name: &str| history.epochs.value(name, 0).unwrap();
         assert!(value("a").is_nan());
         assert_eq!((value("b"), value("c"), value("d")), (f64::INFINITY, f64::NEG_INFINITY, 1.0));
-        let again = History::from_section(history.section().unwrap()).unwrap();
+        let again = History::from_section(history.section(true).unwrap()).unwrap();
         assert!(again.epochs.value("a", 0).unwrap().is_nan());
     }
 }

@@ -25,6 +25,8 @@ pub(crate) use history_format::{HISTORY_TENSORS, History, MAX_EPOCHS};
 pub(crate) use logger::RunMetricLogger;
 pub(crate) use logger::logger_slot::LoggerSlot;
 pub(crate) use metric_files::{check_file_names, remove_metric_files};
-pub(crate) use metrics_log::{HistoryLines, LogPosition, ResumedLog, StepOfBatch, remove_metrics_log};
+pub(crate) use metrics_log::{
+    HistoryLines, LogPosition, ResumedLog, StepOfBatch, add_earlier_epochs, remove_metrics_log,
+};
 pub(crate) use run_metrics::RunMetrics;
 pub(crate) use table::{MetricTable, MetricsOf, SharedMetrics, is_of_validation, split_name};

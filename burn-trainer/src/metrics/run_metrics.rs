@@ -7,7 +7,7 @@ use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
 use indexmap::IndexMap;
 
 use super::epoch_values::SharedValues;
-use super::history::{STEP, SharedHistory, VALIDATED_STEP};
+use super::history::{HistoryAt, STEP, SharedHistory, VALIDATED_STEP};
 use super::history_format::EpochValues;
 use super::metrics_log::{LogPosition, MetricsLog};
 use super::table::{SharedMetrics, is_of_validation};
@@ -96,6 +96,17 @@ impl RunMetrics {
         // The store's thread answers in order. A question about a metric that does not exist is answered
         // last.
         let _ = store.find_metric(NO_METRIC, 1, Aggregate::Mean, &Split::Train);
+    }
+
+    /// The history at a position, with the first `updates` updates of its epoch, and its validations up to a
+    /// step.
+    pub(crate) fn history_at(
+        &self,
+        position: LogPosition,
+        updates: u64,
+        validated: Option<u64>,
+    ) -> HistoryAt {
+        self.history.at(updates, validated).logged(self.log.has_all_until(position))
     }
 
     /// Ends the epoch of a position, with the final values of its metrics. `validated` is the step of its

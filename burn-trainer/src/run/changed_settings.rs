@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::config::{ChangedHparams, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
+use crate::process::progress::figures::count;
 use crate::state::position::{DataLengths, TrainerState};
 use crate::state::resume_point::ResumePoint;
 use crate::state::training_data::TrainingData;
@@ -134,12 +135,13 @@ fn data_changes(resume: &ResumePoint, now: DataLengths, keeps_order: bool) -> Ve
                 position.epoch
             ),
         };
-        lines.push(format!("the training data has {} items, had {}{what}", now.train, then.train));
+        lines.push(format!("the training data has {}, had {}{what}", count(now.train, "item"), then.train));
     }
     if then.valid != now.valid {
         lines.push(format!(
-            "the validation data has {} items, had {}: scores from before are of other data",
-            now.valid, then.valid
+            "the validation data has {}, had {}: scores from before are of other data",
+            count(now.valid, "item"),
+            then.valid
         ));
     }
     lines
@@ -155,7 +157,8 @@ fn set_changes(then: &IndexMap<String, u64>, now: &IndexMap<String, u64>) -> Vec
             "the checkpoint has the validation set {name}, and this run has not: later checkpoints are without its metrics"
         )),
         Some(now) if now != then => Some(format!(
-            "the validation set {name} has {now} items, had {then}: scores from before are of other data"
+            "the validation set {name} has {}, had {then}: scores from before are of other data",
+            count(*now, "item")
         )),
         Some(_) => None,
     });

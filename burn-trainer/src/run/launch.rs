@@ -16,6 +16,7 @@ use crate::process::last_panic;
 use crate::process::launcher::requeue_after;
 use crate::process::signals::SignalWatch;
 use crate::result::FitResult;
+use crate::state::event::TrainingEvent;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_info::RunInfo;
 use crate::training_loop::loop_end::{Outcome, Stop};
@@ -98,6 +99,7 @@ impl PreparedRun {
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
         signals.view().loop_has_ended();
         let outcome = end(&launched);
+        self.note_stop(&launched, &outcome);
         self.metrics.log.end();
         signals.training_has_ended();
         if outcome.saves.unfinished {
@@ -128,6 +130,20 @@ impl PreparedRun {
         // A process that does not write has no checkpoints.
         let end_with = if self.writes { self.config.end_with } else { EndWith::Last };
         end_with::load(self.result(result, outcome, signals)?, end_with)
+    }
+
+    /// Has the log say that the run was stopped, where its checkpoints do not.
+    fn note_stop<M>(&self, launched: &Launched<M>, outcome: &Outcome) {
+        let (Ok(LearningResult { interrupted: Some(stop), error: None, .. }), Some(step)) =
+            (launched, outcome.saved_step)
+        else {
+            return;
+        };
+        let reason = Stop::from(stop.clone()).reason;
+        let ended = TrainingEvent::Interrupted(&reason).ended();
+        if let Some(ended) = ended.filter(|_| outcome.epochs < self.config.max_epochs as u64) {
+            self.metrics.log.note_end(&ended, step);
+        }
     }
 
     fn result<M>(
@@ -176,6 +192,7 @@ impl PreparedRun {
             requeued,
             interrupted: stop.map(|stop| stop.reason),
             saves,
+            longest_save: outcome.saves.longest,
             skipped_saves: outcome.saves.skipped,
             replaced_saves: outcome.saves.replaced,
             failed_saves: reports

@@ -21,6 +21,7 @@ use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::{remove_metric_files, remove_metrics_log};
 use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
+use crate::process::progress::figures::count;
 use crate::process::run_output::OpenOutput;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
@@ -196,9 +197,11 @@ fn check_epochs(config: &TrainerConfig, other: Option<&ResumePoint>) -> Result<(
         return Ok(());
     }
     let reason = format!(
-        "it is {max_epochs}, and {} of the run {} has {done} epochs already, which count: nothing would be trained",
+        "it is {max_epochs}, and {} of the run {} has {} already, which count{}: nothing would be trained",
         other.checkpoint.path().display(),
-        other.metadata.run_id
+        other.metadata.run_id,
+        count(done, "epoch"),
+        if done == 1 { "s" } else { "" }
     );
     Err(Error::config("max_epochs", reason))
 }

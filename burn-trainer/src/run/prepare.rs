@@ -20,7 +20,7 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
 use crate::learner_state::warm_start;
-use crate::metrics::{ResumedLog, RunMetricLogger, RunMetrics, check_file_names};
+use crate::metrics::{ResumedLog, RunMetricLogger, RunMetrics, add_earlier_epochs, check_file_names};
 use crate::model_summary::model_summary;
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
@@ -149,6 +149,9 @@ pub(crate) fn prepare<M: LearnerModel>(
             false => Ok(()),
         };
         records = restore_newest(learner, &mut run, resume, &config, also, announce)?;
+        let ResumePoint { checkpoint, state, history, .. } = &mut *resume;
+        let (mark, run_dir) = (state.metrics_log.as_ref(), run.layout.run_dir());
+        add_earlier_epochs(history, mark, checkpoint.path(), run_dir, writes);
         if writes {
             resume_log(&metrics, &run, resume);
         }

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::model_summary::{ModelSummary, ModuleSummary};
 use crate::process::console::{note, warn};
 use crate::process::launcher::{self, LauncherRank};
+use crate::process::progress::figures::count;
 use crate::process::progress::terminal_width::terminal_width;
 use crate::state::resume_point::ResumePoint;
 
@@ -127,7 +128,8 @@ fn progress(resume: &ResumePoint, max_epochs: u64) -> String {
     let position = resume.state.position.next();
     let epoch = position.epoch + 1;
     if position.epoch >= max_epochs {
-        format!("{} epochs are done, of {max_epochs}", position.epoch)
+        let are = if position.epoch == 1 { "is" } else { "are" };
+        format!("{} {are} done, of {max_epochs}", count(position.epoch, "epoch"))
     } else if position.trained {
         format!("epoch {epoch} of {max_epochs}, before its validation")
     } else if position.batches > 0 {

@@ -1,6 +1,7 @@
 //! What became of a run's saves: kept for the result, and reported while training runs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::SaveReport;
@@ -18,6 +19,10 @@ pub(crate) struct SaveSummary {
     pub(crate) saved: u64,
     /// The newest paths that are durable, without those in `reports`.
     pub(crate) settled: Vec<PathBuf>,
+    /// The longest save, from its begin until the checkpoint was durable.
+    pub(crate) longest: Option<Duration>,
+    /// The same of those that have ended since it was asked for last.
+    pub(crate) newly_longest: Option<Duration>,
     /// Whether a state was not finite.
     pub(crate) has_non_finite: bool,
     /// What the callbacks were not told yet.
@@ -37,11 +42,20 @@ impl SaveSummary {
     pub(super) fn add(&mut self, reports: impl IntoIterator<Item = SaveReport>) {
         for report in reports {
             log_report(&report);
+            if is_saved(&report) {
+                self.longest = self.longest.max(Some(report.duration));
+                self.newly_longest = self.newly_longest.max(Some(report.duration));
+            }
             let is_first = !self.has_non_finite;
             self.has_non_finite |= report.non_finite.is_some();
             report_non_finite(&report, is_first);
             self.reports.push(report);
         }
+    }
+
+    /// The longest save of those that have ended since the last call.
+    pub(super) fn take_longest(&mut self) -> Option<Duration> {
+        self.newly_longest.take()
     }
 
     /// Whether a path is durable, or a better state is.

@@ -259,6 +259,11 @@ impl Saver {
         self.events.take()
     }
 
+    /// The longest save of those that have ended since the last call.
+    pub(crate) fn take_longest_save(&mut self) -> Option<Duration> {
+        self.summary.take_longest()
+    }
+
     /// Waits for what is being written, for a limited time if one is given. Returns the summary, and the
     /// leading checkpoint of every strategy.
     pub(crate) fn finish(

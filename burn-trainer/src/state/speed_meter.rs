@@ -88,8 +88,15 @@ impl SpeedMeter {
         let mut before = meter.totals().unwrap_or_default();
         move || {
             let now = meter.totals()?;
-            Some(now.since(std::mem::replace(&mut before, now)).in_line())
+            let save = meter.0.lock().as_mut().and_then(|(_, measured)| measured.longest_save.take());
+            let speed = now.since(std::mem::replace(&mut before, now)).in_line();
+            Some(speed.with_save_seconds(save.map(|save| save.as_secs_f64())))
         }
+    }
+
+    /// A save has ended that took this long, beside the loop.
+    pub(crate) fn saved(&self, took: Duration) {
+        self.with(|measured, _| measured.longest_save = measured.longest_save.max(Some(took)));
     }
 
     /// The speed of the epoch in training, for the display.
@@ -121,6 +128,8 @@ struct Measured {
     /// Of this one, without the split in progress.
     done: RunSpeed,
     validations: u64,
+    /// The longest save that has ended since the last line with the speed.
+    longest_save: Option<Duration>,
     /// How many epochs this call has trained.
     epochs: f64,
     /// The training of the epoch in progress, or of the last one, which may still be shown.

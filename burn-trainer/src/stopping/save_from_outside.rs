@@ -156,6 +156,11 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let progress = RunProgress::new(position, &self.clock, &latest);
         let event = TrainingEvent::Interrupted(reason);
         let requested = saver.requested_saves(&[event], position, &progress);
+        if let Some(ended) = event.ended().filter(|_| requested.is_empty()) {
+            // The state was saved already, in a checkpoint that does not say how the run ended.
+            self.metrics.log.note_end(&ended, position.global_step);
+            self.metrics.log.end();
+        }
         let state = TrainerState {
             learning_rate: Some(rates.last),
             next_learning_rate: rates.next,
@@ -170,7 +175,9 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         };
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let model = valid.clone().unwrap_or_else(|| learner.model().valid());
-            let history = (!weights_only).then(|| self.metrics.history.at(logged, position.validated_step()));
+            let validated = position.validated_step();
+            let history =
+                (!weights_only).then(|| self.metrics.history_at(position.in_log(), logged, validated));
             // The process ends soon: with copies that are never dropped, no thread releases what another one
             // reads.
             let keep = |model: &M, learner: Option<&_>| {

@@ -47,6 +47,9 @@ pub(crate) struct Outcome {
     pub(crate) ended_because: Option<String>,
     /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
     pub(crate) stop: Option<Stop>,
+    /// The step of the newest state that was saved, from a loop that is not the trainer's: no checkpoint of
+    /// it says that it was stopped.
+    pub(crate) saved_step: Option<u64>,
 }
 
 /// Why a run was asked to stop.

@@ -179,9 +179,12 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.call_between("on_before_save", |callback, context| callback.on_before_save(context))?;
             self.submit(&requested, events)
         }));
-        let Self { learner, saves, .. } = self;
+        let Self { learner, saves, progress, .. } = self;
         let mut saves = saves.lock();
         let collected = saves.collect();
+        if let Some(took) = saves.saver().and_then(Saver::take_longest_save) {
+            progress.speed.saved(took);
+        }
         let panicked = saves.saver().and_then(Saver::take_panic);
         if let Some(saver) = saves.saver() {
             learner.release_before(saver.oldest_step_in_use());
@@ -321,7 +324,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
 /// The history of the run at a position.
 fn history_at(metrics: &RunMetrics, position: Position) -> HistoryAt {
-    metrics.history.at(position.logged(), position.validated_step())
+    metrics.history_at(position.in_log(), position.logged(), position.validated_step())
 }
 
 /// Whether two rates differ by no more than the cosine of two systems does.

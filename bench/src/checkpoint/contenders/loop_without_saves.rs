@@ -1,4 +1,5 @@
-//! The trainer's loop without saves against burn's own: runs that take turns in one process.
+//! The trainer's loop without saves against burn's own, and with trackers against the same without: runs that
+//! take turns in one process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,8 +28,15 @@ pub const SMALL: &str = "small layers";
 pub const BURNS: &str = ", burn's loop";
 /// What follows where the trainer did.
 pub const OURS: &str = ", trainer";
+/// What follows where the trainer did, with all trackers.
+pub const TRACKED: &str = ", trainer with trackers";
+/// The variable with the address of an MLflow server, which takes part if it is set.
+const MLFLOW: &str = "MLFLOW_TRACKING_URI";
 /// Steps of a run with small layers.
 const STEPS: usize = 1000;
+
+/// The loops that take turns.
+const KINDS: [&str; 3] = [BURNS, OURS, TRACKED];
 
 type Loader<T> = Arc<dyn DataLoader<T>>;
 
@@ -43,9 +51,9 @@ pub fn compare(task: &Task) -> Result<Measurement> {
     let epochs = if task.quick { 1 } else { 4 };
     // In turns, and in the other order the next time.
     for run in 0..task.repetitions().max(2) {
-        for turn in 0..2 {
-            let ours = (run + turn) % 2 == 1;
-            let kind = if ours { OURS } else { BURNS };
+        for turn in 0..KINDS.len() {
+            let kind = KINDS[(run + turn) % KINDS.len()];
+            let ours = kind != BURNS;
             let mut note = |job: &str, step: f64| {
                 measured.times.entry(format!("{job}{kind}")).or_default().push(step);
             };
@@ -54,8 +62,8 @@ pub fn compare(task: &Task) -> Result<Measurement> {
                 let (learner, clock) = learner(&task.case, optimizer(ours));
                 (learner, clock, loader(&task.case, steps), loader(&task.case, 1))
             };
-            note(SMALL, step(ours, &dir.join("small"), 1, small())?);
-            note(DIGITS, step(ours, &dir.join("digits"), epochs, digits_job(optimizer(ours))?)?);
+            note(SMALL, step(kind, &dir.join("small"), 1, small())?);
+            note(DIGITS, step(kind, &dir.join("digits"), epochs, digits_job(optimizer(ours))?)?);
             std::fs::remove_dir_all(&dir)?;
         }
     }
@@ -65,15 +73,18 @@ pub fn compare(task: &Task) -> Result<Measurement> {
 type Job<M> = (Learner<M>, Clock, Loader<<M as TrainStep>::Input>, Loader<<M as InferenceStep>::Input>);
 
 /// The median step of a run.
-fn step<M: LearnerModel>(ours: bool, dir: &Path, epochs: usize, job: Job<M>) -> Result<f64>
+fn step<M: LearnerModel>(kind: &str, dir: &Path, epochs: usize, job: Job<M>) -> Result<f64>
 where
     <M as TrainStep>::Output: Adaptor<LossInput>,
     <M as InferenceStep>::Output: Adaptor<LossInput>,
 {
     let (learner, clock, train, valid) = job;
-    if ours {
+    if kind != BURNS {
         let config = TrainerConfig::new().with_handle_signals(false);
-        let config = config.with_root(dir).with_run_id("run").with_max_epochs(epochs);
+        let mut config = config.with_root(dir).with_run_id("run").with_max_epochs(epochs);
+        if kind == TRACKED {
+            config = config.with_trackers(trackers()).with_trackers_wait_seconds(60.0);
+        }
         let trainer = Trainer::new(config, &())?;
         let training = trainer.training(train, valid).metrics((LossMetric::new(),));
         trainer.fit(training, learner)?;
@@ -87,6 +98,12 @@ where
     let begins = clock.moments().begins;
     let steps: Vec<f64> = begins.windows(2).skip(WARM_UP).map(|pair| pair[1] - pair[0]).collect();
     median(&steps).ok_or_else(|| "the loop took no steps".into())
+}
+
+/// All trackers: that of MLflow where there is a server.
+fn trackers() -> Vec<&'static str> {
+    let server = std::env::var_os(MLFLOW).map(|_| "mlflow");
+    ["csv", "tensorboard"].into_iter().chain(server).collect()
 }
 
 /// Adam as each of the two loops is used with it.

@@ -5,13 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::metrics::history_format::{Entries, EpochTable, EpochValues};
-
-/// What the number of a validation's optimizer step is called among its values. No metric has such a name:
-/// each begins with its split.
-pub(in crate::metrics) const STEP: &str = "step";
-/// The same of the last validation in an epoch, among the values of the epoch. A metric's name has no space.
-pub(in crate::metrics) const VALIDATED_STEP: &str = "validated step";
+use crate::metrics::history_format::{Entries, EpochTable, EpochValues, STEP};
 
 /// The validations of an epoch that are done.
 #[derive(Debug, Default)]

@@ -15,6 +15,11 @@ use super::metric_value::MetricValue;
 
 /// The most metrics of a history.
 pub(super) const MAX_METRICS: usize = 10_000;
+/// What the number of the optimizer step is called among the values of an epoch, or of a validation, which
+/// ended with it. No metric has such a name: each begins with its split.
+pub(in crate::metrics) const STEP: &str = "step";
+/// The same of the last validation in an epoch, among the values of the epoch. A metric's name has no space.
+pub(in crate::metrics) const VALIDATED_STEP: &str = "validated step";
 
 /// The values of one epoch by the metrics' full names, as burn's early stopping sees them.
 pub(crate) type EpochValues = IndexMap<String, f64>;
@@ -32,14 +37,17 @@ pub(crate) struct EpochTable {
     full: Vec<Arc<[u8]>>,
     /// The epochs after those of the blocks.
     open: Rows,
+    /// Whether some epochs do not say with which step they ended.
+    lacks_steps: bool,
     /// The block that was read last, by its place.
     read: Mutex<Option<(usize, Arc<Rows>)>>,
 }
 
 impl Clone for EpochTable {
     fn clone(&self) -> Self {
-        let Self { names, full, open, .. } = self;
-        Self { names: names.clone(), full: full.clone(), open: open.clone(), read: Mutex::default() }
+        let Self { names, full, open, lacks_steps, read: _ } = self;
+        let (names, full, open) = (names.clone(), full.clone(), open.clone());
+        Self { names, full, open, lacks_steps: *lacks_steps, read: Mutex::default() }
     }
 }
 
@@ -115,20 +123,59 @@ impl EpochTable {
         self.names.iter().cloned().collect()
     }
 
-    /// The epochs in blocks.
-    pub(super) fn blocks(&self) -> Vec<EncodedBlock> {
-        let full = self.full.iter().map(|block| (BLOCK, Arc::clone(block)));
+    /// The blocks that do not change any more.
+    pub(super) fn full_blocks(&self) -> usize {
+        self.full.len()
+    }
+
+    /// The epochs in blocks, without the first ones.
+    pub(super) fn blocks_from(&self, first: usize) -> Vec<EncodedBlock> {
+        let full = self.full.iter().skip(first).map(|block| (BLOCK, Arc::clone(block)));
         let open = (!self.open.is_empty()).then(|| (self.open.len(), encode(&self.open).into()));
         full.chain(open).collect()
     }
 
-    /// The table of these names, which the next blocks of bytes are added to.
-    pub(super) fn with_names(names: Vec<String>) -> Result<Self, String> {
+    /// The table of these names, which the next blocks of bytes are added to. Its first epochs, as many
+    /// blocks, have no values.
+    pub(super) fn with_names(names: Vec<String>, without_values: usize) -> Result<Self, String> {
         let (count, names) = (names.len(), IndexSet::from_iter(names));
         if names.len() != count {
             return Err("two of its metrics have one name".to_owned());
         }
-        Ok(Self { names, ..Self::default() })
+        let mut nothing = Rows::default();
+        (0..BLOCK).for_each(|_| nothing.end_row());
+        let full = vec![Arc::from(encode(&nothing)); without_values];
+        Ok(Self { names, full, ..Self::default() })
+    }
+
+    /// Puts values in the place of those of a full block.
+    pub(super) fn replace_block(&mut self, block: usize, epochs: Vec<EpochValues>) {
+        if block >= self.full.len() || epochs.len() != BLOCK {
+            return;
+        }
+        let mut rows = Rows::default();
+        for values in epochs {
+            for (likely, (name, value)) in values.into_iter().enumerate() {
+                let metric = self.metric(&name, likely);
+                rows.push(place(metric), value);
+            }
+            rows.end_row();
+        }
+        self.full[block] = encode(&rows).into();
+        *self.read.get_mut() = None;
+    }
+
+    /// Looks for epochs without the step at their end, as an earlier version has written them, from this one
+    /// on. A log has no lines of such.
+    pub(super) fn look_for_steps(&mut self, first: usize) {
+        let step = self.names.get_index_of(STEP).map(place);
+        let has_step = |row: &[(u16, f64)]| row.is_empty() || row.iter().any(|(of, _)| Some(*of) == step);
+        self.lacks_steps = !(first..self.len()).all(|epoch| self.with_row(epoch, has_step));
+    }
+
+    /// Whether the lines of a log can have all of it.
+    pub(super) fn can_be_logged(&self) -> bool {
+        !self.lacks_steps
     }
 
     /// Adds the epochs of a block, which can be hostile.
@@ -293,82 +340,4 @@ impl Visitor<'_> for NextName<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn values<const N: usize>(values: [(&str, f64); N]) -> EpochValues {
-        values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-
-    #[test]
-    fn epochs_come_back_as_they_were_written() {
-        let mut table = EpochTable::default();
-        table.push(values([("train_loss", 0.1), ("val_loss", f64::NAN)]));
-        table.push(values([]));
-        table.push(values([("val_loss", 3.0), ("train_loss", f64::NEG_INFINITY)]));
-        let text = serde_json::to_string(&table).unwrap();
-        assert_eq!(text, r#"[{"train_loss":0.1,"val_loss":"NaN"},{},{"val_loss":3.0,"train_loss":"-inf"}]"#);
-        let back: EpochTable = serde_json::from_str(&text).unwrap();
-        assert_eq!(back.len(), 3);
-        assert_eq!(back.value("train_loss", 0), Some(0.1));
-        assert_eq!((back.value("train_loss", 1), back.value("train_loss", 3)), (None, None));
-        assert_eq!(back.value("train_loss", 2), Some(f64::NEG_INFINITY));
-        assert_eq!((back.value("val_loss", 2), back.value("other", 2)), (Some(3.0), None));
-        assert_eq!(serde_json::to_string(&back).unwrap(), text);
-        assert_eq!(back.to_json(2, "val_loss").unwrap(), r#"{"val_loss":3,"train_loss":"-inf"}"#);
-        assert_eq!((back.to_json(1, "step").as_deref(), back.to_json(3, "step")), (Some("{}"), None));
-    }
-
-    #[test]
-    fn a_table_can_be_cut_off_and_continued() {
-        let mut table = EpochTable::default();
-        (0..4).for_each(|epoch| table.push(values([("a", f64::from(epoch))])));
-        table.set_len(2);
-        table.set_len(3);
-        table.push(values([("a", 9.0)]));
-        let seen: Vec<_> = (0..5).map(|epoch| table.value("a", epoch)).collect();
-        assert_eq!(seen, [Some(0.0), Some(1.0), None, Some(9.0), None]);
-    }
-
-    #[test]
-    fn a_long_table_is_in_blocks_that_copies_share() {
-        let of = |epoch: usize| values([("step", epoch as f64), ("train_loss", 1.0 / epoch as f64)]);
-        let mut table = EpochTable::default();
-        (0..3 * BLOCK + 5).for_each(|epoch| table.push(of(epoch)));
-        let copy = table.clone();
-        assert!(table.full.iter().zip(&copy.full).all(|(one, other)| Arc::ptr_eq(one, other)));
-        let (names, blocks) = (table.names(), table.blocks());
-        assert_eq!(blocks.iter().map(|(epochs, _)| *epochs).collect::<Vec<_>>(), [BLOCK, BLOCK, BLOCK, 5]);
-        let mut back = EpochTable::with_names(names).unwrap();
-        blocks.iter().for_each(|(epochs, block)| back.add_block(block, *epochs).unwrap());
-        assert_eq!((&back, back.len()), (&table, 3 * BLOCK + 5));
-        assert!(back.add_block(&blocks[0].1, BLOCK).is_err(), "after one that is not full");
-        for len in [3 * BLOCK, 2 * BLOCK + 7, 2 * BLOCK, 9, 0] {
-            back.set_len(len);
-            assert_eq!(back.len(), len);
-            let mut again = back.clone();
-            (len..3 * BLOCK + 5).for_each(|epoch| again.push(of(epoch)));
-            assert_eq!(again, table, "{len}");
-            assert_eq!(again.values_of(7), of(7));
-        }
-        assert_eq!(table.value("step", 2 * BLOCK), Some(2.0 * BLOCK as f64));
-    }
-
-    #[test]
-    fn more_metrics_than_allowed_are_an_error() {
-        let read = |json: &str| serde_json::from_str::<EpochTable>(json);
-        let named = |from: usize, count: usize| {
-            let members: Vec<String> = (from..from + count).map(|name| format!("\"{name}\":0")).collect();
-            format!("{{{}}}", members.join(","))
-        };
-        assert!(read(&format!("[{}]", named(0, MAX_METRICS))).is_ok());
-        for text in [
-            named(0, MAX_METRICS + 1),
-            format!("{},{}", named(0, MAX_METRICS), named(MAX_METRICS, 1)),
-            format!("{{{}\"a\":0}}", "\"a\":0,".repeat(MAX_METRICS)),
-        ] {
-            let error = read(&format!("[{text}]")).unwrap_err();
-            assert!(error.to_string().contains("10000 at most"), "{error}");
-        }
-    }
-}
+mod tests;

@@ -4,9 +4,11 @@
 //! durable what a checkpoint counts. Lines are written together: at least once a second, at the end of each
 //! validation and each epoch, and for each save.
 //!
-//! From top to bottom: `writer`, then `open_log`, `history_lines`, `position_marks`, `batch_steps`.
+//! From top to bottom: `writer`, then `open_log`, `history_lines`, `position_marks`, `batch_steps`; and
+//! `earlier_epochs`.
 
 mod batch_steps;
+mod earlier_epochs;
 mod history_lines;
 mod open_log;
 mod position_marks;
@@ -22,6 +24,7 @@ use parking_lot::Mutex;
 use super::table::SharedMetrics;
 use crate::process::console::note;
 pub(crate) use batch_steps::StepOfBatch;
+pub(crate) use earlier_epochs::add_earlier_epochs;
 pub(crate) use history_lines::HistoryLines;
 pub(crate) use history_lines::ResumedLog;
 use open_log::LogStart;
@@ -137,6 +140,11 @@ impl MetricsLog {
     /// The end of the lines of a position. `None` where there are none.
     pub(crate) fn mark_at(&self, position: LogPosition) -> Option<LogMark> {
         self.0.lock().as_ref()?.mark_at(position)
+    }
+
+    /// Whether the log has every line up to a position, as far as this process knows.
+    pub(crate) fn has_all_until(&self, position: LogPosition) -> bool {
+        self.0.lock().as_ref().is_some_and(|log| log.has_all_until(position))
     }
 
     /// Writes the lines that were not written yet.

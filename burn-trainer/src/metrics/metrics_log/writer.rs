@@ -185,6 +185,11 @@ impl LogWriter {
         }
     }
 
+    pub(super) fn has_all_until(&self, position: LogPosition) -> bool {
+        let is_incomplete = self.has_gaps || self.file.as_ref().is_some_and(LineFile::is_incomplete);
+        !is_incomplete && self.mark_at(position).is_some()
+    }
+
     /// Writes the lines that were not written yet.
     pub(super) fn write(&mut self) {
         let Some(file) = &mut self.file else { return };

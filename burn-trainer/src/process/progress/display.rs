@@ -39,8 +39,10 @@ pub(crate) struct ProgressDisplay {
     interrupter: RunInterrupter,
     speed: DashboardSpeed,
     warnings: ShownWarnings,
-    /// Those that were shown on the dashboard.
+    /// Those since the dashboard was drawn, also after it has ended.
     epochs: EpochsTable,
+    /// Whether there was a dashboard.
+    has_drawn: bool,
     run_dir: PathBuf,
     output: OutputHandle,
     /// The metrics whose values on the named validation sets have their place on the dashboard.
@@ -75,6 +77,7 @@ impl ProgressDisplay {
             speed: DashboardSpeed::new(),
             warnings: ShownWarnings::default(),
             epochs: EpochsTable::default(),
+            has_drawn: false,
             run_dir,
             output: OutputHandle::of_this_thread(),
             placed: HashSet::new(),
@@ -94,6 +97,7 @@ impl ProgressDisplay {
                 }
                 self.lines.set_hidden(true);
                 self.dashboard = Some(dashboard);
+                self.has_drawn = true;
             }
             Err(reason) => warn(&format!("no dashboard, progress is shown as lines: {reason}")),
         }
@@ -218,7 +222,7 @@ impl TrainingProgressLogger for ProgressDisplay {
     }
 
     fn end_split(&mut self) {
-        if self.dashboard.is_some() {
+        if self.has_drawn {
             self.epochs.add(self.lines.split_values());
         }
         self.draw(|burns| burns.end_split());

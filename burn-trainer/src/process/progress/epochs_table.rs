@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::figures::{significant, span};
+use super::figures::{count, significant, span};
 use super::table::{Column, left_out, table};
 
 /// The newest are kept: a table of thousands would push everything else off the screen.
@@ -69,7 +69,7 @@ impl EpochsTable {
         let mut lines = table(&columns, &rows, width);
         let without = left_out(&columns, &rows, width);
         if self.earlier > 0 || !without.is_empty() {
-            let earlier = (self.earlier > 0).then(|| format!("{} earlier epochs", self.earlier));
+            let earlier = (self.earlier > 0).then(|| count(self.earlier as u64, "earlier epoch"));
             let what: Vec<String> = earlier.into_iter().chain(without).collect();
             lines.push(format!("without {}: {log}", what.join(", ")));
         }
@@ -170,5 +170,9 @@ mod tests {
         assert!(lines[1].starts_with("      4"), "{}", lines[1]);
         assert_eq!(*lines.last().unwrap(), format!("without 3 earlier epochs: {LOG}"));
         assert_eq!(lines.len(), MAX_EPOCHS + 2);
+        let mut epochs = EpochsTable::default();
+        (1..=MAX_EPOCHS + 1).for_each(|epoch| epochs.add(split(epoch, "train", &[("loss", 1.0)])));
+        let lines = epochs.lines(Some(80), LOG);
+        assert_eq!(*lines.last().unwrap(), format!("without 1 earlier epoch: {LOG}"));
     }
 }

@@ -15,6 +15,11 @@ pub(crate) fn significant(value: f64) -> String {
     }
 }
 
+/// `1 epoch`, `2 epochs`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// `45 s`, `12 min`, `3 h 5 min`.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;

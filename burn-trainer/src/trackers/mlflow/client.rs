@@ -49,6 +49,15 @@ impl Client {
         self.answer(request.send(body.to_string()))?.map_err(|(_, error)| error)
     }
 
+    /// Asks an endpoint.
+    pub(super) fn get(&self, endpoint: &str, query: &[(&str, &str)]) -> TrackerResult<Value> {
+        let mut request = self.agent.get(self.address(endpoint)).query_pairs(query.iter().copied());
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        self.answer(request.call())?.map_err(|(_, error)| error)
+    }
+
     /// Asks an endpoint about what has this name. `None` where it is not there.
     pub(super) fn get_if_there(
         &self,

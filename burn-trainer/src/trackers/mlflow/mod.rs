@@ -1,12 +1,14 @@
 //! MLflow: a run on a server, by its REST API.
 //!
-//! From top to bottom: this file, then `requests` and `artifacts`, then `client`, then `settings`.
+//! From top to bottom: this file, then `requests`, `history` and `artifacts`, then `client`, then `settings`.
 
 mod artifacts;
 mod client;
+mod history;
 mod requests;
 mod settings;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::client::Client;
+use self::requests::Metric;
 use self::settings::Settings;
 use super::tracker::{StartAt, Tracker, TrackerResult};
 use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
@@ -47,6 +50,8 @@ pub struct Mlflow {
     run: Option<ServerRun>,
     /// The last step of each metric that the server had when the run resumed.
     had: HashMap<String, u64>,
+    /// The values that the server has of these metrics, as far as they were asked for.
+    had_values: HashMap<String, HashSet<(u64, u64)>>,
     /// The artifacts that the server has, so that they are not sent again when a later one fails.
     uploaded: HashSet<String>,
 }
@@ -76,6 +81,7 @@ impl Mlflow {
             settings,
             run: None,
             had: HashMap::new(),
+            had_values: HashMap::new(),
             uploaded: HashSet::new(),
         })
     }
@@ -135,6 +141,31 @@ impl Mlflow {
         }
     }
 
+    /// The values of lines without those that the server has: in the moment of a kill values can be sent of
+    /// which the run does not know. With other settings the run has other values of these steps: then the
+    /// server gets both.
+    fn new_metrics(&mut self, lines: &[Line]) -> TrackerResult<Vec<Metric>> {
+        let mut metrics = Vec::new();
+        for metric in requests::metrics(lines) {
+            if self.had.get(&metric.key).is_some_and(|last| metric.step <= *last) {
+                let run_id = self.run()?.run_id.clone();
+                let known = match self.had_values.entry(metric.key.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => {
+                        unknown.insert(history::values(&self.client, &run_id, &metric.key)?)
+                    }
+                };
+                if known.contains(&(metric.step, metric.bits())) {
+                    continue;
+                }
+                // What the server has of later steps is of the state that was left.
+                self.run.as_mut().ok_or("it was not started")?.has_branched = true;
+            }
+            metrics.push(metric);
+        }
+        Ok(metrics)
+    }
+
     /// Continues the run on the server. Returns whether the server has it.
     fn resume(&mut self, server_run: ServerRun) -> TrackerResult<bool> {
         let Some(found) = self.client.get_if_there("runs/get", "run_id", &server_run.run_id)? else {
@@ -177,10 +208,8 @@ impl Tracker for Mlflow {
     }
 
     fn log(&mut self, lines: &[Line]) -> TrackerResult {
+        let metrics = self.new_metrics(lines)?;
         let run_id = &self.run()?.run_id;
-        let mut metrics = requests::metrics(lines);
-        // In the moment of a kill values can be sent of which the run does not know.
-        metrics.retain(|metric| self.had.get(&metric.key).is_none_or(|last| metric.step > *last));
         for metrics in metrics.chunks(requests::MAX_METRICS) {
             self.client.post("runs/log-batch", &json!({ "run_id": run_id, "metrics": metrics }))?;
         }
@@ -189,7 +218,7 @@ impl Tracker for Mlflow {
 
     fn branch(&mut self, _: &Line) -> TrackerResult {
         // The server keeps both values of a step.
-        self.had.clear();
+        (self.had, self.had_values) = Default::default();
         self.run.as_mut().ok_or("it was not started")?.has_branched = true;
         Ok(())
     }

@@ -26,6 +26,23 @@ pub(super) struct Metric {
     pub(super) step: u64,
 }
 
+impl Metric {
+    /// The value as [`bits_of`] gives it.
+    pub(super) fn bits(&self) -> u64 {
+        bits_of(&self.value)
+    }
+}
+
+/// The bits of a value as it is sent, and as an answer has it. MLflow stores infinite ones as the largest
+/// number that there is. All NaN are one.
+pub(super) fn bits_of(value: &Value) -> u64 {
+    let text = match value {
+        Value::String(text) => text.parse().unwrap_or(f64::NAN),
+        value => value.as_f64().unwrap_or(f64::NAN),
+    };
+    if text.is_nan() { f64::NAN.to_bits() } else { text.clamp(f64::MIN, f64::MAX).to_bits() }
+}
+
 /// The values of lines.
 pub(super) fn metrics(lines: &[Line]) -> Vec<Metric> {
     let now = Timestamp::now();
@@ -77,6 +94,7 @@ pub(super) fn create(run: &RunInfo, experiment: &str, environment: &Value) -> Va
     add("burn_trainer.tags", Some(&run.tags.join(", ")));
     add("burn_trainer.project", run.project.as_deref());
     add("mlflow.note.content", run.notes.as_deref());
+    add("mlflow.source.name", environment["rust"]["program"].as_str());
     add("mlflow.source.git.commit", environment["git"]["commit"].as_str());
     add("mlflow.source.git.branch", environment["git"]["branch"].as_str());
     json!({
@@ -148,6 +166,20 @@ mod tests {
         assert_eq!(["a/b", "/a", "a/../b", "a:b"].map(key), ["a/b", "_a", "a_.._b", "a_b"]);
         let value = tag("t", &"x".repeat(9_999))["value"].as_str().unwrap().len();
         assert_eq!(value, MAX_TAG);
+    }
+
+    #[test]
+    fn a_value_is_known_again_in_an_answer() {
+        for (value, answered) in [
+            (0.1, json!(0.1)),
+            (f64::NAN, json!("NaN")),
+            (f64::INFINITY, json!(f64::MAX)),
+            (f64::NEG_INFINITY, json!("-Infinity")),
+            (3.0, json!(3)),
+        ] {
+            assert_eq!(bits_of(&number(value)), bits_of(&answered), "{value}");
+        }
+        assert_ne!(bits_of(&json!(0.1)), bits_of(&json!(0.2)));
     }
 
     #[test]

@@ -51,6 +51,24 @@ fn without_a_metric_the_primary_one_is_drawn_of_training_and_validation() {
 }
 
 #[test]
+fn in_a_pipe_no_text_is_cut_and_no_curve_hides_another() {
+    let root = tempfile::tempdir().unwrap();
+    let long = format!("val_{}", "x".repeat(90));
+    let runs: Vec<PathBuf> = ["one", "two"].map(|name| root.path().join(name)).into();
+    runs.iter().for_each(|run| logged(run, &long, &["1", "2", "3"]));
+    let text = stdout(&burn_ckpt(&[&"plot", &runs[0], &runs[1], &long]));
+    for run in ["one", "two"] {
+        let about = text.lines().find(|line| line.contains(&format!("{run}: {long}"))).unwrap();
+        assert!(about.ends_with("highest 3.000 at 30"), "{text}");
+    }
+    // The two curves are the same: both symbols are in the chart, beside their lines below it.
+    let drawn = |symbol: char| {
+        text.lines().filter(|line| line.contains(['|', '│'])).any(|line| line.contains(symbol))
+    };
+    assert!(drawn('*') && drawn('+'), "{text}");
+}
+
+#[test]
 fn json_has_every_point_of_the_log() {
     let (_root, run) = trained(3);
     let curves = json_of(&[&"plot", &run, &"val_loss", &"--json"]);

@@ -99,6 +99,29 @@ fn a_run_that_is_stopped_where_its_state_was_saved_already_is_stopped() {
 }
 
 #[test]
+fn a_run_that_is_stopped_from_outside_or_in_burns_loop_is_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = r#"--epochs 3 --set on_exception={"timeout_seconds":6.0}"#;
+    for (id, burns_loop, more) in
+        [("hangs", false, "--save-every-steps 44"), ("burns", true, ""), ("burns_hangs", true, "")]
+    {
+        let gate = Gate::closed();
+        let hooks = TestHooks { burns_loop, ..TestHooks::wait(Split::Train, 45, &gate) };
+        let program = warmup(root.path(), &format!("--run-id {id} {flags} {more}"));
+        let mut running = Running::start(hooks.given_to(program));
+        running.wait_for("its batch", |_| gate.is_reached());
+        let last = logs(root.path()).join(id).join("checkpoint/last.ckpt");
+        running.wait_for("its save", |_| last.exists());
+        running.send("TERM");
+        if id == "burns" {
+            gate.open();
+        }
+        assert_eq!(running.end().code(), Some(143), "{id}");
+        assert_eq!(of(root.path(), id), ("stopped".to_owned(), "SIGTERM".to_owned()), "{id}");
+    }
+}
+
+#[test]
 fn what_changes_nothing_leaves_the_sign_of_a_kill() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     waiting(root.path(), "a", &gate).kill();

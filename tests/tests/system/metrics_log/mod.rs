@@ -8,6 +8,7 @@ use system_tests::run_files::{run_dir, without_clock};
 
 mod beginnings;
 mod lines;
+mod long_runs;
 mod without_metric_files;
 
 /// The lines of a run's log.

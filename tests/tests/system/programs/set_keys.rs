@@ -1,6 +1,7 @@
-//! `--set` in the programs: `--help` lists its keys, and a bare word is a text.
+//! The programs' help, with the keys of `--set`; and what a value of it may be.
 
-use system_tests::programs::commands::{stdout, xtask_train};
+use system_tests::programs::commands::{burn_ckpt, stdout, xtask_train};
+use system_tests::programs::running::warmup;
 use system_tests::run_files::{checkpoints, metadata};
 
 /// The line of a key in a program's help, as words.
@@ -29,6 +30,29 @@ fn help_lists_the_keys_with_types_and_defaults() {
     let char_lm = stdout(&xtask_train(root.path(), &["char-lm", "--help"]));
     assert_eq!(words_of(&char_lm, "width"), "width null (usize, or null)");
     assert!(words_of(&char_lm, "size").starts_with("size tiny (tiny|small|"), "{char_lm}");
+}
+
+/// The columns of a page of help that is not on a terminal.
+const HELP_COLUMNS: usize = 100;
+
+#[test]
+fn help_is_wrapped() {
+    let root = tempfile::tempdir().unwrap();
+    let of_all = stdout(&burn_ckpt(&[&"--help"]));
+    let verbs =
+        of_all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let verbs = verbs.filter_map(|line| line.strip_prefix("  ")?.split_once(' ')).map(|(verb, _)| verb);
+    let verbs: Vec<&str> = verbs.filter(|verb| !verb.is_empty() && *verb != "help").collect();
+    assert!(verbs.contains(&"ls") && verbs.contains(&"plot"), "{verbs:?}");
+    let mut pages: Vec<String> =
+        verbs.iter().map(|verb| stdout(&burn_ckpt(&[verb, &"--help"]))).chain([of_all.clone()]).collect();
+    pages.push(stdout(&warmup(root.path(), "--help").output().unwrap()));
+    pages.push(stdout(&xtask_train(root.path(), &["char-lm", "--help"])));
+    for page in pages {
+        // A word that is longer stays whole: a list of what a setting takes.
+        let wide = page.lines().find(|line| line.chars().count() > HELP_COLUMNS && line.trim().contains(' '));
+        assert_eq!(wide, None, "{page}");
+    }
 }
 
 #[test]

@@ -81,11 +81,15 @@ fn the_speed_is_drawn_as_curves_beside_the_metrics() {
            return { charts, curves: speed.map(({ name, values }) => [name, values]), steps: speed[0].axis.steps };
          }",
     );
+    // In the lines after a save has ended: the first epoch has none before it.
+    let saves: Vec<f64> = speeds.iter().filter_map(|speed| speed["save_seconds"].as_f64()).collect();
+    assert!(!saves.is_empty() && saves.len() < 3 && saves.iter().all(|seconds| *seconds > 0.0), "{speeds:?}");
     let expected = [
         ("items/s", values("items_per_second", 1.0)),
         ("steps/s", values("steps_per_second", 1.0)),
         ("% of the time waiting for data", values("data_share", 100.0)),
         ("% of the time spent on saves", values("save_share", 100.0)),
+        ("seconds of a save until it is durable", saves),
     ];
     let curves: Vec<(String, Vec<f64>)> = serde_json::from_value(answer["curves"].clone()).unwrap();
     assert_eq!(curves, expected.map(|(name, values)| (name.to_owned(), values)));
@@ -279,6 +283,19 @@ fn a_run_without_anything_is_said_to_have_nothing_to_report() {
     let (_, said) = ended_with(&burn_ckpt(&[&"report", &run]), 1);
     let expected = "d2: the run has neither a checkpoint nor a logged metric yet";
     assert!(said.contains("there is nothing to report of ") && said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_run_of_which_the_log_alone_is_left_has_its_curves() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let (run, alone) = (run_dir(root.path()), root.path().join("alone"));
+    std::fs::create_dir(&alone).unwrap();
+    std::fs::copy(run.join("metrics.jsonl"), alone.join("metrics.jsonl")).unwrap();
+    assert_eq!(shown(&report(root.path(), &[&alone]))["alone"], logged(&run));
+    std::fs::write(alone.join("metrics.jsonl"), "mine\n").unwrap();
+    let (_, said) = ended_with(&burn_ckpt(&[&"report", &"-o", &root.path().join("p.html"), &alone]), 1);
+    assert!(said.contains("has no run"), "{said}");
 }
 
 #[test]

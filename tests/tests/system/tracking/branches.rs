@@ -78,6 +78,66 @@ fn a_server_gets_the_values_of_a_resume_from_an_earlier_checkpoint_with_other_se
     assert!(none.is_empty() && !stderr.contains("other values"), "{none:?} {stderr}");
 }
 
+/// A server that answers as MLflow, and keeps the values of the losses of batches.
+fn remembering() -> HttpServer {
+    let mut values: Vec<Value> = Vec::new();
+    HttpServer::start(move |request| {
+        let sent = serde_json::from_str::<Value>(&request.body).unwrap_or_default();
+        let metrics = sent["metrics"].as_array().cloned().unwrap_or_default();
+        values.extend(metrics.into_iter().filter(|metric| metric["key"] == "train_loss_step"));
+        if request.line.contains("metrics/get-history") {
+            // Two values to a page.
+            let page =
+                request.line.split("page_token=").nth(1).and_then(|rest| rest.split(['&', ' ']).next());
+            let start: usize = page.map_or(0, |page| page.parse().unwrap());
+            let end = (start + 2).min(values.len());
+            let next = if end < values.len() { end.to_string() } else { String::new() };
+            let answer = serde_json::json!({ "metrics": values[start..end], "next_page_token": next });
+            return Reply::Json(200, answer.to_string());
+        }
+        if request.line.contains("runs/get?") {
+            let last = values.iter().max_by_key(|metric| metric["step"].as_u64());
+            let metrics: Vec<&Value> = last.into_iter().collect();
+            return Reply::Json(
+                200,
+                serde_json::json!({ "run": { "data": { "metrics": metrics } } }).to_string(),
+            );
+        }
+        mlflow(request)
+    })
+}
+
+#[test]
+fn values_that_a_killed_process_has_sent_unnoted_do_not_hide_those_of_other_settings() {
+    let root = tempfile::tempdir().unwrap();
+    let server = remembering();
+    let arguments = "--run-id r1 --epochs 2 --set last.topk=\"all\" --set trackers=[\"mlflow\"] \
+                     --set trackers_wait_seconds=120";
+    let run = |more: &str| {
+        let before = server.requests().len();
+        let mut command = warmup(root.path(), &format!("{arguments} {more}"));
+        command.env("MLFLOW_TRACKING_URI", server.uri());
+        Running::start(command).end_well();
+        steps_of_batches(&server.requests()[before..])
+    };
+    run("");
+    // As a kill leaves it between the server's answer and the note of it.
+    let forget = || {
+        let path = run_dir(root.path()).join("tracker-mlflow.json");
+        let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        state["sent"]["batch"] = serde_json::json!([0, 30]);
+        fs::write(&path, state.to_string()).unwrap();
+    };
+    let earlier = checkpoints(root.path()).join("last/epoch=0-step=30.ckpt");
+    let resumed = format!("--ckpt-path {}", earlier.display());
+    forget();
+    assert!(run(&resumed).is_empty(), "the server has the same values");
+    forget();
+    let others = run(&format!("{resumed} --set learning_rate=0.05"));
+    // The first batch is computed before the rate counts.
+    assert!(others.len() >= 29 && others.ends_with(&(32..=60).collect::<Vec<_>>()), "{others:?}");
+}
+
 #[test]
 fn a_resume_from_an_earlier_checkpoint_that_logs_the_same_sends_nothing_twice() {
     let root = tempfile::tempdir().unwrap();

@@ -1,14 +1,20 @@
 //! What fails in a tracker is tried again, and never ends training.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_trainer::Error;
 use burn_trainer::callbacks::RunOutcome;
 use burn_trainer::trackers::{TrackerCallback, TrackerError};
 use parking_lot::Mutex;
-use system_tests::models::small::{Script, train_by};
+use system_tests::models::small::{OnStep, Script, train_by};
+use system_tests::programs::commands::{burn_ckpt, stdout};
+use system_tests::run_files::run_dir;
 use system_tests::{config, train};
 
 use super::{Recorder, Told, log, patient, saving_every_4_steps, without_times};
@@ -27,6 +33,49 @@ fn a_call_that_fails_is_repeated_with_the_same_lines() {
     let told = told.lock();
     assert_eq!(told.lines, log(root.path()));
     assert_eq!(told.ends.len(), 1);
+}
+
+/// A disk on which the files of trackers find no room, while it is full.
+#[derive(Default)]
+struct FullForTrackers(AtomicBool);
+
+impl Observer for FullForTrackers {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let is_of_tracker = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            ["metrics.csv", "events.out.", "tracker-"].iter().any(|part| name.contains(part))
+        };
+        match operation {
+            Operation::Write { path, bytes, .. } if self.0.load(Ordering::Relaxed) && is_of_tracker(path) => {
+                Verdict::Part(bytes.len() / 2, full())
+            }
+            _ => Verdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn on_a_full_disk_training_continues_and_a_resume_completes_the_files_of_trackers() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Arc::new(FullForTrackers::default());
+    let _observation = observe(root.path(), disk.clone());
+    let filled = Arc::clone(&disk);
+    let action = OnStep(Arc::new(move || filled.0.store(true, Ordering::Relaxed)));
+    let script = Script { at_step: Some((15, action)), ..Script::default() };
+    let config = config(root.path(), 2).with_trackers(["csv", "tensorboard"]);
+    let result = train_by(config.clone().with_trackers_wait_seconds(0.5), script, |trainer| trainer).unwrap();
+    assert_eq!((result.global_step, result.failed_saves.len()), (20, 0));
+    let run = run_dir(root.path());
+    assert_eq!(log(root.path()).iter().filter(|line| line.batch.is_some()).count(), 20);
+    assert_ne!(fs::read_to_string(run.join("metrics.csv")).unwrap(), stdout(&burn_ckpt(&[&"csv", &run])));
+    disk.0.store(false, Ordering::Relaxed);
+    let config = config.with_max_epochs(3).with_ckpt_path("auto").with_trackers_wait_seconds(120.0);
+    train_by(config, Script::default(), |trainer| trainer).unwrap();
+    assert_eq!(fs::read_to_string(run.join("metrics.csv")).unwrap(), stdout(&burn_ckpt(&[&"csv", &run])));
+    let names = fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name());
+    let events = names.filter(|name| name.to_string_lossy().starts_with("events.out.")).count();
+    assert_eq!(events, 1);
 }
 
 #[test]
@@ -92,15 +141,15 @@ fn a_tracker_that_panics_does_not_end_the_run() {
 #[test]
 fn a_file_of_a_user_in_the_place_of_its_state_stays_and_the_tracker_is_off() {
     let root = tempfile::tempdir().unwrap();
-    let path = system_tests::run_files::run_dir(root.path()).join("tracker-recorder.json");
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, "mine").unwrap();
+    let path = run_dir(root.path()).join("tracker-recorder.json");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "mine").unwrap();
     let told = Arc::new(Mutex::new(Told::default()));
     train_by(config(root.path(), 1), Script::default(), |trainer| {
         trainer.callback(patient(Recorder::of(&told)))
     })
     .unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     assert!(told.lock().starts.is_empty());
 }
 

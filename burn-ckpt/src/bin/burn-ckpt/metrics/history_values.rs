@@ -18,6 +18,9 @@ use crate::verb_result::Failure;
 /// JSON.
 const JSON: &str = "metrics";
 const EPOCHS: &str = "epochs";
+/// The same in its place where the first epochs are left to the log, and the key of their number.
+const LATEST_EPOCHS: &str = "latest_epochs";
+const LEFT_TO_LOG: &str = "left_to_log";
 /// The longest tensor of a history, in bytes, and the most values in it, as a run reads it.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
 const MAX_VALUES: usize = 5_000_000;
@@ -67,11 +70,16 @@ fn read(checkpoint: &Checkpoint) -> Result<Vec<Values>, Failure> {
     };
     let json = bytes_of(JSON)?.ok_or_else(|| invalid(&format!("it has no {JSON}")))?;
     let history: Value = parse_json(&json, MAX_VALUES).map_err(|error| invalid(&error.to_string()))?;
-    let epochs = match bytes_of(EPOCHS)? {
+    let first = history[LEFT_TO_LOG].as_u64().unwrap_or_default();
+    if first > 0 {
+        say(format!("note: the first {first} epochs are not in it: they were in {METRICS_FILE} alone"));
+    }
+    let bytes = bytes_of(EPOCHS)?.map_or_else(|| bytes_of(LATEST_EPOCHS), |bytes| Ok(Some(bytes)))?;
+    let epochs = match bytes {
         Some(bytes) => epoch_blocks::read(&history["epoch_metrics"], &bytes, MAX_VALUES),
         None => of_json(&history),
     };
-    Ok(values(epochs.map_err(|reason| invalid(&reason))?))
+    Ok(values(first, epochs.map_err(|reason| invalid(&reason))?))
 }
 
 /// The epochs of an earlier version, and none before the first one is done.
@@ -86,9 +94,11 @@ fn of_json(history: &Value) -> Result<Vec<IndexMap<String, f64>>, String> {
     epochs.iter().map(read).collect()
 }
 
-fn values(epochs: Vec<IndexMap<String, f64>>) -> Vec<Values> {
+/// The values of epochs, the first of which has this number.
+fn values(first: u64, epochs: Vec<IndexMap<String, f64>>) -> Vec<Values> {
     let mut found = Vec::new();
-    for (epoch, mut metrics) in (0..).zip(epochs) {
+    for (place, mut metrics) in (0..).zip(epochs) {
+        let epoch = first.saturating_add(place);
         let [step_at_end, step_of_validation] =
             STEPS.map(|key| metrics.shift_remove(key).map(|step| step as u64));
         let (valid, train): (IndexMap<_, _>, IndexMap<_, _>) =

@@ -12,6 +12,16 @@ struct Cell {
     dots: u32,
     /// The curve that was drawn last.
     curve: usize,
+    /// All curves that were drawn here, a bit for each.
+    curves: u64,
+}
+
+impl Cell {
+    /// Of several curves in a cell with one symbol each has its columns, so that none hides the others.
+    fn curve_in(self, column: usize) -> usize {
+        let place = column % self.curves.count_ones().max(1) as usize;
+        (0..u64::BITS as usize).filter(|curve| self.curves >> curve & 1 == 1).nth(place).unwrap_or(self.curve)
+    }
 }
 
 /// A grid. Points are given from (0, 0), left below, to (1, 1).
@@ -63,6 +73,7 @@ impl Canvas {
         if let Some(cell) = self.cells.get_mut(place) {
             cell.dots |= DOTS[y % high][x % wide];
             cell.curve = curve;
+            cell.curves |= 1_u64.checked_shl(curve as u32).unwrap_or(0);
         }
     }
 
@@ -72,6 +83,10 @@ impl Canvas {
     }
 
     fn row(&self, row: &[Cell]) -> String {
+        let mut row = row.to_vec();
+        if !self.style.has_dots {
+            row.iter_mut().enumerate().for_each(|(column, cell)| cell.curve = cell.curve_in(column));
+        }
         let is_drawn = |cell: &Cell| cell.dots != 0;
         let end = row.iter().rposition(is_drawn).map_or(0, |last| last + 1);
         let of_one_curve = |a: &Cell, b: &Cell| is_drawn(a) == is_drawn(b) && a.curve == b.curve;
@@ -104,6 +119,11 @@ mod tests {
         symbols.line((0.0, 1.0), (1.0, 0.0), 0);
         symbols.line((0.0, 0.0), (0.0, 0.0), 1);
         assert_eq!(symbols.lines(), ["*", " *", "+ *"]);
+        // Two curves in the same places.
+        let mut both = Canvas::new(5, 1, Style::new(false, false, 2));
+        both.line((0.0, 0.0), (1.0, 0.0), 1);
+        both.line((0.0, 0.0), (0.8, 0.0), 0);
+        assert_eq!(both.lines(), ["*+*++"]);
     }
 
     #[test]

@@ -67,6 +67,8 @@ impl Chart<'_> {
             Some((x, y)) => self.drawn(x, y, width, height, charts),
             None => Vec::new(),
         };
+        // A file or a pipe takes lines of any length.
+        let width = screen.width.unwrap_or(usize::MAX);
         lines.extend(self.curves.iter().enumerate().map(|(place, curve)| self.about(place, curve, width)));
         lines
     }

@@ -82,14 +82,15 @@ impl Status {
                 format!("whether a process writes to it cannot be seen: {reason}"),
             );
         }
-        // A process that started after that save, or did not come to the save that says how it ended.
-        if was_killed_since || (is_left && ended(state).is_none()) {
-            return Self::new(StatusKind::Killed, "its lock file is left, and no process holds it");
-        }
         let noted = match ended(state) {
             Some(ended) => Ok(Some(ended.to_owned())),
             None => ended_by_log(run_dir, progress.steps, progress.saved),
         };
+        // A process that started after that save, or did not come to what says how it ended. One that was ended
+        // from outside of its loop leaves its lock file, and says it.
+        if was_killed_since || (is_left && matches!(noted, Ok(None))) {
+            return Self::new(StatusKind::Killed, "its lock file is left, and no process holds it");
+        }
         let noted = match noted {
             Ok(noted) => noted.unwrap_or_default(),
             Err(error) => return Self::new(StatusKind::Unknown, chain(&error)),
