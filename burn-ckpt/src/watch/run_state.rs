@@ -79,7 +79,7 @@ fn state_of(layout: &RunLayout, newest: &NewestCheckpoint, lock: Result<LockStat
         return Ok(RunState::Done);
     }
     let by_log = match (&lock, ended) {
-        (Ok(LockState::Free), None) => {
+        (Ok(LockState::Free | LockState::Left(_)), None) => {
             ended_by_log(layout.run_dir(), metadata.global_step, metadata.checkpoint_timestamp)?
         }
         _ => None,
