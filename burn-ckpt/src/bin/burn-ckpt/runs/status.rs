@@ -86,8 +86,8 @@ impl Status {
             Some(ended) => Ok(Some(ended.to_owned())),
             None => ended_by_log(run_dir, progress.steps, progress.saved),
         };
-        // A process that started after that save, or did not come to what says how it ended. One that was ended
-        // from outside of its loop leaves its lock file, and says it.
+        // A process that started after that save, or did not come to what says how it ended. One that was
+        // ended from outside of its loop leaves its lock file, and says it.
         if was_killed_since || (is_left && matches!(noted, Ok(None))) {
             return Self::new(StatusKind::Killed, "its lock file is left, and no process holds it");
         }
