@@ -8,9 +8,11 @@
 //! | `bench-start` | the start of a run with many kept checkpoints | `cargo xtask bench start` |
 //! | `bench-epochs` | a run of very many epochs: time, size and memory early and late | `cargo xtask bench epochs` |
 //! | `bench-guard` | what the gradient guard costs a step of char-lm | `cargo xtask bench guard` |
+//! | `bench-train` | how fast training is, compared with burn's own loop, PyTorch and JAX | `cargo xtask bench train` |
 //! | `bench-remote` | training on devices of servers, compared with the same on this machine's own | `cargo xtask bench remote` |
 
 pub mod checkpoint;
+mod child_process;
 pub mod epochs;
 pub mod guard;
 mod kept;
@@ -21,6 +23,7 @@ mod program;
 #[cfg(feature = "remote")]
 pub mod remote;
 pub mod start;
+pub mod train;
 mod training_jobs;
 
 pub use measure::compare_checkpoints::{Comparison, compare};

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
-use burn::train::Learner;
 use burn::train::metric::{AccuracyMetric, LossMetric, PerplexityMetric};
+use burn::train::{ExecutionStrategy, Learner, SupervisedTraining};
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use char_lm::{CharLm, CharLmConfig, Size, Window, WindowBatcher, Windows};
-use digits::{DigitsConfig, ImageBatcher};
+use digits::{Digits, DigitsConfig, ImageBatcher};
 use indexmap::IndexMap;
 
 use crate::measure::stopwatch::Stopwatch;
@@ -23,8 +23,8 @@ pub trait Job {
     /// Optimizer steps in an epoch.
     fn steps_per_epoch(&self) -> u64;
 
-    /// Parameters of its model.
-    fn parameters(&self) -> usize;
+    /// Parameters of its model, which is made on a device for that.
+    fn parameters(&self, device: &Device) -> usize;
 
     /// Trains on these devices, one at least, watched by a stopwatch, which saves too.
     ///
@@ -68,6 +68,41 @@ impl DigitsJob {
         let hparams = DigitsConfig::new();
         let (train, _) = digits::load(hparams.data)?;
         Ok(Self { images: burn::data::dataset::Dataset::len(&train) as u64, hparams })
+    }
+}
+
+impl DigitsJob {
+    /// Trains by a loop of burn's, with the model on a device.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Trainer::fit_with`].
+    pub fn train_with(
+        &self,
+        config: TrainerConfig,
+        device: &Device,
+        strategy: ExecutionStrategy,
+    ) -> Result<Outcome> {
+        let trainer = Trainer::new(config.clone(), &self.hparams)?;
+        let (training, learner) = self.prepared(&config, &trainer, device)?;
+        trainer.fit_with(training, learner, strategy).map(Outcome::of)
+    }
+
+    fn prepared(
+        &self,
+        config: &TrainerConfig,
+        trainer: &Trainer<Digits>,
+        device: &Device,
+    ) -> Result<(SupervisedTraining<Digits>, Learner<Digits>)> {
+        let hparams = &self.hparams;
+        let (train, valid) = digits::load(hparams.data)?;
+        let loader = || ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size);
+        let training = trainer
+            .training(loader().shuffle(config.seed).build(train), loader().build(valid))
+            .metrics((LossMetric::new(), AccuracyMetric::new()));
+        device.seed(config.seed);
+        let adam = AdamConfig::new().init_streamed();
+        Ok((training, Learner::new(hparams.init(device), adam, hparams.learning_rate)))
     }
 }
 
@@ -121,22 +156,14 @@ impl Job for DigitsJob {
         self.images.div_ceil(self.hparams.batch_size as u64)
     }
 
-    fn parameters(&self) -> usize {
-        burn::module::Module::num_params(&self.hparams.init(&Device::default()))
+    fn parameters(&self, device: &Device) -> usize {
+        burn::module::Module::num_params(&self.hparams.init(device))
     }
 
     fn train(&self, config: TrainerConfig, stopwatch: Stopwatch, devices: &[Device]) -> Result<Outcome> {
-        let (hparams, seed) = (&self.hparams, config.seed);
-        let (train, valid) = digits::load(hparams.data)?;
-        let trainer = Trainer::new(config, hparams)?.strategy(stopwatch).devices(devices.iter().cloned());
-        let loader = || ResumableDataLoader::builder(ImageBatcher).batch_size(hparams.batch_size);
-        let training = trainer
-            .training(loader().shuffle(seed).build(train), loader().build(valid))
-            .metrics((LossMetric::new(), AccuracyMetric::new()));
-        let device = first(devices)?;
-        device.seed(seed);
-        let learner =
-            Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), hparams.learning_rate);
+        let trainer = Trainer::new(config.clone(), &self.hparams)?;
+        let trainer = trainer.strategy(stopwatch).devices(devices.iter().cloned());
+        let (training, learner) = self.prepared(&config, &trainer, &first(devices)?)?;
         trainer.fit(training, learner).map(Outcome::of)
     }
 }
@@ -151,7 +178,7 @@ impl Job for CharLmJob {
         self.hparams.steps_per_epoch() as u64
     }
 
-    fn parameters(&self) -> usize {
+    fn parameters(&self, _: &Device) -> usize {
         self.hparams.shape().parameters().unwrap_or_default()
     }
 

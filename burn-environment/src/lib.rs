@@ -53,7 +53,7 @@ pub use toolchain::Rust;
 /// What `burn-trainer`, the program `burn-ckpt` and the macro [`program!`](crate::program) call. Not stable.
 #[doc(hidden)]
 pub mod plumbing {
-    pub use crate::gpu::gpus_from;
+    pub use crate::gpu::{gpus_from, software_renderer};
     pub use crate::packages::register_program;
     pub use crate::subprocess::output_of;
 }

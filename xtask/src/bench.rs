@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use crate::program::Program;
+use crate::program::{Program, not_found};
 
 /// Everything but the name is the program's.
 #[derive(clap::Args)]
@@ -27,6 +27,8 @@ enum Name {
     Epochs,
     /// What the gradient guard costs a step of char-lm
     Guard,
+    /// How fast training is, beside burn's own loop, PyTorch and JAX
+    Train,
     /// Training on devices of servers, beside the same on this machine's own
     Remote,
 }
@@ -39,6 +41,7 @@ impl Name {
             Self::Start => Program::new("bench-start").starting(&["burn-ckpt"]),
             Self::Epochs => Program::new("bench-epochs"),
             Self::Guard => Program::new("bench-guard"),
+            Self::Train => Program::new("bench-train"),
             Self::Remote => {
                 let features = ["bench/remote", "burn-serve/remote"].map(str::to_owned).to_vec();
                 Program::new("bench-remote").starting(&["burn-serve"]).features(features)
@@ -49,5 +52,18 @@ impl Name {
 
 /// Builds it and runs it in this process's place.
 pub fn run(args: &Args) -> ExitCode {
-    args.name.program().release().build_and_become(&args.arguments)
+    let mut arguments = args.arguments.clone();
+    if matches!(args.name, Name::Train) && !asks_for_help(&arguments) {
+        // What `cargo xtask train` trains with takes part too: the program of the development profile.
+        let dev = args.name.program();
+        match dev.build().and_then(|()| dev.path().map_err(not_found)) {
+            Ok(path) => arguments.splice(0..0, ["--dev-program".to_owned(), path.display().to_string()]),
+            Err(failed) => return failed,
+        };
+    }
+    args.name.program().release().build_and_become(&arguments)
+}
+
+fn asks_for_help(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| ["-h", "--help"].contains(&argument.as_str()))
 }

@@ -65,10 +65,7 @@ impl<'a> Program<'a> {
                 program.args(arguments);
                 become_command(program)
             }
-            Err(error) => {
-                eprintln!("error: the program that was built cannot be found: {error}");
-                ExitCode::FAILURE
-            }
+            Err(error) => not_found(error),
         }
     }
 
@@ -89,7 +86,7 @@ impl<'a> Program<'a> {
 
     /// Where cargo puts it: beside this program, which is of the development profile, or in the release
     /// profile's directory beside that; wherever the target directory is.
-    fn path(&self) -> std::io::Result<PathBuf> {
+    pub fn path(&self) -> std::io::Result<PathBuf> {
         let file = format!("{}{}", self.name, std::env::consts::EXE_SUFFIX);
         let beside = std::env::current_exe()?.with_file_name(&file);
         Ok(match self.profile {
@@ -97,6 +94,12 @@ impl<'a> Program<'a> {
             Profile::Release => beside.with_file_name("..").join("release").join(file),
         })
     }
+}
+
+/// Reports that the place of a program is unknown.
+pub fn not_found(error: std::io::Error) -> ExitCode {
+    eprintln!("error: the program that was built cannot be found: {error}");
+    ExitCode::FAILURE
 }
 
 #[cfg(unix)]

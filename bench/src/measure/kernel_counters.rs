@@ -130,6 +130,15 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
+    fn work_of_a_thread_counts_as_this_process_s() {
+        let before = cpu_seconds().unwrap();
+        let work = move || while cpu_seconds().unwrap() < before + 0.1 {};
+        std::thread::spawn(work).join().unwrap();
+        assert!(cpu_seconds().unwrap() >= before + 0.1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
     fn bytes_that_cross_the_loopback_interface_are_counted() {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

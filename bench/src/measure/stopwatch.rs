@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use burn::tensor::Device;
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strategy, TrainingEvent};
 use parking_lot::Mutex;
@@ -22,6 +23,8 @@ const DIRECTORY: &str = "watched";
 pub struct Stopwatch {
     save_at: BTreeSet<u64>,
     counts: bool,
+    /// The device that has to finish what it was given before a time is taken.
+    device: Option<Device>,
     laps: Laps,
 }
 
@@ -67,13 +70,20 @@ impl Stopwatch {
     pub fn saving_at(steps: impl IntoIterator<Item = u64>) -> (Self, Laps) {
         let laps = Laps::default();
         let save_at = steps.into_iter().collect();
-        (Self { save_at, counts: false, laps: laps.clone() }, laps)
+        (Self { save_at, counts: false, device: None, laps: laps.clone() }, laps)
     }
 
     /// Reads the kernel's counters after every step too.
     #[must_use]
     pub fn counting(self) -> Self {
         Self { counts: true, ..self }
+    }
+
+    /// Waits at the end of every step until the device has finished it: a GPU computes behind the loop, whose
+    /// own times say little.
+    #[must_use]
+    pub fn waiting_for(self, device: &Device) -> Self {
+        Self { device: Some(device.clone()), ..self }
     }
 
     /// The file that is saved after a step.
@@ -102,6 +112,10 @@ impl Strategy for Stopwatch {
             TrainingEvent::EpochEnd => true,
             _ => return SaveDecision::Skip,
         };
+        if let Some(device) = &self.device {
+            // A device that cannot do it shows that in the loop.
+            let _ = device.sync();
+        }
         let saves = self.save_at.contains(&progress.step);
         let save = saves.then(SystemTime::now);
         let counters = self.counts.then(Counters::now);

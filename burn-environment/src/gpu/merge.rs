@@ -63,7 +63,18 @@ fn begins_with(long: &str, short: &str) -> bool {
     !short.is_empty() && long.strip_prefix(short).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// Whether it is a slice of a card (MIG), as CUDA names it: `NVIDIA A100-SXM4-40GB MIG 1g.5gb`.
+fn is_slice(gpu: &GpuDevice) -> bool {
+    gpu.name.as_deref().is_some_and(|name| name.contains(" MIG "))
+}
+
 fn fill(known: &mut GpuDevice, other: GpuDevice) {
+    if is_slice(&other) && !is_slice(known) {
+        // It has the card's address, and is what this process computes on: the card's memory, name and UUID
+        // are not its own.
+        (known.name, known.memory_bytes, known.uuid) = (None, None, None);
+        known.kind = Some(GpuKind::Virtual);
+    }
     let GpuDevice {
         name,
         vendor,
@@ -200,6 +211,23 @@ mod tests {
         // As a driver says of all its devices.
         let of = |bus: &str| seen(Source::Vulkan, "a card").at(bus).uuid("00000000");
         assert_eq!(merge(vec![of("0000:01:00.0"), of("0000:02:00.0")]).len(), 2);
+    }
+
+    #[test]
+    fn a_slice_of_a_card_has_its_own_memory_or_none() {
+        let card =
+            || seen(Source::Nvml, "NVIDIA A100").at("00000000:07:00.0").uuid("GPU-aa").memory(40 * GIB);
+        let slice = || seen(Source::Cuda, "NVIDIA A100 MIG 1g.5gb").at("0000:07:00.0").burn("Cuda(0)");
+        for (slice, memory) in [(slice().memory(5 * GIB), Some(5 * GIB)), (slice(), None)] {
+            let list = merge(vec![card(), slice]);
+            let [gpu] = &list[..] else { panic!("{list:?}") };
+            assert_eq!((gpu.name.as_deref(), gpu.memory_bytes), (Some("NVIDIA A100 MIG 1g.5gb"), memory));
+            assert_eq!((gpu.kind, gpu.uuid.as_ref()), (Some(GpuKind::Virtual), None));
+            assert_eq!(gpu.burn_devices, ["Cuda(0)"]);
+        }
+        // Another card keeps what it is.
+        let other = seen(Source::Nvml, "NVIDIA A100").at("00000000:08:00.0").memory(40 * GIB);
+        assert_eq!(merge(vec![card(), other, slice()])[1].memory_bytes, Some(40 * GIB));
     }
 
     #[test]

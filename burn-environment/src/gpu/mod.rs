@@ -35,6 +35,7 @@ use merge::merge;
 use time_limit::AskedOnce;
 pub(crate) use time_limit::WAIT_LIMIT;
 pub use time_limit::gpus_from;
+pub use used_devices::software_renderer;
 pub(crate) use used_devices::{UsedDevice, mark_used};
 
 /// The GPUs of this machine, each once: those that NVIDIA's driver lists, and with the features `wgpu` and

@@ -39,6 +39,30 @@ impl UsedDevice {
     }
 }
 
+/// Programs that compute as a GPU on the processor.
+const SOFTWARE: [&str; 3] = ["llvmpipe", "softpipe", "swiftshader"];
+
+/// Whether the name of an adapter is that of a program that computes as a GPU on the processor.
+pub(super) fn is_software(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SOFTWARE.iter().any(|program| name.contains(program))
+}
+
+/// The program that computes as a GPU on the processor, if a device is one: `llvmpipe (LLVM 15.0.6, 256
+/// bits)`. Opens the device.
+///
+/// ```no_run
+/// let device = burn::tensor::Device::default();
+/// if let Some(name) = burn_environment::plumbing::software_renderer(&device) {
+///     println!("{name} is not a GPU");
+/// }
+/// ```
+#[must_use]
+pub fn software_renderer(device: &Device) -> Option<String> {
+    let Behind { name, is_card, .. } = UsedDevice::of(device).behind?;
+    (!is_card && is_software(&name)).then_some(name)
+}
+
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn behind(device: &Device) -> Option<Behind> {
     let identity = device.identity()?;
@@ -119,6 +143,15 @@ mod tests {
 
     fn used(list: &[GpuDevice]) -> Vec<bool> {
         list.iter().map(|gpu| gpu.used).collect()
+    }
+
+    #[test]
+    fn a_program_that_computes_as_a_gpu_is_known_by_its_name_and_the_processor_is_not_one() {
+        for name in ["llvmpipe (LLVM 15.0.6, 256 bits)", "SwiftShader Device (Subzero)"] {
+            assert!(is_software(name), "{name}");
+        }
+        assert!(!is_software("NVIDIA H200") && !is_software("AMD Radeon Graphics (RADV RENOIR)"));
+        assert_eq!(software_renderer(&Device::flex()), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use wgpu::{Adapter, AdapterInfo, Backend, Backends, Instance, InstanceDescriptor
 use super::device::{GpuApi, GpuDevice, GpuKind};
 use super::device_label::device_name;
 use super::listed_gpu::{ListedGpu, Source, pci_address};
+use super::used_devices::is_software;
 use super::vulkan_details;
 
 /// The interfaces in burn's order of preference (cubecl-wgpu's `AutoGraphicsApi`).
@@ -100,11 +101,9 @@ fn told(text: String) -> Option<String> {
 }
 
 fn kind(info: &AdapterInfo) -> GpuKind {
-    let name = info.name.to_ascii_lowercase();
-    let is_software = ["llvmpipe", "softpipe", "swiftshader"].iter().any(|program| name.contains(program));
     match info.device_type {
         wgpu::DeviceType::Cpu => GpuKind::Cpu,
-        _ if is_software => GpuKind::Cpu,
+        _ if is_software(&info.name) => GpuKind::Cpu,
         wgpu::DeviceType::DiscreteGpu => GpuKind::Discrete,
         wgpu::DeviceType::IntegratedGpu => GpuKind::Integrated,
         wgpu::DeviceType::VirtualGpu => GpuKind::Virtual,

@@ -194,7 +194,7 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
             seed: self.seed,
             transform: self.transform,
             batcher: self.batcher,
-            device: Device::default(),
+            device: None,
         };
         Arc::new(ResumableDataLoader {
             source: Arc::new(source),
@@ -228,7 +228,7 @@ impl<I: 'static, O: Send + 'static> DataLoader<O> for ResumableDataLoader<I, O> 
 
     /// The same passes on another device, with workers of its own.
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<O>> {
-        self.with(BatchSource { device: device.clone(), ..BatchSource::clone(&self.source) })
+        self.with(BatchSource { device: Some(device.clone()), ..BatchSource::clone(&self.source) })
     }
 
     /// A loader of the items `start..end` of this one's dataset, or as many of them as there are. With

@@ -36,7 +36,9 @@ pub(super) struct BatchSource<I, O> {
     pub(super) seed: Option<u64>,
     pub(super) transform: Option<Transform<I>>,
     pub(super) batcher: Arc<dyn Batcher<I, O>>,
-    pub(super) device: Device,
+    /// Where batches are made; burn's default device unless one is named. Only then is that one looked for: a
+    /// program that has a GPU as its default may run where there is none.
+    pub(super) device: Option<Device>,
 }
 
 /// Threads that make batches. Dropping it joins them, which takes as long as the batch that each is making,
@@ -108,7 +110,7 @@ impl<I, O> BatchSource<I, O> {
                     items.into_iter().zip(indexes).map(|(item, index)| transform(item, seed(index))).collect()
                 }
             };
-            Ok(self.batcher.batch(items, &self.device))
+            Ok(self.batcher.batch(items, &self.device.clone().unwrap_or_default()))
         }))
     }
 }
@@ -330,7 +332,7 @@ mod tests {
             seed: None,
             transform: None,
             batcher: Arc::new(Lists),
-            device: Device::default(),
+            device: None,
         };
         let source: Arc<BatchSource<usize, Vec<usize>>> = Arc::new(source);
         let mut workers = Workers::start(&source, 2);

@@ -6,13 +6,22 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use burn::tensor::{Device, Tensor};
 use burn_ckpt::plumbing::panic_message;
 use burn_environment::device_name;
+use burn_environment::plumbing::software_renderer;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::process::console::warn;
+
+/// How long a device may take to open and to compute a few numbers. Opening the cards of a large machine
+/// takes some 20 seconds; a driver that hangs never answers.
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Held while the process's panic hook is replaced.
 static HOOK: Mutex<()> = Mutex::new(());
@@ -24,7 +33,8 @@ static HOOK: Mutex<()> = Mutex::new(());
 /// # Errors
 ///
 /// [`Error::Device`] when the device cannot be opened (no adapter, a driver that is too old or not there, no
-/// memory) or computes wrongly; it names the GPUs that were found.
+/// memory), computes wrongly, or has a driver that does not answer for a minute; it names the GPUs that were
+/// found.
 ///
 /// # Example
 ///
@@ -39,7 +49,51 @@ pub fn start_device(device: &Device) -> Result<()> {
         let found = burn_environment::gpus().iter().map(ToString::to_string).collect();
         Err(Error::Device { device: device_name(device), reason, found })
     };
-    first_panic(|| compute_test(device)).flatten().or_else(failed)
+    let device_of_thread = device.clone();
+    let test = move || compute_test(&device_of_thread);
+    first_panic(|| within(START_LIMIT, test)).flatten().or_else(failed)
+}
+
+/// The result of `work`, which runs on a thread of its own. A thread that hangs in a driver cannot be ended:
+/// it is left to itself after the limit. Panics where `work` does.
+fn within(
+    limit: Duration,
+    work: impl FnOnce() -> std::result::Result<(), String> + Send + 'static,
+) -> std::result::Result<(), String> {
+    let (answer, answered) = sync_channel(1);
+    let work = move || {
+        // Who waits may have given up.
+        let _ = answer.send(work());
+    };
+    let thread = thread::Builder::new().name("start-device".to_owned()).spawn(work);
+    let thread = thread.map_err(|error| format!("no thread can be started: {error}"))?;
+    match answered.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => {
+            Err(format!("its driver has not answered for {} seconds", limit.as_secs()))
+        }
+        // It panicked, and has dropped its end.
+        Err(RecvTimeoutError::Disconnected) => match thread.join() {
+            Ok(()) => Err("its test ended without a result".to_owned()),
+            Err(panic) => panic::resume_unwind(panic),
+        },
+    }
+}
+
+/// Says of each device that is a program on the processor what it is: a GPU was asked for, and none is used.
+pub(crate) fn name_software(devices: &[Device]) {
+    let mut named: Vec<String> = Vec::new();
+    for device in devices {
+        let Some(renderer) = software_renderer(device) else { continue };
+        let line = format!(
+            "{} is not a GPU but {renderer}, a program that computes as one on the processor; the backend flex is faster there",
+            device_name(device)
+        );
+        if !named.contains(&line) {
+            warn(&line);
+            named.push(line);
+        }
+    }
 }
 
 /// Has the device compute `2 * [1, 2]`, and checks the result. Panics or hangs where the device does.
@@ -73,6 +127,18 @@ pub(crate) fn first_panic<T>(work: impl FnOnce() -> T) -> std::result::Result<T,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_does_not_answer_is_given_up_and_one_that_panics_is_an_error_with_its_message() {
+        assert_eq!(within(Duration::from_mins(1), || Ok(())), Ok(()));
+        let (never, answers) = sync_channel::<()>(0);
+        let hangs = move || answers.recv().map_err(|error| error.to_string());
+        let error = within(Duration::from_millis(1), hangs).unwrap_err();
+        assert!(error.contains("has not answered"), "{error}");
+        drop(never);
+        let error = first_panic(|| within(Duration::from_mins(1), || panic!("no adapter"))).unwrap_err();
+        assert!(error.contains("no adapter"), "{error}");
+    }
 
     #[test]
     fn the_result_of_work_that_does_not_panic_is_returned() {

@@ -13,6 +13,7 @@ use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::restore;
 use crate::process::environment_devices::EnvironmentDevices;
+use crate::process::start_device::name_software;
 use crate::result::FitResult;
 use crate::run::checkpoint_size::{self, SavedFiles};
 use crate::run::choose_strategies::warn_if_nothing_is_saved;
@@ -72,6 +73,7 @@ impl<M: LearnerModel> Trainer<M> {
         data.define_sets(&self.validation_sets, config.writes())?;
         let rules = LoopRules::of(config, data, &mut self.validation_sets)?;
         self.stop.attach(training.interrupter());
+        name_software(&devices);
         let guard = self.device_loss_guard(&devices)?;
         self.fit_guarded(training, learner, &devices, rules, &guard).map_err(|error| guard.with_cause(error))
     }
@@ -189,6 +191,7 @@ impl<M: LearnerModel> Trainer<M> {
         self.stop.attach(training.interrupter());
         let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);
+        name_software(&devices);
         let guard = self.device_loss_guard(&devices)?;
         self.fit_at_epochs(training, learner, strategy, devices).map_err(|error| guard.with_cause(error))
     }

@@ -133,14 +133,29 @@ fn a_run_resumes_on_the_other_backend_with_its_optimizer() {
 fn a_program_with_both_backends_trains_and_resumes_on_flex_where_wgpu_finds_no_driver() {
     let root = tempfile::tempdir().unwrap();
     let flags = "--backend flex --run-id r1 --set limit_train_batches=5 --set limit_valid_batches=2";
-    for more in ["--epochs 1", "--epochs 2 --ckpt-path last"] {
+    for more in [
+        "--epochs 1",
+        "--epochs 2 --ckpt-path last --evaluate best",
+        // From within an epoch, and on several devices.
+        "--epochs 3 --ckpt-path last --save-every-steps 3 --device cpu --device cpu",
+        "--epochs 4 --ckpt-path auto --predictions p.csv",
+    ] {
         let mut command = digits(root.path(), &format!("{flags} {more}"));
-        without_drivers(&mut command);
-        let ended = Running::start(command).end_well();
-        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        command.current_dir(root.path());
+        ends_well_without_drivers(command);
     }
     let last = metadata(&checkpoints(root.path()).join("last.ckpt"));
-    assert_eq!(last["global_step"], 10);
+    assert!(last["global_step"].as_u64().unwrap() > 10, "{last}");
+    let mut finders = digits(root.path(), "--find-lr lr.csv --find-batch-size b.csv --memory-limit 400MiB");
+    finders.current_dir(root.path()).args(["--set", "channels=2"]);
+    ends_well_without_drivers(finders);
+}
+
+/// burn's default device, the first backend that the program was built with, cannot be used there.
+fn ends_well_without_drivers(mut command: Command) {
+    without_drivers(&mut command);
+    let ended = Running::start(command).end_well();
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
 }
 
 /// Hides every driver of a GPU, of software too.
@@ -168,4 +183,29 @@ fn a_backend_that_cannot_start_is_one_line_that_names_what_was_found() {
         assert!(!ended.stderr.contains(of_a_panic), "{}", ended.stderr);
     }
     assert!(!run_dir(root.path()).exists());
+}
+
+/// The metadata is the judge: there the adapter that the run used is of the type `cpu`, or is not.
+#[test]
+fn a_renderer_in_software_is_named_in_the_first_lines_and_a_gpu_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = "--run-id r1 --epochs 1 --set limit_train_batches=2 --set limit_valid_batches=1";
+    let ended = Running::start(digits(root.path(), &format!("{flags} --backend wgpu"))).end_well();
+    let hardware = metadata(&checkpoints(root.path()).join("last.ckpt"))["environment"]["hardware"].clone();
+    let used = hardware["gpu_devices"].as_array().unwrap().iter().find(|gpu| gpu["used"] == true).unwrap();
+    let named: Vec<usize> = (0..)
+        .zip(ended.stderr.lines())
+        .filter(|(_, line)| line.contains("is not a GPU but"))
+        .map(|(number, _)| number)
+        .collect();
+    if used["type"] == "cpu" {
+        let lines: Vec<&str> = ended.stderr.lines().collect();
+        assert!(matches!(named[..], [first] if first < 3), "{}", ended.stderr);
+        assert!(lines[named[0]].contains(used["name"].as_str().unwrap()), "{}", ended.stderr);
+    } else {
+        assert!(named.is_empty(), "{}", ended.stderr);
+    }
+    // The processor itself is not named.
+    let ended = Running::start(digits(root.path(), &flags.replace("r1", "r2"))).end_well();
+    assert!(!ended.stderr.contains("is not a GPU but"), "{}", ended.stderr);
 }

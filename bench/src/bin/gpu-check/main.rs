@@ -2,144 +2,62 @@
 //! `BENCHMARKS.md`.
 //!
 //! It trains `digits` and `char-lm`, saves while they train, resumes from the middle, loads the result on the
-//! CPU, and shows what a checkpoint's metadata says of the machine. It needs no toolchain: the program can be
-//! built in release on one machine and carried to another.
+//! CPU, and shows what a checkpoint's metadata says of the machine (`check.rs`). It needs no toolchain: the
+//! program can be built in release on one machine and carried to another, where `gpu-day.sh` starts its verb
+//! `day` (`day/`), which does all that can be done in ten minutes.
 
+mod check;
+mod day;
+mod devices;
+mod nvidia_smi;
 mod page;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use backend::Backend;
-use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare, parse_size};
-use burn::data::dataset::Dataset;
-use burn::tensor::Device;
-use burn_ckpt::{Checkpoint, FromCheckpoint};
-use burn_trainer::environment::GpuKind;
-use burn_trainer::{Result, TrainerConfig, cli};
-use char_lm::{CharLmConfig, Size};
-use clap::Parser;
-use digits::{Data, Digits, Image};
-use page::{Checked, Figures, Page};
+use burn_trainer::cli;
+use clap::{Parser, Subcommand};
 
-/// Windows of text in a batch of the model of GPT-2's size: what fits beside its state into 24 GB.
-const LARGE_BATCH: usize = 8;
+/// As in the examples.
+#[global_allocator]
+static ALLOCATOR: burn_trainer::KeepingAllocator = burn_trainer::KeepingAllocator;
 
 /// Train, save and resume on a device, and print the figures.
 #[derive(Parser)]
-#[command(name = "cargo xtask gpu-check", version)]
+#[command(name = "cargo xtask gpu-check", version, args_conflicts_with_subcommands = true)]
 struct Args {
-    /// What to compute on, as far as the program was built for it
-    #[arg(long, value_enum, default_value_t = Backend::best())]
-    backend: Backend,
-    /// Size of char-lm: tiny, small, medium or gpt2-small; the last unless the device is a software renderer
-    /// or the CPU
-    #[arg(long, value_parser = parse_size)]
-    size: Option<Size>,
-    /// Saves whose cost is measured
-    #[arg(long, default_value_t = 3)]
-    saves: u64,
-    /// Optimizer steps before the first save and between them
-    #[arg(long, default_value_t = 20)]
-    steps: u64,
-    /// Where to train: a directory on the disk whose speed counts; a temporary one, removed afterwards,
-    /// unless given
-    #[arg(long)]
-    root: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    check: check::Args,
 }
+
+/// What it can do beside that.
+#[derive(Subcommand)]
+enum Verb {
+    /// Everything that a machine with a card can show in ten minutes, with a page and lines of JSON
+    Day(day::Args),
+    /// Compare the GPUs that a run's metadata would have with those of nvidia-smi
+    Environment,
+    /// Train on two devices at once, or by burn's distributed data parallel training
+    Devices(devices::Args),
+}
+
+/// The verbs of `bench-train`, whose processes are this program as well.
+const BENCH_TRAIN: [&str; 2] = ["bench-train", bench::train::VERB];
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    cli::main(|| {
-        let device = args.backend.device()?.autodiff();
-        let temporary = tempfile::tempdir().map_err(|source| burn_ckpt::Error::Io {
-            action: "make a directory in",
-            path: std::env::temp_dir(),
-            source,
-        })?;
-        let root = args.root.as_deref().unwrap_or(temporary.path());
-        let size = args.size.unwrap_or_else(|| usual_size(args.backend));
-        let jobs: [Box<dyn Job>; 2] = [Box::new(DigitsJob::new()?), Box::new(char_lm(size, &args))];
-
-        let mut page = Page::default();
-        for job in &jobs {
-            page.add(check(job.as_ref(), &args, &root.join(job.name().replace(' ', "-")), &device));
+    let mut arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|verb| BENCH_TRAIN.contains(&verb.as_str())) {
+        if arguments[1] == BENCH_TRAIN[0] {
+            arguments.remove(1);
         }
-        let succeeded = page.succeeded();
-        println!("{page}");
-        Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    })
-}
-
-/// One job: trained twice without a stop, and once from the middle of the first.
-fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
-    let steps = args.steps * (args.saves + 2);
-    let epochs = steps.div_ceil(job.steps_per_epoch());
-    let last_step = epochs * job.steps_per_epoch();
-    let saved: Vec<u64> = (1..=args.saves).map(|number| number * args.steps).collect();
-    let train = |name: &str, from: Option<&Path>| -> Result<(Outcome, Laps)> {
-        let config = TrainerConfig::new().with_root(root).with_run_id(name).with_max_epochs(epochs as usize);
-        // A signal ends the program, and not one run of several.
-        let config = config.with_handle_signals(false);
-        let config = match from {
-            Some(path) => config.with_ckpt_path(path.to_string_lossy()),
-            None => config,
-        };
-        let (stopwatch, laps) = Stopwatch::saving_at(saved.iter().copied().chain([last_step]));
-        job.train(config, stopwatch, std::slice::from_ref(device)).map(|outcome| (outcome, laps))
-    };
-    let end = |outcome: &Outcome| Stopwatch::file(&outcome.run_dir, last_step);
-    let checked = || {
-        eprintln!("{}: training", job.name());
-        let (first, laps) = train("first", None)?;
-        let cost = laps.save_cost(&first.run_dir, args.steps);
-        eprintln!("{}: training again", job.name());
-        let (second, _) = train("second", None)?;
-        let repeated = compare(&end(&first), &end(&second))?;
-        eprintln!("{}: resuming from the middle", job.name());
-        let middle = Stopwatch::file(&first.run_dir, args.steps);
-        let (resumed, _) = train("resumed", Some(&middle))?;
-        let resumed = compare(&end(&first), &end(&resumed))?;
-        let on_cpu = if job.name() == "digits" { difference_on_cpu(&end(&first), device)? } else { None };
-        // What the run itself says of the machine, as it stands beside the checkpoint.
-        let environment = Checkpoint::open(end(&first))?.metadata()?.environment;
-        let environment = serde_json::from_value(environment).unwrap_or_default();
-        Ok(Figures { outcome: first, cost, repeated, resumed, on_cpu, environment })
-    };
-    Checked {
-        name: job.name(),
-        parameters: job.parameters(),
-        steps: last_step,
-        stopped_at: args.steps,
-        result: checked(),
+        return bench::train::main_with(arguments.into_iter());
     }
-}
-
-/// The largest difference between the probabilities that a checkpoint gives on the device and on the CPU;
-/// `None` where the program was not built for the CPU.
-fn difference_on_cpu(checkpoint: &Path, device: &Device) -> Result<Option<f32>> {
-    let Ok(cpu) = Backend::Flex.device() else { return Ok(None) };
-    let (_, valid) = digits::load(Data::Digits)?;
-    let images: Vec<Image> = valid.iter().filter_map(|item| item.ok()).map(|item| item.image).collect();
-    let probabilities =
-        |device: &Device| Digits::from_checkpoint(checkpoint, device).map(|model| model.classify(&images));
-    let (here, there) = (probabilities(&device.clone().inner())?, probabilities(&cpu)?);
-    let pairs = here.iter().flatten().zip(there.iter().flatten());
-    Ok(Some(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)))
-}
-
-fn char_lm(size: Size, args: &Args) -> CharLmJob {
-    let usual = CharLmConfig::new().with_size(size);
-    let batch_size = if size == Size::Gpt2Small { LARGE_BATCH } else { usual.batch_size };
-    let steps_per_epoch = (args.steps * (args.saves + 2)).div_ceil(2);
-    let windows = usize::try_from(steps_per_epoch).unwrap_or(usize::MAX).saturating_mul(batch_size);
-    CharLmJob::new(
-        usual.with_batch_size(batch_size).with_windows_per_epoch(windows).with_valid_windows(batch_size),
-    )
-}
-
-/// The largest where there is a GPU.
-fn usual_size(backend: Backend) -> Size {
-    let gpu = burn_trainer::environment::gpus().iter().any(|gpu| gpu.kind != Some(GpuKind::Cpu));
-    if gpu && backend != Backend::Flex { Size::Gpt2Small } else { Size::Tiny }
+    let Args { verb, check } = Args::parse();
+    cli::main(|| match verb {
+        None => check::run(&check),
+        Some(Verb::Day(args)) => day::run(&args),
+        Some(Verb::Environment) => Ok(nvidia_smi::compare_and_print()),
+        Some(Verb::Devices(args)) => devices::run(&args),
+    })
 }

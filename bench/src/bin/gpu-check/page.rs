@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use bench::{Comparison, Outcome, SaveCost, Table};
 use burn_trainer::Result;
 use burn_trainer::environment::Environment;
+use serde_json::{Value, json};
 
 /// Largest difference of a probability between the device and the CPU that counts as the same prediction.
 const SAME: f32 = 1e-4;
@@ -35,6 +36,8 @@ pub struct Figures {
     pub resumed: Comparison,
     /// How far probabilities on the CPU are from those on the device.
     pub on_cpu: Option<f32>,
+    /// The peak of this process's memory meanwhile, in bytes, where the system reports it.
+    pub host_memory: Option<u64>,
     /// What the metadata of its last state says of the machine.
     pub environment: Environment,
 }
@@ -61,8 +64,21 @@ impl Page {
         self.checked.iter().filter_map(|checked| Some((checked, checked.result.as_ref().ok()?)))
     }
 
+    /// A line for each job, of a run on this backend.
+    pub fn json_lines(&self, backend: &str) -> String {
+        let lines = self.checked.iter().map(|checked| format!("{}\n", checked.json(backend)));
+        lines.collect()
+    }
+
     fn training(&self) -> Table {
-        let mut table = Table::new(&["training", "parameters", "steps", "seconds", "metrics of validation"]);
+        let mut table = Table::new(&[
+            "training",
+            "parameters",
+            "steps",
+            "seconds",
+            "memory of the process, MB",
+            "metrics of validation",
+        ]);
         for (checked, figures) in self.figures() {
             let metrics = &figures.outcome.metrics;
             let valid = metrics.iter().filter(|(name, _)| name.starts_with("val_"));
@@ -72,6 +88,9 @@ impl Page {
                 checked.parameters.to_string(),
                 checked.steps.to_string(),
                 format!("{:.1}", figures.outcome.seconds),
+                figures
+                    .host_memory
+                    .map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6)),
                 metrics.join(", "),
             ]);
         }
@@ -169,6 +188,33 @@ fn heading(environment: &Environment, f: &mut fmt::Formatter<'_>) -> fmt::Result
     writeln!(f, "- processor: {}, {cpus} logical", known(&hardware.cpu_model))?;
     writeln!(f, "- system: {} {}, kernel {}", known(&os.name), known(&os.version), known(&os.kernel))?;
     writeln!(f, "- program: {} build, {}\n", known(&rust.profile), known(&rust.version))
+}
+
+impl Checked {
+    fn json(&self, backend: &str) -> Value {
+        let figures = self.result.as_ref().ok();
+        let cost = figures.and_then(|figures| figures.cost.as_ref().ok());
+        json!({
+            "check": self.name,
+            "backend": backend,
+            "parameters": self.parameters,
+            "steps": self.steps,
+            "failed": self.result.as_ref().err().map(|error| burn_ckpt::chain(error).to_string()),
+            "passed": figures.is_some_and(Figures::succeeded),
+            "seconds": figures.map(|figures| figures.outcome.seconds),
+            "host_memory_bytes": figures.and_then(|figures| figures.host_memory),
+            "tensors": figures.map(|figures| figures.repeated.tensors),
+            "different_when_repeated": figures.map(|figures| figures.repeated.different),
+            "different_when_resumed": figures.map(|figures| figures.resumed.different),
+            "failed_saves": figures.map(|figures| figures.outcome.failed_saves),
+            "largest_difference_on_the_cpu": figures.and_then(|figures| figures.on_cpu),
+            "state_bytes": cost.map(|cost| cost.bytes),
+            "step_seconds": cost.map(|cost| cost.times.step),
+            "lost_seconds_a_save": cost.map(|cost| cost.times.lost),
+            "durable_seconds": cost.map(|cost| cost.times.durable),
+            "metrics": figures.map(|figures| &figures.outcome.metrics),
+        })
+    }
 }
 
 impl Figures {

@@ -3,6 +3,7 @@
 
 mod best_and_last_share_a_file;
 mod burns_own_loop;
+mod default_device;
 mod exceptions;
 pub(crate) mod from_lightning;
 mod lightning_arguments;

@@ -91,3 +91,39 @@ fn very_many_epochs_are_measured_and_their_checkpoints_hardly_grow() {
     assert!((1.0..50.0).contains(&bytes), "{page}");
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
 }
+
+#[test]
+fn training_speed_is_measured_in_the_trainer_and_in_burns_own_loop_with_networks_of_one_size() {
+    let root = tempfile::tempdir().unwrap();
+    let program = build(&["bench-train"]).join("bench-train");
+    let lines = root.path().join("lines.json");
+    let mut command = Command::new(program);
+    command.args(["--quick", "--models", "digits,char-lm-quick", "--threads", "1", "--rounds", "1"]);
+    command.args(["--python", "/no/such/python", "--json"]).arg(&lines).arg("--root").arg(root.path());
+    let output = command.output().unwrap();
+    let page = stdout(&output);
+    // The networks' parameters: two convolutions, their norms and two linear layers; one layer of width 32.
+    let convolutions = 10 * 16 + 2 * 16 + (9 * 16 + 1) * 32 + 2 * 32;
+    let digits = convolutions + (32 * 16 + 1) * 64 + 65 * 10;
+    let char_lm = (256 + 16 + 2) * 32 + 12 * 32 * 32 + 13 * 32;
+    for (model, parameters, batch) in [("digits", digits, 32.0), ("char-lm, one layer", char_lm, 2.0)] {
+        assert!(page.contains(&format!("{model}: {parameters} parameters in all contenders")), "{page}");
+        for name in ["burn-trainer, ", "burn's own loop, "] {
+            let cells = row(&page, model, &format!("{name}dev"));
+            let number = |cell: usize| cells[cell].parse::<f64>().unwrap_or_else(|_| panic!("{cells:?}"));
+            let (step, steps, items) = (number(2), number(5), number(6));
+            assert!(step > 0.0 && (steps * step / 1000.0 - 1.0).abs() < 0.1, "{cells:?}");
+            assert!(
+                (items / steps / batch - 1.0).abs() < 0.1 && number(9) > 0.0 && number(10) > 10.0,
+                "{cells:?}"
+            );
+        }
+        assert!(page.contains(&format!("{model}, 1 threads, PyTorch: /no/such/python")), "{page}");
+        assert!(page.contains(&format!("{model}, 1 threads, JAX: /no/such/python")), "{page}");
+    }
+    let text = std::fs::read_to_string(&lines).unwrap();
+    let measured = text.lines().filter(|line| line.contains("\"failed\":null")).count();
+    assert_eq!((text.lines().count(), measured), (8, 4), "{text}");
+    std::fs::remove_file(&lines).unwrap();
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
+}

@@ -6,6 +6,7 @@ mod char_lm;
 mod command_line;
 mod documents;
 mod finetune;
+mod gpu_day;
 mod minimal;
 mod native_inference;
 mod new_project;

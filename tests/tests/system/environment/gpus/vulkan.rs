@@ -1,15 +1,18 @@
 //! The adapters of Vulkan, and a run on one of them. They are compared with `vulkaninfo`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use burn::tensor::{Device, DeviceKind};
 use burn_trainer::environment::{GpuDevice, GpuKind, gpus};
-use serde_json::json;
+use serde_json::{Value, json};
 use system_tests::models::small::train_on_devices;
-use system_tests::programs::commands::stdout;
+use system_tests::programs::commands::{burn_ckpt_command, ended_with, stderr, stdout};
+use system_tests::programs::running::digits;
 use system_tests::programs::test_alone::run_alone;
 use system_tests::run_files::hardware;
+use tempfile::TempDir;
 
 /// Where a run of a process of its own goes.
 const ROOT: &str = "SYSTEM_TESTS_GPU_ROOT";
@@ -144,4 +147,61 @@ fn a_run_lists_the_adapter_that_it_computed_on_once_as_used() {
     assert_eq!(used.len(), 1, "{listed:#?}");
     assert!(used[0].burn_devices.iter().any(|device| device == "Wgpu(DefaultDevice)"));
     assert!(used[0].burn_devices.len() > 1, "the device is also one that burn lists: {:?}", used[0]);
+}
+
+/// A directory with a Vulkan driver that never answers, and its manifest as the only one of a command.
+fn with_hanging_driver(command: &mut Command) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/environment/gpus/hanging_vulkan.c");
+    let (library, manifest) = (directory.path().join("libhangs.so"), directory.path().join("hangs.json"));
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(&library).arg(&source);
+    stdout(&compiler.output().unwrap());
+    let driver = json!({ "library_path": library, "api_version": "1.3.0" });
+    let text = json!({ "file_format_version": "1.0.0", "ICD": driver }).to_string();
+    std::fs::write(&manifest, text).unwrap();
+    for variable in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        command.env(variable, &manifest);
+    }
+    directory
+}
+
+#[test]
+fn a_vulkan_driver_that_hangs_is_given_up_by_env() {
+    let mut command = burn_ckpt_command();
+    let _driver = with_hanging_driver(&mut command);
+    let output = command.args(["env", "--json"]).output().unwrap();
+    let environment: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let hardware = &environment["hardware"];
+    assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
+    assert!(hardware["cpu_count"].is_u64() && stderr(&output).contains("given up"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_vulkan_driver_that_hangs_costs_a_run_on_the_processor_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let mut command =
+        digits(root.path(), "--backend flex --run-id r1 --epochs 1 --set limit_train_batches=3");
+    let _driver = with_hanging_driver(&mut command);
+    let output = command.output().unwrap();
+    stdout(&output);
+    let hardware = hardware(root.path());
+    assert_eq!((&hardware["gpu_count"], &hardware["devices_used"]), (&Value::Null, &json!(["Flex"])));
+    assert_eq!(
+        stderr(&output).matches("the drivers of GPUs did not answer").count(),
+        1,
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_start_on_a_device_whose_driver_hangs_ends_with_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let mut command = digits(root.path(), "--backend wgpu --run-id r1 --epochs 1");
+    let _driver = with_hanging_driver(&mut command);
+    let output = command.output().unwrap();
+    let (_, said) = ended_with(&output, 1);
+    assert!(said.contains("Wgpu(DefaultDevice) cannot be started: its driver has not answered"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
 }
