@@ -31,6 +31,10 @@ pub struct Step {
     pub must_pass: bool,
 }
 
+/// How much longer a step may take in a rehearsal: its machine is slow, and may be busy. The whole has a
+/// limit there too.
+const PATIENCE: u64 = 4;
+
 /// What the sizes of a day follow from.
 struct Planner<'a> {
     extent: Extent,
@@ -63,6 +67,7 @@ pub fn steps(extent: Extent, backends: &[Backend], python: &Path, out: &Path) ->
 
 impl Planner<'_> {
     fn add(&mut self, name: &str, limit: u64, must_pass: bool, arguments: &[&str]) {
+        let limit = if self.extent == Extent::Card { limit } else { limit * PATIENCE };
         self.steps.push(Step {
             name: name.to_owned(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
