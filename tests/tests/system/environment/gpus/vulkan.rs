@@ -8,8 +8,7 @@ use burn::tensor::{Device, DeviceKind};
 use burn_trainer::environment::{GpuDevice, GpuKind, gpus};
 use serde_json::{Value, json};
 use system_tests::models::small::train_on_devices;
-use system_tests::programs::commands::{burn_ckpt_command, ended_with, stderr, stdout};
-use system_tests::programs::running::digits;
+use system_tests::programs::commands::{burn_ckpt_command, stderr, stdout};
 use system_tests::programs::test_alone::run_alone;
 use system_tests::run_files::hardware;
 use tempfile::TempDir;
@@ -175,33 +174,4 @@ fn a_vulkan_driver_that_hangs_is_given_up_by_env() {
     let hardware = &environment["hardware"];
     assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
     assert!(hardware["cpu_count"].is_u64() && stderr(&output).contains("given up"), "{}", stderr(&output));
-}
-
-#[test]
-fn a_vulkan_driver_that_hangs_costs_a_run_on_the_processor_nothing() {
-    let root = tempfile::tempdir().unwrap();
-    let mut command =
-        digits(root.path(), "--backend flex --run-id r1 --epochs 1 --set limit_train_batches=3");
-    let _driver = with_hanging_driver(&mut command);
-    let output = command.output().unwrap();
-    stdout(&output);
-    let hardware = hardware(root.path());
-    assert_eq!((&hardware["gpu_count"], &hardware["devices_used"]), (&Value::Null, &json!(["Flex"])));
-    assert_eq!(
-        stderr(&output).matches("the drivers of GPUs did not answer").count(),
-        1,
-        "{}",
-        stderr(&output)
-    );
-}
-
-#[test]
-fn a_start_on_a_device_whose_driver_hangs_ends_with_an_error() {
-    let root = tempfile::tempdir().unwrap();
-    let mut command = digits(root.path(), "--backend wgpu --run-id r1 --epochs 1");
-    let _driver = with_hanging_driver(&mut command);
-    let output = command.output().unwrap();
-    let (_, said) = ended_with(&output, 1);
-    assert!(said.contains("Wgpu(DefaultDevice) cannot be started: its driver has not answered"), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
 }
