@@ -9,6 +9,7 @@
 //! | `bench-epochs` | a run of very many epochs: time, size and memory early and late | `cargo xtask bench epochs` |
 //! | `bench-guard` | what the gradient guard costs a step of char-lm | `cargo xtask bench guard` |
 //! | `bench-train` | how fast training is, compared with burn's own loop, PyTorch and JAX | `cargo xtask bench train` |
+//! | `bench-mirror` | what a mirror in a store of 1 MB/s costs a step of char-lm | `cargo xtask bench mirror` |
 //! | `bench-remote` | training on devices of servers, compared with the same on this machine's own | `cargo xtask bench remote` |
 
 pub mod checkpoint;
@@ -17,6 +18,8 @@ pub mod epochs;
 pub mod guard;
 mod kept;
 mod measure;
+#[cfg(feature = "mirror")]
+pub mod mirror;
 mod own_process;
 mod page;
 mod program;

@@ -90,6 +90,18 @@ pub enum Error {
         /// Its directory of checkpoints.
         path: PathBuf,
     },
+    /// The disk has no checkpoint of the run, and its mirror cannot be read. A start from the beginning could hide
+    /// hours of training.
+    #[error(
+        "there is no checkpoint of the run {run_id} on disk, and its mirror cannot be read: start it again when the \
+         mirror can be, or start from the beginning with ckpt_path \"none\""
+    )]
+    MirrorUnreadable {
+        /// The run's id.
+        run_id: String,
+        /// What is wrong with the mirror.
+        source: burn_ckpt::Error,
+    },
     /// A strategy or a file name uses a metric that the training does not have.
     #[error(
         "{setting} names the metric {name:?}, which is not registered; the metrics are {}",

@@ -85,6 +85,7 @@
 //! | have a loss that is a mean over items | [`metric`] |
 //! | have the numbers and outputs of a trained model | [`evaluation`] |
 //! | run code of your own at the events of a run: EMA, gradient clipping, early stopping | [`callbacks`] |
+//! | have checkpoints outlive the machine | [`config::MirrorConfig`] (feature `mirror`) |
 //! | show runs in another program, have a CSV file | [`trackers`] |
 //! | validate on several data sets | [`Trainer::validation_set`] |
 //! | find a learning rate, or the largest batch that fits | [`finders`] |
@@ -133,6 +134,7 @@ mod learner_state;
 pub mod lr_scheduler;
 pub mod metric;
 mod metrics;
+mod mirror;
 mod model_summary;
 pub mod optimizer;
 pub mod process;
@@ -161,6 +163,10 @@ pub use burn_environment::program;
 pub use config::TrainerConfig;
 pub use dataloader::{ResumableDataLoader, ResumableDataLoaderBuilder};
 pub use error::{Error, Result, SkippedCheckpoint};
+pub use mirror::MirrorResult;
+#[cfg(feature = "mirror")]
+#[doc(hidden)]
+pub use mirror::connect_by;
 pub use model_summary::{ModelSummary, ModuleSummary, model_summary};
 #[cfg(feature = "mimalloc")]
 pub use process::KeepingAllocator;

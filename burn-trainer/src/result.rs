@@ -12,6 +12,7 @@ use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
 use crate::error::Result;
+use crate::mirror::MirrorResult;
 use crate::process::signals::StopSignal;
 use crate::process::temporary_root::TemporaryRoot;
 use crate::run_speed::RunSpeed;
@@ -78,6 +79,8 @@ pub struct FitResult<M> {
     pub last_save_failed: bool,
     /// Why a link leads to an older checkpoint than it should.
     pub unmoved_link: Option<burn_ckpt::Error>,
+    /// What became of the run's mirror. `None` without one.
+    pub mirror: Option<MirrorResult>,
     /// The directory of a fast dev run, which is removed with this.
     pub(crate) temporary: Option<TemporaryRoot>,
 }

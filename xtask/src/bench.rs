@@ -29,6 +29,8 @@ enum Name {
     Guard,
     /// How fast training is, beside burn's own loop, PyTorch and JAX
     Train,
+    /// What a mirror in a slow store costs a step of char-lm
+    Mirror,
     /// Training on devices of servers, beside the same on this machine's own
     Remote,
 }
@@ -42,6 +44,7 @@ impl Name {
             Self::Epochs => Program::new("bench-epochs"),
             Self::Guard => Program::new("bench-guard"),
             Self::Train => Program::new("bench-train"),
+            Self::Mirror => Program::new("bench-mirror").features(vec!["bench/mirror".to_owned()]),
             Self::Remote => {
                 let features = ["bench/remote", "burn-serve/remote"].map(str::to_owned).to_vec();
                 Program::new("bench-remote").starting(&["burn-serve"]).features(features)

@@ -58,6 +58,13 @@ fn plan(arguments: &[String], choose: fn() -> Choice) -> Result<Plan, String> {
         }
     }
     let rest = &backend.rest;
+    let wants_mirror = rest.iter().any(|argument| {
+        let assignment = argument.trim_start_matches("--set=");
+        ["--mirror", "mirror"].contains(&assignment.split(['=', '.']).next().unwrap_or_default())
+    });
+    if wants_mirror {
+        features.push(format!("{example}/mirror"));
+    }
     let wants_mnist = rest.iter().any(|argument| argument == "--data=mnist")
         || rest.windows(2).any(|pair| pair[0] == "--data" && pair[1] == "mnist")
         || rest.iter().any(|argument| {
@@ -134,6 +141,14 @@ mod tests {
         let plan =
             planned(&["digits", "--epochs", "4", "--backend", "flex", "--set", "seed=1"], no_gpu).unwrap();
         assert_eq!(plan.arguments, ["--epochs", "4", "--set", "seed=1"]);
+        for mirror in [
+            &["--mirror", "s3://b/p"][..],
+            &["--mirror=s3://b"],
+            &["--set", "mirror=s3://b"],
+            &["--set=mirror.address=s3://b"],
+        ] {
+            assert_eq!(planned(mirror, no_gpu).unwrap().features, ["digits/mirror"]);
+        }
         let plan = planned(&["--data", "mnist"], no_gpu).unwrap();
         assert_eq!(plan.features, ["digits/mnist"]);
         let plan = planned(&["--backend", "wgpu", "--autotune", "--epochs", "4"], no_gpu).unwrap();

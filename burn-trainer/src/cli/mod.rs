@@ -72,7 +72,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{ProgressMode, TrainerConfig};
+use crate::config::{MirrorConfig, ProgressMode, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::say;
 use crate::stopping::resume_command;
@@ -130,6 +130,10 @@ pub struct TrainArgs {
     /// Send what the run logs to a tracker: csv, mlflow, tensorboard; may be repeated
     #[arg(long, value_name = "TRACKER")]
     pub track: Vec<String>,
+    /// Send checkpoints there, beside training, and resume from there on an empty disk: s3://bucket/prefix,
+    /// gs://bucket/prefix, az://container/prefix, or file:///directory
+    #[arg(long, value_name = "ADDRESS")]
+    pub mirror: Option<String>,
     /// Only try: one batch of everything, one optimizer step, a save and a load, in a temporary directory.
     /// Leaves nothing
     #[arg(long)]
@@ -177,6 +181,13 @@ impl TrainArgs {
             if !trainer.trackers.contains(tracker) {
                 trainer.trackers.push(tracker.clone());
             }
+        }
+        if let Some(address) = &self.mirror {
+            trainer.mirror = Some(match trainer.mirror.take() {
+                // The other settings of the program's own mirror stay.
+                Some(mirror) => MirrorConfig { address: address.clone(), ..mirror },
+                None => MirrorConfig::new(address),
+            });
         }
         trainer.fast_dev_run |= self.fast_dev_run;
         self.apply_to_strategies(trainer)?;

@@ -9,6 +9,7 @@ use burn_ckpt::chain;
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
+use crate::mirror::MirrorResult;
 use crate::process::console::say;
 use crate::process::progress::figures::{count, exact_time, significant};
 use crate::process::temporary_root::TemporaryRoot;
@@ -80,6 +81,8 @@ pub(super) fn print_and_keep_model<M>(
         FailedSaves::FailIfAny => result.failed_saves.is_empty() && !result.last_save_failed,
         FailedSaves::FailIfLast | FailedSaves::Stop => !result.last_save_failed,
     };
+    let mirror = config.mirror.as_ref();
+    let saved = saved && !result.mirror.as_ref().is_some_and(|result| result.is_failure(mirror));
     let status = match (saved, result.stopped_by) {
         (false, _) => ExitCode::FAILURE,
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),
@@ -117,6 +120,7 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
             _ => format!("{saves}, the longest durable after {longest}"),
         });
     }
+    lines.extend(result.mirror.as_ref().map(MirrorResult::line));
     if result.stopped_early {
         let epochs = count(result.epochs, "epoch");
         lines.push(format!("early stopping ended the run after {epochs}"));
@@ -214,6 +218,7 @@ fn has_begun(error: &Error) -> bool {
         | Error::Device { .. }
         | Error::Checkpoint(_)
         | Error::RunExists { .. }
+        | Error::MirrorUnreadable { .. }
         | Error::UnknownMetric { .. }
         | Error::NoBatchFits { .. }
         | Error::Evaluation { .. }

@@ -7,6 +7,7 @@ use burn_ckpt::plumbing::{LockMode, WhenBusy};
 use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
+use crate::config::mirror::MirrorConfig;
 use crate::config::trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
@@ -151,6 +152,13 @@ impl TrainerConfig {
     #[must_use]
     pub fn with_trackers_wait_seconds(mut self, seconds: f64) -> Self {
         self.trackers_wait_seconds = seconds;
+        self
+    }
+
+    /// Sets where the run's checkpoints are mirrored: an address (`s3://bucket/prefix`), or a [`MirrorConfig`].
+    #[must_use]
+    pub fn with_mirror(mut self, mirror: impl Into<MirrorConfig>) -> Self {
+        self.mirror = Some(mirror.into());
         self
     }
 

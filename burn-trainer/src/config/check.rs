@@ -40,6 +40,9 @@ impl TrainerConfig {
             return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
         }
         report::check(self.report, cfg!(feature = "report"))?;
+        if let Some(mirror) = &self.mirror {
+            mirror.check(cfg!(feature = "mirror"))?;
+        }
         self.check_limits()?;
         self.check_validation()?;
         check_path("root", &self.root)?;

@@ -92,6 +92,7 @@ impl TrainerConfig {
             ("min_epochs", self.min_epochs > 0),
             ("validate_at_start", self.validate_at_start != ValidateAtStart::Off),
             ("trackers", !self.trackers.is_empty()),
+            ("mirror", self.mirror.is_some()),
             ("validation", self.validation != Validation::default()),
         ];
         limits.into_iter().find_map(|(name, is_set)| is_set.then_some(name))

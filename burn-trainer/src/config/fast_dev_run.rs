@@ -43,6 +43,7 @@ impl TrainerConfig {
             overwrite: false,
             slurm_requeue: false,
             restarts: 0,
+            mirror: None,
             ..self.clone()
         }
     }

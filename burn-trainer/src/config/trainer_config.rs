@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::init_from::InitFrom;
+use crate::config::mirror::MirrorConfig;
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::Validation;
 use crate::dataloader::DEFAULT_SEED;
@@ -50,6 +51,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `when_busy`, `max_waiting_saves` | `wait`, 1 | when the loop saves faster than the disk writes |
 /// | `max_file_bytes` | none (100 GiB) | larger checkpoints are saved in several files |
 /// | `failed_saves` | `fail_if_last` | what a failed save means for the exit status |
+/// | `mirror` | none | where checkpoints are sent beside training: `s3://bucket/prefix`, `gs://`, `az://`, `file:///disk` |
 /// | `end_with` | `last` | whose parameters the returned model has: those of the `last` step, or of the `best` checkpoint |
 /// | `device_timeout_seconds` | 60 | how long a device of another machine may take to answer |
 /// | `restarts` | 0 | how often a program restarts itself after a device was lost |
@@ -200,6 +202,10 @@ pub struct TrainerConfig {
     pub max_file_bytes: Option<u64>,
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
+    /// The mirror of the run's checkpoints in an object store or on another disk; see [`MirrorConfig`]. It is
+    /// sent each checkpoint on a thread of its own, and a start with `ckpt_path` on an empty disk resumes from
+    /// it. Needs the feature `mirror`.
+    pub mirror: Option<MirrorConfig>,
     /// Whose parameters the model has that training returns; see [`EndWith`].
     pub end_with: EndWith,
     /// A run ends with an error within this many seconds after a device of another machine stops answering,
@@ -339,6 +345,7 @@ impl Default for TrainerConfig {
             max_waiting_saves: 1,
             max_file_bytes: None,
             failed_saves: FailedSaves::FailIfLast,
+            mirror: None,
             end_with: EndWith::Last,
             device_timeout_seconds: 60.0,
             restarts: 0,

@@ -201,6 +201,7 @@ impl PreparedRun {
                 .collect(),
             last_save_failed: !outcome.saves.newest_is_durable || outcome.saves.unmoved_link.is_some(),
             unmoved_link: outcome.saves.unmoved_link,
+            mirror: None,
             temporary: None,
         })
     }

@@ -19,6 +19,7 @@ use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::{remove_metric_files, remove_metrics_log};
+use crate::mirror::MirrorOfRun;
 use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
 use crate::process::progress::figures::count;
@@ -43,6 +44,8 @@ pub(crate) struct OpenRun {
     pub(super) resumes_itself: bool,
     /// What is printed and logged of it.
     pub(crate) output: OpenOutput,
+    /// Before the lock: what writes to the mirror ends first.
+    pub(crate) mirror: MirrorOfRun,
     lock: Option<RunLock>,
     /// Removed where the start fails, after the lock.
     created: CreatedDirectories,
@@ -75,6 +78,10 @@ impl OpenRun {
         for (path, error) in &present.broken {
             log::warn!("{} is ignored: {}", path.display(), chain(error));
         }
+        let mirror = MirrorOfRun::open(config, &layout, &present)?;
+        if mirror.has_downloaded() {
+            present = scan(&layout, &elsewhere)?;
+        }
         let resume = match find_checkpoint::find(config, &layout, &present) {
             // What prevents a resume is removed for the fresh start.
             Err(Error::NothingToResume { .. }) if config.overwrite => None,
@@ -90,6 +97,9 @@ impl OpenRun {
         if own.is_none() && !present.is_empty() && !config.overwrite && !begins_beside_weights {
             let path = layout.checkpoint_dir();
             return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
+        }
+        if own.is_none() {
+            mirror.check_new_run(config, layout.run_id())?;
         }
         check_epochs(config, resume.as_ref().filter(|_| !resumes_itself))?;
         if own.is_none() && config.overwrite {
@@ -112,6 +122,7 @@ impl OpenRun {
             resume,
             resumes_itself,
             output,
+            mirror,
             lock: Some(lock),
             created,
         })
@@ -137,6 +148,7 @@ impl OpenRun {
             resumed_batches: batches_done(resume.as_ref()),
             resume,
             output,
+            mirror: MirrorOfRun::default(),
             lock: None,
             created: CreatedDirectories::default(),
         })

@@ -91,6 +91,8 @@ impl<M: LearnerModel> Trainer<M> {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
         }
+        // Before the trackers: what a signal leaves of the time is the checkpoints'.
+        let mirror = setup.run.mirror.add_callback(&setup, stop.signals.view(), &mut callbacks);
         add_named(&setup.config, &mut callbacks)?;
         let page = RunPage::of_run(&setup.config, setup.run.layout.run_dir(), &mut callbacks);
         let training = callbacks.register(training)?;
@@ -126,7 +128,8 @@ impl<M: LearnerModel> Trainer<M> {
         let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
         let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
         let end = |_: &Launched<M>| fit_loop.take_outcome();
-        prepared.launch(training, learner, stop.signals, end, |ended| page.end(ended))
+        let result = prepared.launch(training, learner, stop.signals, end, |ended| page.end(ended))?;
+        Ok(FitResult { mirror: mirror.result(), ..result })
     }
 
     /// Trains with a loop of burn's ([`ddp`](crate::burn_loops::ddp()), `ExecutionStrategy::multi`, ..) or

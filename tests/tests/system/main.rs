@@ -14,6 +14,8 @@ mod machine_limits;
 mod many_runs;
 mod metrics_log;
 #[cfg(feature = "mirror")]
+mod mirrored_runs;
+#[cfg(feature = "mirror")]
 mod mirrors;
 mod not_finite;
 mod on_each_backend;

@@ -14,7 +14,7 @@ type Build = (&'static [&'static str], &'static [&'static str]);
 
 const LIBRARIES: [&str; 3] = ["burn-ckpt", "burn-environment", "burn-trainer"];
 
-const BUILDS: [Build; 16] = [
+const BUILDS: [Build; 17] = [
     (&["burn-environment-build", "burn-environment"], &[]),
     (&["burn-ckpt"], &[]),
     (&["burn-ckpt"], &["burn-ckpt/cli"]),
@@ -24,6 +24,7 @@ const BUILDS: [Build; 16] = [
     (&["burn-trainer"], &["burn-trainer/cli"]),
     (&["burn-trainer"], &["burn-trainer/csv"]),
     (&["burn-trainer"], &["burn-trainer/mimalloc"]),
+    (&["burn-trainer"], &["burn-trainer/mirror"]),
     (&["burn-trainer"], &["burn-trainer/mlflow"]),
     (&["burn-trainer"], &["burn-trainer/tensorboard"]),
     (&["burn-trainer"], &["burn-trainer/report"]),

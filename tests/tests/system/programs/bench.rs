@@ -79,6 +79,23 @@ fn the_gradient_guard_is_measured_in_turns_with_steps_without_it() {
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
 }
 
+#[cfg(feature = "mirror")]
+#[test]
+fn a_mirror_in_a_slow_store_is_measured_in_turns_with_runs_without_one() {
+    let root = tempfile::tempdir().unwrap();
+    let program = build(&["bench-mirror"]).join("bench-mirror");
+    let mut command = Command::new(program);
+    command.args(["--backend", "flex", "--size", "tiny", "--rounds", "1", "--steps", "12"]);
+    let output = command.arg("--root").arg(root.path()).output().unwrap();
+    let page = stdout(&output);
+    let [without, with] = ["none", "1 MB/s"].map(|name| row(&page, "mirror", name));
+    let step = |cells: &[String]| cells[1].parse::<f64>().unwrap();
+    assert!(step(&without) > 0.0 && step(&with) > 0.0, "{page}");
+    assert_eq!(without[5], "0", "{page}");
+    assert!(with[5].parse::<u64>().unwrap() >= 2, "the best and the newest: {page}");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
+}
+
 #[test]
 fn very_many_epochs_are_measured_and_their_checkpoints_hardly_grow() {
     let root = tempfile::tempdir().unwrap();

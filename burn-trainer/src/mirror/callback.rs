@@ -1,0 +1,137 @@
+//! The callback that tells the mirror's thread what is saved, what leads and what is deleted, and waits for it
+//! at the end of the run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::train::LearnerModel;
+use burn_ckpt::plumbing::{is_checkpoint, list, storage};
+use burn_ckpt::retention::SavedCheckpoint;
+use burn_ckpt::{Catalog, RunLayout};
+
+use super::keep::KeepSettings;
+use super::queue::Queue;
+use crate::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
+use crate::config::{MirrorConfig, TrainerConfig};
+use crate::process::console::{note, warn};
+use crate::process::progress::figures::exact_time;
+use crate::process::signals::StopView;
+
+const NAME: &str = "mirror";
+/// What is left of the time after a signal for the rest of the end.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// Fills the mirror's queue.
+pub(super) struct MirrorCallback {
+    queue: Arc<Queue>,
+    keep: KeepSettings,
+    wait_at_end: Duration,
+    signals: StopView,
+    is_slow_said: bool,
+}
+
+impl MirrorCallback {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        settings: MirrorConfig,
+        config: &TrainerConfig,
+        has_own_strategies: bool,
+        signals: StopView,
+    ) -> Self {
+        let keep = KeepSettings::new(&settings, config, has_own_strategies);
+        // Checked with the configuration.
+        let wait_at_end = Duration::try_from_secs_f64(settings.wait_at_end_seconds).unwrap_or_default();
+        Self { queue, keep, wait_at_end, signals, is_slow_said: false }
+    }
+}
+
+impl<M: LearnerModel> Callback<M> for MirrorCallback {
+    fn name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    /// What is on disk already is sent too: the store may have been dead when it was saved.
+    fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let keep = self.keep.rule(context)?;
+        let layout = RunLayout::at(&context.run().run_dir);
+        for (strategy, path) in leading(&layout)? {
+            self.queue.leads(&strategy, &path);
+        }
+        let present = Catalog::scan(&layout)?;
+        let paths = present.entries.into_iter().map(|entry| entry.path).collect::<Vec<PathBuf>>();
+        self.queue.begin(keep, paths);
+        Ok(())
+    }
+
+    fn on_checkpoint_saved(
+        &mut self,
+        _: &mut CallbackContext<'_, M>,
+        checkpoint: &CheckpointSaved,
+    ) -> CallbackResult {
+        self.queue.saved(checkpoint.path.clone());
+        Ok(())
+    }
+
+    fn on_best_changed(
+        &mut self,
+        _: &mut CallbackContext<'_, M>,
+        strategy: &str,
+        checkpoint: &SavedCheckpoint,
+    ) -> CallbackResult {
+        self.queue.leads(strategy, &checkpoint.path);
+        Ok(())
+    }
+
+    fn on_checkpoint_deleted(&mut self, _: &mut CallbackContext<'_, M>, path: &Path) -> CallbackResult {
+        if self.queue.deleted(path) && !std::mem::replace(&mut self.is_slow_said, true) {
+            warn(
+                "the mirror is slower than the saves: checkpoints that are replaced before they are sent are left out of it",
+            );
+        }
+        Ok(())
+    }
+
+    fn on_fit_end(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let left = self.signals.time_left();
+        let wait = left.map_or(self.wait_at_end, |left| self.wait_at_end.min(left.saturating_sub(MARGIN)));
+        let is_stopped = || left.is_none() && self.signals.time_left().is_some();
+        let waiting = self.queue.waiting_at_end();
+        if waiting > 0 && !wait.is_zero() {
+            let what = if waiting == 1 { "checkpoint" } else { "checkpoints" };
+            note(&format!(
+                "waiting for the mirror, {} at most: {waiting} {what} to send (a signal ends the wait)",
+                exact_time(wait)
+            ));
+        }
+        self.queue.end(wait, &is_stopped);
+        let result = self.queue.result();
+        if !result.unsent.is_empty() {
+            let names: Vec<String> = result.unsent.iter().map(|path| path.display().to_string()).collect();
+            let why = match &result.last_error {
+                Some(error) => error.clone(),
+                None if is_stopped() => "a signal has ended the wait".to_owned(),
+                None => format!("it took longer than {}", exact_time(wait)),
+            };
+            note(&format!(
+                "the mirror lacks {}: {why}. They are on disk, and a start that resumes the run sends them",
+                names.join(" and ")
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The foremost checkpoints of earlier starts, by the names of their strategies: where the links lead.
+fn leading(layout: &RunLayout) -> burn_ckpt::Result<Vec<(String, PathBuf)>> {
+    let directory = layout.checkpoint_dir();
+    let mut leading = Vec::new();
+    for link in list(&directory)?.into_iter().filter(|path| is_checkpoint(path)) {
+        let failed = |source| burn_ckpt::Error::Io { action: "read the link", path: link.clone(), source };
+        let Some(target) = storage::read_link(&link).map_err(failed)? else { continue };
+        let name = link.file_stem().unwrap_or_default().to_string_lossy();
+        let strategy = name.strip_prefix("best_").map_or(name.to_string(), |metric| format!("best:{metric}"));
+        leading.push((strategy, directory.join(target)));
+    }
+    Ok(leading)
+}

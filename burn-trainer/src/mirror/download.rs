@@ -1,0 +1,122 @@
+//! What a start gets from the mirror: the newest whole checkpoint if it is newer than the disk's, the others
+//! that the run needs, and the log of metrics. Each is compared with its digest before it gets its name.
+
+use std::path::Path;
+
+use burn_ckpt::metrics_log::METRICS_FILE;
+use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun};
+use burn_ckpt::plumbing::{is_there, remove_checkpoint, size};
+use burn_ckpt::{Catalog, Error, RunLayout, chain};
+use jiff::Timestamp;
+
+use super::needed::needed;
+use crate::config::TrainerConfig;
+use crate::metrics::remove_metrics_log;
+use crate::process::console::{note, warn};
+
+type Result<T> = burn_ckpt::Result<T>;
+
+/// Downloads what the run resumes from, if it is newer than what is `present`. Returns whether anything was
+/// downloaded.
+///
+/// The newest comes last: a start that is killed before has nothing that hides the rest.
+///
+/// # Errors
+///
+/// When the mirror has something newer that cannot be downloaded.
+pub(super) fn download_newer(
+    run: &MirroredRun,
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    present: &Catalog,
+) -> Result<bool> {
+    for (name, error) in run.broken() {
+        warn(&format!("{name} in the mirror is left out: {}", chain(error)));
+    }
+    let finite = present.entries.iter().filter(|entry| entry.metadata.found_non_finite().is_none());
+    let newest_on_disk: Option<Timestamp> = finite.map(|entry| entry.metadata.checkpoint_timestamp).max();
+    let newer = run.checkpoints().iter().rev().filter(|checkpoint| !checkpoint.non_finite);
+    let newer = newer.filter(|checkpoint| Some(checkpoint.checkpoint_timestamp) > newest_on_disk);
+    let mut damaged = None;
+    for newest in newer {
+        match download_with_needed(run, newest, config, layout) {
+            Ok(()) => return Ok(true),
+            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
+                warn(&format!("{} in the mirror is left out: {}", newest.name, chain(&error)));
+                damaged = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match damaged {
+        // A start from the beginning would hide that there were checkpoints.
+        Some(error) if newest_on_disk.is_none() => Err(error),
+        _ => Ok(false),
+    }
+}
+
+fn download_with_needed(
+    run: &MirroredRun,
+    newest: &MirroredCheckpoint,
+    config: &TrainerConfig,
+    layout: &RunLayout,
+) -> Result<()> {
+    let others = needed(run, newest, config)?;
+    let bytes = others.iter().chain([&newest]).map(|checkpoint| checkpoint.total_bytes()).sum();
+    let count = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+    note(&format!("downloading {}{count}, {}", run.address_of(&newest.name), size(bytes)));
+    download_log(run, newest, layout)?;
+    for other in others {
+        match download_one(run, other, layout) {
+            Ok(()) => {}
+            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
+                warn(&format!("{} in the mirror is left out: {}", other.name, chain(&error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    download_one(run, newest, layout)
+}
+
+fn download_one(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &RunLayout) -> Result<()> {
+    let place = layout.checkpoint_dir().join(&checkpoint.name);
+    if is_there(&place)? {
+        if is_same(checkpoint, &place) {
+            return Ok(());
+        }
+        // An older state of that name, or a damaged one.
+        remove_checkpoint(&place)?;
+    }
+    run.download(checkpoint, layout, &|_| Ok(())).map(drop)
+}
+
+/// Whether the state on disk is the mirror's.
+fn is_same(checkpoint: &MirroredCheckpoint, place: &Path) -> bool {
+    let file = checkpoint.files.iter().find(|file| file.name == checkpoint.name);
+    let opened = burn_ckpt::Checkpoint::open(place).and_then(|opened| opened.verify());
+    match (file, opened) {
+        (Some(file), Ok(metadata)) => metadata.checkpoint_checksum == file.sha256,
+        _ => false,
+    }
+}
+
+/// The log of metrics up to a checkpoint, in place of the one on disk. Without it the run writes it again from
+/// the checkpoint's history.
+fn download_log(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &RunLayout) -> Result<()> {
+    if checkpoint.metrics_log.is_none() {
+        return Ok(());
+    }
+    remove_metrics_log(layout.run_dir())?;
+    let path = layout.run_dir().join(METRICS_FILE);
+    match run.download_metrics_log(checkpoint, &path) {
+        Ok(_) => Ok(()),
+        Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
+            warn(&format!(
+                "the log of metrics in the mirror is left out, and is written again from the checkpoint's history: {}",
+                chain(&error)
+            ));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

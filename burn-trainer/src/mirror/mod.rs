@@ -1,0 +1,33 @@
+//! The mirror of a run's checkpoints: what is sent to an object store beside training, and what a start gets
+//! from there.
+//!
+//! | when | where |
+//! |---|---|
+//! | before the first step: the lease, and what the disk lacks | `at_start`, `download`, `needed` |
+//! | a checkpoint is durable, leads, is deleted; the run ends | `callback` |
+//! | what is sent next, and what is not sent any more | `queue` |
+//! | sending, on a thread of its own | `worker` |
+//!
+//! The loop knows nothing of it: the callback puts paths into the queue, and waits at the end of the run.
+
+#[cfg(feature = "mirror")]
+mod at_start;
+#[cfg(feature = "mirror")]
+mod callback;
+#[cfg(feature = "mirror")]
+mod download;
+#[cfg(feature = "mirror")]
+mod keep;
+#[cfg(feature = "mirror")]
+mod needed;
+mod of_run;
+#[cfg(feature = "mirror")]
+mod queue;
+mod result;
+#[cfg(feature = "mirror")]
+mod worker;
+
+#[cfg(feature = "mirror")]
+pub use at_start::connect_by;
+pub(crate) use of_run::MirrorOfRun;
+pub use result::MirrorResult;

@@ -1,0 +1,129 @@
+//! The mirror of an open run, with the feature `mirror` and without it: what the rest of the crate sees.
+
+use burn::train::LearnerModel;
+use burn_ckpt::{Catalog, RunLayout};
+
+use super::result::MirrorResult;
+use crate::callbacks::registered::Callbacks;
+use crate::config::TrainerConfig;
+use crate::error::Result;
+use crate::process::signals::StopView;
+use crate::run::prepare::RunSetup;
+
+#[cfg(feature = "mirror")]
+use super::at_start::OpenMirror;
+#[cfg(feature = "mirror")]
+use super::callback::MirrorCallback;
+
+/// The mirror of an open run, if it has one. Dropped, it gives back the right to write to it.
+#[derive(Debug, Default)]
+pub(crate) struct MirrorOfRun {
+    #[cfg(feature = "mirror")]
+    open: Option<OpenMirror>,
+}
+
+/// What tells, after training, what became of it.
+pub(crate) struct MirrorHandle {
+    #[cfg(feature = "mirror")]
+    queue: Option<std::sync::Arc<super::queue::Queue>>,
+}
+
+#[cfg(feature = "mirror")]
+impl MirrorOfRun {
+    /// Takes the lease of the configuration's mirror, and gets from it what the run resumes from, where that is
+    /// newer than what is `present` on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) when another process writes to the mirror, or it cannot
+    /// be used; [`Error::MirrorUnreadable`](crate::Error::MirrorUnreadable) when it cannot be read, and the disk
+    /// has nothing to resume from.
+    pub(crate) fn open(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Self> {
+        let settings = config.mirror.as_ref();
+        let open =
+            settings.map(|settings| OpenMirror::open(settings, config, layout, present)).transpose()?;
+        Ok(Self { open })
+    }
+
+    /// Whether checkpoints were downloaded.
+    pub(crate) fn has_downloaded(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.has_downloaded)
+    }
+
+    /// Rejects a new run of an id that the mirror has checkpoints of.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RunExists`](crate::Error::RunExists); [`Error::Config`](crate::Error::Config) with `overwrite`,
+    /// which removes nothing in a mirror.
+    pub(crate) fn check_new_run(&self, config: &TrainerConfig, run_id: &str) -> Result<()> {
+        self.open.as_ref().map_or(Ok(()), |open| open.check_new_run(config, run_id))
+    }
+
+    /// Adds the callback that sends the run's checkpoints.
+    pub(crate) fn add_callback<M: LearnerModel>(
+        &self,
+        setup: &RunSetup,
+        signals: StopView,
+        callbacks: &mut Callbacks<M>,
+    ) -> MirrorHandle {
+        let queue = self.open.as_ref().map(|open| std::sync::Arc::clone(&open.queue));
+        if let (Some(queue), Some(settings)) = (&queue, &setup.config.mirror) {
+            let has_own = !setup.saver.strategies.is_empty();
+            let queue = std::sync::Arc::clone(queue);
+            callbacks.add(Box::new(MirrorCallback::new(
+                queue,
+                settings.clone(),
+                &setup.config,
+                has_own,
+                signals,
+            )));
+        }
+        MirrorHandle { queue }
+    }
+}
+
+#[cfg(feature = "mirror")]
+impl MirrorHandle {
+    /// What became of the mirror so far.
+    pub(crate) fn result(&self) -> Option<MirrorResult> {
+        self.queue.as_ref().map(|queue| queue.result())
+    }
+}
+
+// The check of the configuration says that the feature is needed.
+#[cfg(not(feature = "mirror"))]
+impl MirrorOfRun {
+    #[allow(clippy::unnecessary_wraps, reason = "it fails with the feature")]
+    pub(crate) fn open(_: &TrainerConfig, _: &RunLayout, _: &Catalog) -> Result<Self> {
+        Ok(Self {})
+    }
+
+    #[allow(clippy::unused_self, reason = "it is needed with the feature")]
+    pub(crate) fn has_downloaded(&self) -> bool {
+        false
+    }
+
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "they are needed with the feature")]
+    pub(crate) fn check_new_run(&self, _: &TrainerConfig, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    #[allow(clippy::unused_self, reason = "it is needed with the feature")]
+    pub(crate) fn add_callback<M: LearnerModel>(
+        &self,
+        _: &RunSetup,
+        _: StopView,
+        _: &mut Callbacks<M>,
+    ) -> MirrorHandle {
+        MirrorHandle {}
+    }
+}
+
+#[cfg(not(feature = "mirror"))]
+impl MirrorHandle {
+    #[allow(clippy::unused_self, reason = "it is needed with the feature")]
+    pub(crate) fn result(&self) -> Option<MirrorResult> {
+        None
+    }
+}

@@ -1,0 +1,395 @@
+//! What waits to be sent to the mirror: at most so many checkpoints, the best ones and then the newest first.
+//! What was deleted on disk before its turn is not sent.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use burn_ckpt::mirror::MirrorKeep;
+use indexmap::IndexMap;
+use parking_lot::{Condvar, Mutex};
+
+use super::result::MirrorResult;
+
+/// The most checkpoints that wait. More are on disk only with rules that keep many.
+const MAX_WAITING: usize = 32;
+/// How often the end of the run looks whether a signal has come.
+const POLL: Duration = Duration::from_millis(50);
+/// The longest wait, which a clock can have.
+const MAX_WAIT: Duration = Duration::from_hours(24 * 30);
+/// The strategies whose foremost checkpoint is sent before the newest one.
+const BEST: &str = "best";
+
+/// The queue between the callback and the mirror's thread.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    /// Path -> a number that grows with each save.
+    waiting: IndexMap<PathBuf, u64>,
+    saved: u64,
+    /// The newest one that was saved.
+    newest: Option<PathBuf>,
+    /// Strategy -> its foremost checkpoint.
+    leading: IndexMap<String, PathBuf>,
+    /// What is being sent.
+    in_work: Option<(PathBuf, u64)>,
+    /// What stays in the mirror. `None` until training begins: then nothing is sent yet.
+    keep: Option<MirrorKeep>,
+    /// Until when the end of the run waits.
+    deadline: Option<Instant>,
+    /// Nothing more is sent: the wait at the end is over.
+    given_up: bool,
+    /// The thread has ended.
+    is_over: bool,
+    result: MirrorResult,
+}
+
+/// What the thread does next.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    Send(PathBuf),
+    /// Nothing waits: only that the lease is kept.
+    KeepLease,
+    /// The run has ended, and everything is sent that is to be.
+    End,
+    /// The run has ended, and no longer waits.
+    GiveUp,
+}
+
+/// What became of a checkpoint that was to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Sent,
+    WasThere,
+    /// It is not on disk any more, or it is not wanted any more.
+    IsGone,
+}
+
+impl Queue {
+    pub(super) fn new(address: String) -> Self {
+        let result = MirrorResult { address, ..MirrorResult::default() };
+        let state = QueueState { result, ..QueueState::default() };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Training begins: this stays in the mirror, and these are on disk already, the oldest first.
+    pub(super) fn begin(&self, keep: MirrorKeep, present: impl IntoIterator<Item = PathBuf>) {
+        present.into_iter().for_each(|path| self.saved(path));
+        self.state.lock().keep = Some(keep);
+        self.changed.notify_all();
+    }
+
+    /// A checkpoint is durable on disk.
+    pub(super) fn saved(&self, path: PathBuf) {
+        let mut state = self.state.lock();
+        state.saved += 1;
+        let number = state.saved;
+        state.newest = Some(path.clone());
+        state.waiting.insert(path, number);
+        state.drop_the_oldest();
+        self.changed.notify_all();
+    }
+
+    /// A strategy has a new foremost checkpoint.
+    pub(super) fn leads(&self, strategy: &str, path: &Path) {
+        self.state.lock().leading.insert(strategy.to_owned(), path.to_path_buf());
+    }
+
+    /// A checkpoint is deleted on disk. Returns whether it was still to be sent, and nothing has failed: then
+    /// the store is slower than the saves.
+    pub(super) fn deleted(&self, path: &Path) -> bool {
+        let mut state = self.state.lock();
+        let was_waiting = state.waiting.shift_remove(path).is_some();
+        state.result.skipped += u64::from(was_waiting);
+        was_waiting && state.result.failed == 0
+    }
+
+    /// Waits until there is something to do, for at most so long.
+    pub(super) fn next(&self, limit: Duration) -> Next {
+        let until = Instant::now() + limit;
+        let mut state = self.state.lock();
+        loop {
+            if state.given_up {
+                return Next::GiveUp;
+            }
+            if state.keep.is_some()
+                && let Some(path) = state.first()
+            {
+                let number = state.waiting.shift_remove(&path).unwrap_or_default();
+                state.in_work = Some((path.clone(), number));
+                return Next::Send(path);
+            }
+            if state.deadline.is_some() {
+                return Next::End;
+            }
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                return Next::KeepLease;
+            }
+        }
+    }
+
+    /// What stays in the mirror.
+    pub(super) fn keep(&self) -> Option<MirrorKeep> {
+        self.state.lock().keep.clone()
+    }
+
+    /// Whether what is being sent is still worth it: at the end of the run only the newest and the best are.
+    pub(super) fn is_wanted(&self) -> bool {
+        let state = self.state.lock();
+        let is_wanted = |(path, _): &(PathBuf, u64)| state.wanted_at_end().contains(path.as_path());
+        !state.given_up && (state.deadline.is_none() || state.in_work.as_ref().is_none_or(is_wanted))
+    }
+
+    /// What was to be sent is no longer in work.
+    pub(super) fn done(&self, outcome: Outcome) {
+        let mut state = self.state.lock();
+        state.in_work = None;
+        match outcome {
+            Outcome::Sent => state.result.sent += 1,
+            Outcome::WasThere => {}
+            Outcome::IsGone => state.result.skipped += 1,
+        }
+    }
+
+    /// What was being sent could not be: it waits again, unless a later state has its name.
+    pub(super) fn put_back(&self) {
+        let mut state = self.state.lock();
+        if let Some((path, number)) = state.in_work.take() {
+            state.waiting.entry(path).or_insert(number);
+            state.drop_the_oldest();
+            state.leave_the_wanted();
+        }
+    }
+
+    /// Notes an error.
+    pub(super) fn failed(&self, error: String) {
+        let mut state = self.state.lock();
+        state.result.failed += 1;
+        state.result.last_error = Some(error);
+    }
+
+    /// Pauses. The end of the run ends the pause; returns whether it did, so that the next is a short one.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = self.state.lock();
+        let had_ended = state.deadline.is_some();
+        while !state.given_up && state.deadline.is_some() == had_ended {
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        state.deadline.is_some() != had_ended
+    }
+
+    /// Whether the wait at the end of the run is over.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.state.lock().given_up
+    }
+
+    /// How many checkpoints the end of the run has to wait for.
+    pub(super) fn waiting_at_end(&self) -> usize {
+        let state = self.state.lock();
+        let wanted = state.wanted_at_end();
+        let left = state.waiting.keys().chain(state.in_work.iter().map(|(path, _)| path));
+        left.filter(|path| wanted.contains(path.as_path())).count()
+    }
+
+    /// The run has ended. Waits until the newest and the best checkpoints are sent, at most so long, and not
+    /// when it `is_stopped`. Then nothing more is sent.
+    pub(super) fn end(&self, wait: Duration, is_stopped: &dyn Fn() -> bool) {
+        let deadline = Instant::now() + wait.min(MAX_WAIT);
+        let mut state = self.state.lock();
+        state.deadline = Some(deadline);
+        state.leave_the_wanted();
+        self.changed.notify_all();
+        while !state.is_over && Instant::now() < deadline && !is_stopped() {
+            self.changed.wait_for(&mut state, POLL);
+        }
+        state.give_up();
+        self.changed.notify_all();
+    }
+
+    /// The thread ends: with everything done, or early, perhaps with an error.
+    pub(super) fn finish(&self, error: Option<String>) {
+        let mut state = self.state.lock();
+        state.is_over = true;
+        if let Some(error) = error {
+            state.result.failed += 1;
+            state.result.last_error = Some(error);
+        }
+        self.changed.notify_all();
+    }
+
+    pub(super) fn result(&self) -> MirrorResult {
+        self.state.lock().result.clone()
+    }
+}
+
+impl QueueState {
+    /// What is sent next: a best one before the newest, so that a start from the mirror has the list of the best
+    /// that belongs to its state.
+    fn first(&self) -> Option<PathBuf> {
+        let is_best = |path: &PathBuf| {
+            let mut best = self.leading.iter().filter(|(strategy, _)| strategy.starts_with(BEST));
+            best.any(|(_, leading)| leading == path)
+        };
+        let first = self.waiting.iter().max_by_key(|(path, number)| (is_best(path), **number));
+        first.map(|(path, _)| path.clone())
+    }
+
+    /// The checkpoints that the end of the run waits for.
+    fn wanted_at_end(&self) -> BTreeSet<&Path> {
+        self.leading.values().chain(&self.newest).map(PathBuf::as_path).collect()
+    }
+
+    fn drop_the_oldest(&mut self) {
+        while self.waiting.len() > MAX_WAITING {
+            let leading: BTreeSet<&PathBuf> = self.leading.values().collect();
+            let others = self.waiting.iter().filter(|(path, _)| !leading.contains(path));
+            let Some(oldest) = others.min_by_key(|(_, number)| **number).map(|(path, _)| path.clone()) else {
+                return;
+            };
+            self.waiting.shift_remove(&oldest);
+            self.result.skipped += 1;
+        }
+    }
+
+    /// Once the run has ended: nothing waits but what the end waits for.
+    fn leave_the_wanted(&mut self) {
+        if self.deadline.is_none() {
+            return;
+        }
+        let wanted: BTreeSet<PathBuf> = self.wanted_at_end().into_iter().map(Path::to_path_buf).collect();
+        let before = self.waiting.len();
+        self.waiting.retain(|path, _| wanted.contains(path));
+        self.result.skipped += (before - self.waiting.len()) as u64;
+    }
+
+    /// What is not sent now is not sent.
+    fn give_up(&mut self) {
+        if std::mem::replace(&mut self.given_up, true) {
+            return;
+        }
+        let wanted: BTreeSet<PathBuf> = self.wanted_at_end().into_iter().map(Path::to_path_buf).collect();
+        let left = self.waiting.keys().chain(self.in_work.iter().map(|(path, _)| path));
+        self.result.unsent = left.filter(|path| wanted.contains(*path)).cloned().collect();
+        self.result.unsent.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn queue() -> Queue {
+        let queue = Queue::new("memory:".to_owned());
+        queue.begin(MirrorKeep::last(1), []);
+        queue
+    }
+
+    fn sent(queue: &Queue) -> Vec<String> {
+        let mut sent = Vec::new();
+        while let Next::Send(path) = queue.next(Duration::ZERO) {
+            sent.push(path.display().to_string());
+            queue.done(Outcome::Sent);
+        }
+        sent
+    }
+
+    #[test]
+    fn the_best_is_sent_before_the_newest_and_that_before_the_others() {
+        let queue = queue();
+        for name in ["a", "b", "c", "d"] {
+            queue.saved(name.into());
+        }
+        queue.leads("best:val_loss", Path::new("b"));
+        queue.leads("last", Path::new("d"));
+        assert_eq!(sent(&queue), ["b", "d", "c", "a"]);
+        assert_eq!(queue.result().sent, 4);
+    }
+
+    #[test]
+    fn what_is_deleted_before_its_turn_is_not_sent_and_is_counted() {
+        let queue = queue();
+        queue.saved("a".into());
+        queue.saved("b".into());
+        assert!(queue.deleted(Path::new("a")));
+        assert!(!queue.deleted(Path::new("elsewhere")));
+        assert_eq!(sent(&queue), ["b"]);
+        assert_eq!(queue.result().skipped, 1);
+        queue.failed("refused".to_owned());
+        queue.saved("c".into());
+        assert!(!queue.deleted(Path::new("c")), "the store is dead, and not slow");
+    }
+
+    #[test]
+    fn no_more_than_the_limit_waits_and_the_best_stays() {
+        let queue = queue();
+        queue.saved("best".into());
+        queue.leads("best:val_loss", Path::new("best"));
+        for number in 0..100 {
+            queue.saved(format!("{number}").into());
+        }
+        let sent = sent(&queue);
+        assert_eq!(sent.len(), MAX_WAITING);
+        assert_eq!((sent[0].as_str(), sent[1].as_str()), ("best", "99"));
+        assert_eq!(queue.result().skipped, 101 - MAX_WAITING as u64);
+    }
+
+    #[test]
+    fn nothing_is_sent_before_training_begins() {
+        let queue = Queue::new("memory:".to_owned());
+        queue.saved("a".into());
+        assert_eq!(queue.next(Duration::ZERO), Next::KeepLease);
+        queue.begin(MirrorKeep::last(1), []);
+        assert_eq!(queue.next(LONG), Next::Send("a".into()));
+    }
+
+    #[test]
+    fn the_end_waits_for_the_best_and_the_newest_alone() {
+        let queue = queue();
+        for name in ["a", "b", "c", "d"] {
+            queue.saved(name.into());
+        }
+        queue.leads("best:val_loss", Path::new("b"));
+        assert_eq!(queue.next(LONG), Next::Send("b".into()));
+        queue.put_back();
+        assert_eq!(queue.next(LONG), Next::Send("b".into()));
+        queue.done(Outcome::Sent);
+        assert_eq!(queue.next(LONG), Next::Send("d".into()));
+        queue.done(Outcome::Sent);
+        assert_eq!(queue.next(LONG), Next::Send("c".into()));
+        assert!(queue.is_wanted());
+        // The store is too slow: the wait is over at once.
+        queue.end(Duration::ZERO, &|| false);
+        assert!(!queue.is_wanted());
+        assert_eq!(queue.next(LONG), Next::GiveUp);
+        assert_eq!(queue.result().unsent, Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_is_not_sent_when_a_signal_comes_is_said() {
+        let queue = queue();
+        queue.saved("a".into());
+        assert_eq!(queue.next(LONG), Next::Send("a".into()));
+        queue.end(LONG, &|| true);
+        assert_eq!(queue.result().unsent, [PathBuf::from("a")]);
+    }
+
+    #[test]
+    fn a_name_that_has_a_later_state_is_sent_once_more() {
+        let queue = queue();
+        queue.saved("last.ckpt".into());
+        assert_eq!(queue.next(LONG), Next::Send("last.ckpt".into()));
+        queue.saved("last.ckpt".into());
+        queue.put_back();
+        assert_eq!(sent(&queue), ["last.ckpt"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! A store that does something before each operation: waits, counts, or fails.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+
+/// An operation of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOperation<'a> {
+    /// `put`, `get`, `list`, `delete`, `part`, `copy`.
+    pub name: &'static str,
+    /// The object.
+    pub path: &'a str,
+    /// How many bytes are sent.
+    pub bytes: usize,
+}
+
+/// What is done before an operation. Its error is the operation's.
+pub type BeforeOperation = Arc<dyn Fn(StoreOperation<'_>) -> Result<()> + Send + Sync>;
+
+/// A store with a hook before each operation.
+#[derive(Clone)]
+pub struct HookedStore {
+    inner: Arc<dyn ObjectStore>,
+    before: BeforeOperation,
+}
+
+/// The error of a store that is gone.
+#[must_use]
+pub fn unreachable() -> Error {
+    let source = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    Error::Generic { store: "hooked", source: Box::new(source) }
+}
+
+impl HookedStore {
+    /// A store that does this before each operation of another one.
+    pub fn new(
+        inner: Arc<dyn ObjectStore>,
+        before: impl Fn(StoreOperation<'_>) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { inner, before: Arc::new(before) }
+    }
+
+    fn begin(&self, name: &'static str, path: &Path, bytes: usize) -> Result<()> {
+        (self.before)(StoreOperation { name, path: path.as_ref(), bytes })
+    }
+}
+
+impl fmt::Display for HookedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HookedStore({})", self.inner)
+    }
+}
+
+impl fmt::Debug for HookedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookedStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for HookedStore {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.begin("put", path, payload.content_length())?;
+        self.inner.put_opts(path, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.begin("put", path, 0)?;
+        let inner = self.inner.put_multipart_opts(path, options).await?;
+        Ok(Box::new(HookedParts { inner, path: path.clone(), store: self.clone() }))
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.begin("get", path, 0)?;
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let checked = locations.map(move |path| {
+            let path = path?;
+            store.begin("delete", &path, 0)?;
+            Ok(path)
+        });
+        self.inner.delete_stream(checked.boxed())
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.begin("list", prefix.unwrap_or(&Path::default()), 0) {
+            Ok(()) => self.inner.list(prefix),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.begin("list", prefix.unwrap_or(&Path::default()), 0)?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.begin("copy", to, 0)?;
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// An upload in parts.
+#[derive(Debug)]
+struct HookedParts {
+    inner: Box<dyn MultipartUpload>,
+    path: Path,
+    store: HookedStore,
+}
+
+#[async_trait]
+impl MultipartUpload for HookedParts {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        match self.store.begin("part", &self.path, data.content_length()) {
+            Ok(()) => self.inner.put_part(data),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.store.begin("put", &self.path, 0)?;
+        self.inner.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.abort().await
+    }
+}
+
+/// All objects of a store: name and size.
+///
+/// # Panics
+///
+/// When the store waits or fails.
+#[must_use]
+pub fn objects(store: &dyn ObjectStore) -> Vec<(String, u64)> {
+    let listed = futures_util::FutureExt::now_or_never(store.list(None).try_collect::<Vec<_>>());
+    let listed = listed.unwrap_or_else(|| panic!("the store waits"));
+    let listed = listed.unwrap_or_else(|error| panic!("{error}"));
+    let mut objects: Vec<_> = listed.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
+    objects.sort();
+    objects
+}

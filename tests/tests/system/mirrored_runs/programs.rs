@@ -1,0 +1,143 @@
+//! Programs with `--mirror`: killed and started again on an empty disk, stopped by signals while they wait, with
+//! a store that does not answer.
+
+use std::path::Path;
+use std::process::Command;
+
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun};
+use system_tests::object_stores::connect;
+use system_tests::programs::http_server::{HttpServer, Reply};
+use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
+use system_tests::run_files::run_dir;
+
+use super::{assert_same, lose_disk};
+
+const RUN: &str = "--run-id r1 --epochs 3 --save-every-steps 4 --ckpt-path auto";
+
+/// The program with a mirror whose lease ends a second after its holder's death.
+fn mirrored(root: &Path, address: &str) -> Command {
+    let mut command = warmup(root, RUN);
+    command.args(["--mirror", address, "--set", "mirror.lease_timeout_seconds=1"]);
+    command
+}
+
+fn newest_step(address: &str) -> Option<u64> {
+    let address: MirrorAddress = address.parse().unwrap();
+    let run = MirroredRun::open(&connect(&address).unwrap(), "r1").unwrap();
+    run.newest().map(|checkpoint| checkpoint.global_step)
+}
+
+/// The environment of a store of S3's interface at an endpoint that does not answer as one.
+fn of_endpoint(mut command: Command, endpoint: &str) -> Command {
+    let variables = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "canary-id"),
+        ("AWS_SECRET_ACCESS_KEY", "canary-secret"),
+    ];
+    command.envs(variables);
+    command
+}
+
+#[test]
+fn a_program_that_is_killed_resumes_on_another_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let [whole, root, disk] = ["whole", "root", "disk"].map(|name| directory.path().join(name));
+    let address = format!("file://{}", disk.display());
+    Running::start(warmup(&whole, RUN)).end_well();
+    let gate = Gate::closed();
+    let command = TestHooks::wait(Split::Train, 90, &gate).given_to(mirrored(&root, &address));
+    let mut running = Running::start(command);
+    running.wait_for("its batch", |_| gate.is_reached());
+    running.wait_for("a checkpoint in the mirror", |_| newest_step(&address) == Some(88));
+    running.kill();
+    lose_disk(&root);
+    let ended = Running::start(mirrored(&root, &address)).end_well();
+    let downloading = format!("downloading {address}/r1/checkpoint/last/");
+    assert!(ended.stderr.contains(&downloading), "{}", ended.stderr);
+    assert!(ended.stderr.contains("resuming r1 from last/"), "{}", ended.stderr);
+    assert!(ended.stdout.contains(&format!("mirror {address}: ")), "{}", ended.stdout);
+    assert_same(&whole, &root);
+}
+
+#[test]
+fn a_dead_store_is_said_once_and_the_exit_status_is_0() {
+    let root = tempfile::tempdir().unwrap();
+    // The port of a server that has ended.
+    let endpoint = HttpServer::start(|_| Reply::Close).uri();
+    let arguments = ["--mirror", "s3://models/p", "--set", "mirror.wait_at_end_seconds=0"];
+    let mut command = warmup(root.path(), "--run-id r1 --epochs 2 --save-every-steps 4");
+    command.args(arguments);
+    let ended = Running::start(of_endpoint(command, &endpoint)).end_well();
+    let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("warning:")).collect();
+    assert_eq!(warnings.len(), 1, "{}", ended.stderr);
+    assert!(
+        warnings[0].contains("s3://models/p") && warnings[0].contains("cannot be reached"),
+        "{warnings:?}"
+    );
+    assert!(ended.stderr.contains("the mirror lacks"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("mirror s3://models/p: 0 checkpoints sent"), "{}", ended.stdout);
+    // The run is as one without a mirror, but it fails where it is told to.
+    let mut strict = warmup(root.path(), "--run-id r1 --epochs 3 --ckpt-path auto");
+    strict.args(arguments).args(["--set", "mirror.failed_mirror=fail_if_last"]);
+    assert_eq!(Running::start(of_endpoint(strict, &endpoint)).end().code(), Some(1));
+    // Nothing begins anew in silence.
+    lose_disk(root.path());
+    let mut auto = warmup(root.path(), RUN);
+    auto.args(arguments);
+    let ended = Running::start(of_endpoint(auto, &endpoint)).end();
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("there is no checkpoint of the run r1 on disk"), "{}", ended.stderr);
+    assert!(!run_dir(root.path()).join("metrics.jsonl").exists());
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_mirror() {
+    let root = tempfile::tempdir().unwrap();
+    // A server that answers each request with an error that is worth another try.
+    let server = HttpServer::start(|_| Reply::Json(503, "<Error><Code>SlowDown</Code></Error>".to_owned()));
+    let mut command = warmup(root.path(), "--run-id r1 --epochs 1");
+    command.args(["--mirror", "s3://models/p", "--set", "mirror.wait_at_end_seconds=600"]);
+    let mut running = Running::start(of_endpoint(command, &server.uri()));
+    let last = run_dir(root.path()).join("checkpoint/last.ckpt");
+    running.wait_for("its last save", |_| last.exists());
+    running.wait_for("the wait", |said| said.contains("waiting for the mirror"));
+    running.send("TERM");
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(0), "training was done: {}", ended.stderr);
+    assert!(ended.stderr.contains("the mirror lacks") && ended.stderr.contains("last/"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_that_a_signal_stops_has_its_last_state_in_the_mirror() {
+    let directory = tempfile::tempdir().unwrap();
+    let [whole, root, disk] = ["whole", "root", "disk"].map(|name| directory.path().join(name));
+    let address = format!("file://{}", disk.display());
+    Running::start(warmup(&whole, RUN)).end_well();
+    let stopped =
+        system_tests::programs::stop_at_batch::stop_at_batch(mirrored(&root, &address), Split::Train, 50);
+    assert_eq!(newest_step(&address), Some(50), "{}", stopped.stderr);
+    lose_disk(&root);
+    Running::start(mirrored(&root, &address)).end_well();
+    assert_same(&whole, &root);
+}
+
+#[test]
+fn a_mirror_that_is_held_by_a_living_process_is_an_error_before_the_first_step() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, other, disk] = ["root", "other", "disk"].map(|name| directory.path().join(name));
+    let address = format!("file://{}", disk.display());
+    let gate = Gate::closed();
+    let mut first = warmup(&root, RUN);
+    first.args(["--mirror", &address, "--set", "mirror.lease_timeout_seconds=30"]);
+    let mut running = Running::start(TestHooks::wait(Split::Train, 5, &gate).given_to(first));
+    running.wait_for("its batch", |_| gate.is_reached());
+    let second = Running::start(mirrored(&other, &address)).end();
+    assert_eq!(second.code(), Some(1), "{}", second.stderr);
+    assert!(second.stderr.contains(&format!("in use by process {}", running.id())), "{}", second.stderr);
+    assert!(!run_dir(&other).join("metrics.jsonl").exists());
+    gate.open();
+    running.end_well();
+}
