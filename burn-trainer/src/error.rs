@@ -90,8 +90,8 @@ pub enum Error {
         /// Its directory of checkpoints.
         path: PathBuf,
     },
-    /// The disk has no checkpoint of the run, and its mirror cannot be read. A start from the beginning could hide
-    /// hours of training.
+    /// The disk has no checkpoint of the run, and its mirror cannot be read. A start from the beginning could
+    /// hide hours of training.
     #[error(
         "there is no checkpoint of the run {run_id} on disk, and its mirror cannot be read: start it again when the \
          mirror can be, or start from the beginning with ckpt_path \"none\""

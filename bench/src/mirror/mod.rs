@@ -1,4 +1,5 @@
-//! `bench-mirror`: runs of char-lm that save often, without a mirror and with one in a store of 1 MB/s, in turns.
+//! `bench-mirror`: runs of char-lm that save often, without a mirror and with one in a store of 1 MB/s, in
+//! turns.
 
 mod slow_store;
 
@@ -103,7 +104,9 @@ fn measure(args: &Args) -> Result<()> {
         arms[1].state_bytes as f64 / 1e6
     );
     println!("{}", table(&arms));
-    println!("\nIn the mirror: whole checkpoints at the end of a run, the newest and the best among them.");
+    println!(
+        "\nIn the mirror: complete checkpoints at the end of a run, the newest and the best among them."
+    );
     Ok(())
 }
 

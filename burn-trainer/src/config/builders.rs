@@ -155,7 +155,8 @@ impl TrainerConfig {
         self
     }
 
-    /// Sets where the run's checkpoints are mirrored: an address (`s3://bucket/prefix`), or a [`MirrorConfig`].
+    /// Sets where the run's checkpoints are mirrored: an address (`s3://bucket/prefix`), or a
+    /// [`MirrorConfig`].
     #[must_use]
     pub fn with_mirror(mut self, mirror: impl Into<MirrorConfig>) -> Self {
         self.mirror = Some(mirror.into());

@@ -125,8 +125,8 @@ impl MirrorConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] that names the setting, or the feature. It does not repeat the address, which can have
-    /// a credential.
+    /// [`Error::Config`] that names the setting, or the feature. It does not repeat the address, which can
+    /// have a credential.
     pub(super) fn check(&self, can_send: bool) -> Result<()> {
         let wrong = |setting: &str, reason: String| Err(Error::config(format!("mirror.{setting}"), reason));
         if !can_send {

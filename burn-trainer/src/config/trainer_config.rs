@@ -203,8 +203,8 @@ pub struct TrainerConfig {
     /// What a checkpoint that cannot be saved means for the run; see [`FailedSaves`].
     pub failed_saves: FailedSaves,
     /// The mirror of the run's checkpoints in an object store or on another disk; see [`MirrorConfig`]. It is
-    /// sent each checkpoint on a thread of its own, and a start with `ckpt_path` on an empty disk resumes from
-    /// it. Needs the feature `mirror`.
+    /// sent each checkpoint on a thread of its own, and a start with `ckpt_path` on an empty disk resumes
+    /// from it. Needs the feature `mirror`.
     pub mirror: Option<MirrorConfig>,
     /// Whose parameters the model has that training returns; see [`EndWith`].
     pub end_with: EndWith,

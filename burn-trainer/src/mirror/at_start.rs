@@ -1,5 +1,5 @@
-//! The mirror before the first step: its lease, what a start gets from it, and the thread that keeps the lease
-//! and sends.
+//! The mirror before the first step: its lease, what a start gets from it, and the thread that keeps the
+//! lease and sends.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -146,8 +146,8 @@ fn read(
     }
 }
 
-/// Takes the lease. That of a process that gives no sign of life is waited for; that of one which renews it is
-/// an error at once.
+/// Takes the lease. That of a process that gives no sign of life is waited for; that of one which renews it
+/// is an error at once.
 fn take_lease(store: &Store, run_id: &str, writer: &Writer) -> burn_ckpt::Result<RunMirror> {
     let begun = Instant::now();
     let mut first: Option<(Timestamp, Duration)> = None;

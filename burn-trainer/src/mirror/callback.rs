@@ -1,5 +1,5 @@
-//! The callback that tells the mirror's thread what is saved, what leads and what is deleted, and waits for it
-//! at the end of the run.
+//! The callback that tells the mirror's thread what is saved, what leads and what is deleted, and waits for
+//! it at the end of the run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,12 +34,12 @@ pub(super) struct MirrorCallback {
 impl MirrorCallback {
     pub(super) fn new(
         queue: Arc<Queue>,
-        settings: MirrorConfig,
+        settings: &MirrorConfig,
         config: &TrainerConfig,
         has_own_strategies: bool,
         signals: StopView,
     ) -> Self {
-        let keep = KeepSettings::new(&settings, config, has_own_strategies);
+        let keep = KeepSettings::new(settings, config, has_own_strategies);
         // Checked with the configuration.
         let wait_at_end = Duration::try_from_secs_f64(settings.wait_at_end_seconds).unwrap_or_default();
         Self { queue, keep, wait_at_end, signals, is_slow_said: false }

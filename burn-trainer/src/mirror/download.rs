@@ -1,5 +1,6 @@
-//! What a start gets from the mirror: the newest whole checkpoint if it is newer than the disk's, the others
-//! that the run needs, and the log of metrics. Each is compared with its digest before it gets its name.
+//! What a start gets from the mirror: the newest complete checkpoint if it is newer than the disk's, the
+//! others that the run needs, and the log of metrics. Each is compared with its digest before it gets its
+//! name.
 
 use std::path::Path;
 
@@ -100,8 +101,8 @@ fn is_same(checkpoint: &MirroredCheckpoint, place: &Path) -> bool {
     }
 }
 
-/// The log of metrics up to a checkpoint, in place of the one on disk. Without it the run writes it again from
-/// the checkpoint's history.
+/// The log of metrics up to a checkpoint, in place of the one on disk. Without it the run writes it again
+/// from the checkpoint's history.
 fn download_log(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &RunLayout) -> Result<()> {
     if checkpoint.metrics_log.is_none() {
         return Ok(());

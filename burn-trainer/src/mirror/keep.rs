@@ -16,7 +16,7 @@ pub(super) struct KeepSettings {
 }
 
 impl KeepSettings {
-    /// `has_own`: the program has strategies of its own, of which nobody knows what they keep.
+    /// `has_own`: the program has strategies of its own, and what these keep is not known.
     pub(super) fn new(mirror: &MirrorConfig, config: &TrainerConfig, has_own: bool) -> Self {
         let strategies = config.effective_strategies();
         let counts = strategies.iter().filter_map(|strategy| match strategy {

@@ -1,5 +1,5 @@
-//! Which checkpoints of a mirror a run needs on disk that resumes from one of them: that one, those that links
-//! name, and those that the strategies keep, so that the list of the best is the one of that state.
+//! Which checkpoints of a mirror a run needs on disk that resumes from one of them: that one, those that
+//! links name, and those that the strategies keep, so that the list of the best is the one of that state.
 
 use std::collections::BTreeMap;
 use std::path::Path;

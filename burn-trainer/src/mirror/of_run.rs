@@ -8,7 +8,6 @@ use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::process::signals::StopView;
-use crate::run::prepare::RunSetup;
 
 #[cfg(feature = "mirror")]
 use super::at_start::OpenMirror;
@@ -30,14 +29,14 @@ pub(crate) struct MirrorHandle {
 
 #[cfg(feature = "mirror")]
 impl MirrorOfRun {
-    /// Takes the lease of the configuration's mirror, and gets from it what the run resumes from, where that is
-    /// newer than what is `present` on disk.
+    /// Takes the lease of the configuration's mirror, and gets from it what the run resumes from, where that
+    /// is newer than what is `present` on disk.
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint) when another process writes to the mirror, or it cannot
-    /// be used; [`Error::MirrorUnreadable`](crate::Error::MirrorUnreadable) when it cannot be read, and the disk
-    /// has nothing to resume from.
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) when another process writes to the mirror, or it
+    /// cannot be used; [`Error::MirrorUnreadable`](crate::Error::MirrorUnreadable) when it cannot be read,
+    /// and the disk has nothing to resume from.
     pub(crate) fn open(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Self> {
         let settings = config.mirror.as_ref();
         let open =
@@ -54,30 +53,24 @@ impl MirrorOfRun {
     ///
     /// # Errors
     ///
-    /// [`Error::RunExists`](crate::Error::RunExists); [`Error::Config`](crate::Error::Config) with `overwrite`,
-    /// which removes nothing in a mirror.
+    /// [`Error::RunExists`](crate::Error::RunExists); [`Error::Config`](crate::Error::Config) with
+    /// `overwrite`, which removes nothing in a mirror.
     pub(crate) fn check_new_run(&self, config: &TrainerConfig, run_id: &str) -> Result<()> {
         self.open.as_ref().map_or(Ok(()), |open| open.check_new_run(config, run_id))
     }
 
-    /// Adds the callback that sends the run's checkpoints.
+    /// Adds the callback that sends the run's checkpoints. `has_own`: the program has strategies of its own.
     pub(crate) fn add_callback<M: LearnerModel>(
         &self,
-        setup: &RunSetup,
+        config: &TrainerConfig,
+        has_own: bool,
         signals: StopView,
         callbacks: &mut Callbacks<M>,
     ) -> MirrorHandle {
         let queue = self.open.as_ref().map(|open| std::sync::Arc::clone(&open.queue));
-        if let (Some(queue), Some(settings)) = (&queue, &setup.config.mirror) {
-            let has_own = !setup.saver.strategies.is_empty();
+        if let (Some(queue), Some(settings)) = (&queue, &config.mirror) {
             let queue = std::sync::Arc::clone(queue);
-            callbacks.add(Box::new(MirrorCallback::new(
-                queue,
-                settings.clone(),
-                &setup.config,
-                has_own,
-                signals,
-            )));
+            callbacks.add(Box::new(MirrorCallback::new(queue, settings, config, has_own, signals)));
         }
         MirrorHandle { queue }
     }
@@ -112,7 +105,8 @@ impl MirrorOfRun {
     #[allow(clippy::unused_self, reason = "it is needed with the feature")]
     pub(crate) fn add_callback<M: LearnerModel>(
         &self,
-        _: &RunSetup,
+        _: &TrainerConfig,
+        _: bool,
         _: StopView,
         _: &mut Callbacks<M>,
     ) -> MirrorHandle {

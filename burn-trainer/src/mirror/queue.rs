@@ -231,8 +231,8 @@ impl Queue {
 }
 
 impl QueueState {
-    /// What is sent next: a best one before the newest, so that a start from the mirror has the list of the best
-    /// that belongs to its state.
+    /// What is sent next: a best one before the newest, so that a start from the mirror has the list of the
+    /// best that belongs to its state.
     fn first(&self) -> Option<PathBuf> {
         let is_best = |path: &PathBuf| {
             let mut best = self.leading.iter().filter(|(strategy, _)| strategy.starts_with(BEST));

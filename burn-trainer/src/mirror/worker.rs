@@ -92,7 +92,8 @@ impl Worker {
         }
     }
 
-    /// Sends a checkpoint. Where that fails it waits again in the queue, behind what is more important by then.
+    /// Sends a checkpoint. Where that fails it waits again in the queue, behind what is more important by
+    /// then.
     fn send(&mut self, path: &Path) -> Work<()> {
         match self.try_to_send(path) {
             Ok(outcome) => {

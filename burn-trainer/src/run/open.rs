@@ -94,11 +94,8 @@ impl OpenRun {
         let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
         // With `auto` the only checkpoints without one to resume are weights.
         let begins_beside_weights = resume.is_none() && config.ckpt_path.as_deref() == Some("auto");
-        if own.is_none() && !present.is_empty() && !config.overwrite && !begins_beside_weights {
-            let path = layout.checkpoint_dir();
-            return Err(Error::RunExists { run_id: layout.run_id().to_owned(), path });
-        }
         if own.is_none() {
+            check_new_run(config, &layout, &present, begins_beside_weights)?;
             mirror.check_new_run(config, layout.run_id())?;
         }
         check_epochs(config, resume.as_ref().filter(|_| !resumes_itself))?;
@@ -198,6 +195,19 @@ impl OpenRun {
 
 fn batches_done(resume: Option<&ResumePoint>) -> ResumedBatches {
     Arc::new(resume.map_or(0, ResumePoint::batches_done).into())
+}
+
+/// Rejects a new run of an id that the disk has checkpoints of.
+fn check_new_run(
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    present: &Catalog,
+    begins_beside_weights: bool,
+) -> Result<()> {
+    if present.is_empty() || config.overwrite || begins_beside_weights {
+        return Ok(());
+    }
+    Err(Error::RunExists { run_id: layout.run_id().to_owned(), path: layout.checkpoint_dir() })
 }
 
 /// Rejects a new run that begins with another run's checkpoint and would have no epoch to train: it would

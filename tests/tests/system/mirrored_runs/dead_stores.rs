@@ -59,7 +59,7 @@ fn what_a_dead_store_has_missed_is_sent_by_the_next_start() {
 }
 
 #[test]
-fn nothing_begins_anew_where_the_disk_is_empty_and_the_mirror_cannot_be_read() {
+fn nothing_begins_from_the_start_where_the_disk_is_empty_and_the_mirror_cannot_be_read() {
     let root = tempfile::tempdir().unwrap();
     let address = "memory:unreadable";
     let dead = mortal_store(address, false);

@@ -39,7 +39,8 @@ fn impatient(mut config: TrainerConfig) -> TrainerConfig {
     config
 }
 
-/// The lease of a process that is gone ends: another writer takes it once its time is over, and gives it back.
+/// The lease of a process that is gone ends: another writer takes it once its time is over, and gives it
+/// back.
 fn end_lease(address: &str) {
     let store = connect(&address.parse().unwrap()).unwrap();
     let later = || jiff::Timestamp::now() + SignedDuration::from_hours(1);

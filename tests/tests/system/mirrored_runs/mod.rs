@@ -57,8 +57,8 @@ fn in_mirror(address: &str) -> Vec<String> {
     run.checkpoints().iter().map(|checkpoint| checkpoint.name.clone()).collect()
 }
 
-/// Compares a run with an undisturbed one: all but burn's metric files of epochs before the disk was lost, which are
-/// in no mirror.
+/// Compares a run with an undisturbed one: all but burn's metric files of epochs before the disk was lost,
+/// which are in no mirror.
 fn assert_same(whole: &Path, root: &Path) {
     let differences = compare(&run_dir(whole), &run_dir(root)).err().unwrap_or_default();
     let is_not_sent = |line: &&str| {

@@ -1,5 +1,5 @@
-//! Programs with `--mirror`: killed and started again on an empty disk, stopped by signals while they wait, with
-//! a store that does not answer.
+//! Programs with `--mirror`: killed and started again on an empty disk, stopped by signals while they wait,
+//! with a store that does not answer.
 
 use std::path::Path;
 use std::process::Command;
@@ -83,7 +83,7 @@ fn a_dead_store_is_said_once_and_the_exit_status_is_0() {
     let mut strict = warmup(root.path(), "--run-id r1 --epochs 3 --ckpt-path auto");
     strict.args(arguments).args(["--set", "mirror.failed_mirror=fail_if_last"]);
     assert_eq!(Running::start(of_endpoint(strict, &endpoint)).end().code(), Some(1));
-    // Nothing begins anew in silence.
+    // Nothing begins from the start in silence.
     lose_disk(root.path());
     let mut auto = warmup(root.path(), RUN);
     auto.args(arguments);

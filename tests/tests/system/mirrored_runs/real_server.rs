@@ -1,5 +1,5 @@
-//! Programs with a real server of S3's interface: resumed on an empty disk, and without a credential in any file
-//! or output.
+//! Programs with a real server of S3's interface: resumed on an empty disk, and without a credential in any
+//! file or output.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! A store that is slower than the saves: the queue is bounded, training does not wait, and at the end the best
-//! and the newest are there.
+//! A store that is slower than the saves: the queue is bounded, training does not wait, and at the end the
+//! best and the newest are there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Two processes with one run: the second gets an error before its first step, or takes over once the first is
-//! dead.
+//! Two processes with one run: the second gets an error before its first step, or takes over once the first
+//! is dead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use super::{in_mirror, memory_store, mirrored};
 const PATIENCE: Duration = Duration::from_mins(3);
 
 #[test]
-fn a_second_process_is_refused_while_the_first_trains() {
+fn a_second_process_gets_an_error_while_the_first_trains() {
     let directory = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
     let address = "memory:second-process";
