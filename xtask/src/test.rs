@@ -37,7 +37,17 @@ const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tes
 /// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other
 /// tests too.
 const REMOTE_TESTS: [&[&str]; 2] = [
-    &["--test", "system", "--", "remote::", "mirrors::", "--skip", "remote::bench::"],
+    &[
+        "--test",
+        "system",
+        "--",
+        "remote::",
+        "mirrors::",
+        "mirrored_runs::",
+        "programs::bench::a_mirror_in_a_slow_store",
+        "--skip",
+        "remote::bench::",
+    ],
     &["--test", "system", "--", "remote::bench::"],
 ];
 /// Tells the system tests what to train on.

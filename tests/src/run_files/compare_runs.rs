@@ -4,6 +4,7 @@
 //! Only when they ran may differ, and for how long.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use burn_ckpt::metadata::TensorInfo;
@@ -56,7 +57,29 @@ pub struct Same {
 ///
 /// When one of the directories cannot be read.
 pub fn compare(expected: &Path, found: &Path) -> Result<Same, String> {
-    compare_with(expected, found, |_| true)
+    compare_with(expected, found, |_| true, |_| false)
+}
+
+/// The same for a run whose directory was lost: burn's metric files of these epochs (burn's numbers) may be
+/// missing. They are in no mirror.
+///
+/// # Errors
+///
+/// As for [`compare`].
+///
+/// # Panics
+///
+/// As for [`compare`].
+pub fn compare_after_loss(expected: &Path, found: &Path, lost: RangeInclusive<u64>) -> Result<Same, String> {
+    let is_lost = |name: &str| epoch_of_file(name).is_some_and(|epoch| lost.contains(&epoch));
+    compare_with(expected, found, |_| true, is_lost)
+}
+
+/// The epoch of one of burn's metric files.
+fn epoch_of_file(name: &str) -> Option<u64> {
+    let below = HISTORY.iter().find_map(|directory| name.strip_prefix(directory))?;
+    let (directory, file) = below.split_once('/')?;
+    directory.strip_prefix("epoch-")?.parse().ok().filter(|_| file.ends_with(".log"))
 }
 
 /// The same, but for what a training state says of the strategies that it was saved for: a run that could not
@@ -72,15 +95,21 @@ pub fn compare(expected: &Path, found: &Path) -> Result<Same, String> {
 /// As for [`compare`].
 pub fn compare_states(expected: &Path, found: &Path) -> Result<Same, String> {
     const OF_STRATEGIES: [&str; 4] = ["saved_for", "scores", "reasons", "modes"];
-    compare_with(expected, found, |field| !OF_STRATEGIES.contains(&field))
+    compare_with(expected, found, |field| !OF_STRATEGIES.contains(&field), |_| false)
 }
 
-fn compare_with(expected: &Path, found: &Path, counts: fn(&str) -> bool) -> Result<Same, String> {
+fn compare_with(
+    expected: &Path,
+    found: &Path,
+    counts: fn(&str) -> bool,
+    may_be_missing: impl Fn(&str) -> bool,
+) -> Result<Same, String> {
     let mut differences = Vec::new();
     let mut same = Same::default();
     let names = &[names(expected), names(found)];
     let not_in_other = |one: usize| names[one].keys().filter(move |name| !names[1 - one].contains_key(*name));
-    differences.extend(not_in_other(0).map(|name| format!("{name} is missing")));
+    let missing = not_in_other(0).filter(|name| !may_be_missing(name));
+    differences.extend(missing.map(|name| format!("{name} is missing")));
     differences.extend(not_in_other(1).map(|name| format!("{name} should not be there")));
     for (name, found_name) in &names[1] {
         let Some(expected_name) = names[0].get(name) else { continue };

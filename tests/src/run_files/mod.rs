@@ -7,7 +7,7 @@ mod tree;
 pub use burn_ckpt::plumbing::metadata_path;
 pub(crate) use compare_runs::is_staging;
 pub use compare_runs::{
-    Same, clear_clock, compare, compare_states, leftovers, stopped_exactly, without_clock,
+    Same, clear_clock, compare, compare_after_loss, compare_states, leftovers, stopped_exactly, without_clock,
 };
 pub use tree::{
     checkpoints, complete_checkpoints, copy_checkpoint, copy_tree, described_state, edit_metadata, files,

@@ -22,7 +22,7 @@ fn a_run_on_an_empty_disk_ends_as_one_that_was_never_disturbed() {
     lose_disk(&root);
     let second = train(mirrored(&root, 3, address)).unwrap();
     assert!(second.resumed_from.unwrap().ends_with("epoch=0-step=10.ckpt"));
-    assert_same(&whole, &root);
+    assert_same(&whole, &root, 1..=1);
     assert!(leftovers(&run_dir(&root)).is_empty());
 
     // Another empty disk, after the end: everything is there, and nothing is left to train.
@@ -42,7 +42,7 @@ fn best_and_last_are_found_in_the_mirror() {
         train(mirrored(&root, 1, address)).unwrap();
         lose_disk(&root);
         train(mirrored(&root, 2, address).with_ckpt_path(wanted)).unwrap();
-        assert_same(&whole, &root);
+        assert_same(&whole, &root, 1..=1);
     }
 }
 
@@ -57,7 +57,7 @@ fn the_list_of_the_best_is_that_of_the_state_that_is_resumed() {
     train(mirrored(&root, 3, address).with_best(best.clone())).unwrap();
     lose_disk(&root);
     train(mirrored(&root, 5, address).with_best(best)).unwrap();
-    assert_same(&whole, &root);
+    assert_same(&whole, &root, 1..=3);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn the_side_with_the_newer_checkpoint_counts() {
     train(mirrored(&root, 2, address)).unwrap();
     let resumed = train(mirrored(&copy, 3, address)).unwrap();
     assert!(resumed.resumed_from.unwrap().ends_with("epoch=1-step=20.ckpt"));
-    assert_same(&whole, &copy);
+    assert_same(&whole, &copy, 2..=2);
     // And here the disk is newer.
     train(unmirrored(&root, 3)).unwrap();
     let resumed = train(mirrored(&root, 3, address)).unwrap();
