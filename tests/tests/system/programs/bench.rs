@@ -89,7 +89,7 @@ fn a_mirror_in_a_slow_store_is_measured_in_turns_with_runs_without_one() {
     let output = command.arg("--root").arg(root.path()).output().unwrap();
     let page = stdout(&output);
     let [without, with] = ["none", "1 MB/s"].map(|name| row(&page, "mirror", name));
-    let step = |cells: &[String]| cells[1].parse::<f64>().unwrap();
+    let step = |cells: &[&str]| cells[1].parse::<f64>().unwrap();
     assert!(step(&without) > 0.0 && step(&with) > 0.0, "{page}");
     assert_eq!(without[5], "0", "{page}");
     assert!(with[5].parse::<u64>().unwrap() >= 2, "the best and the newest: {page}");
