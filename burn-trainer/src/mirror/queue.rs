@@ -196,7 +196,7 @@ impl Queue {
         let state = self.state.lock();
         let wanted = state.wanted_at_end();
         let left = state.waiting.keys().chain(state.in_work.iter().map(|(path, _)| path));
-        left.filter(|path| wanted.contains(path.as_path())).count()
+        left.filter(|path| !state.is_over && wanted.contains(path.as_path())).count()
     }
 
     /// The run has ended. Waits until the newest and the best checkpoints are sent, at most so long, and not
@@ -381,6 +381,9 @@ mod tests {
         assert_eq!(queue.next(LONG), Next::Send("a".into()));
         queue.end(LONG, &|| true);
         assert_eq!(queue.result().unsent, [PathBuf::from("a")]);
+        assert_eq!(queue.waiting_at_end(), 1);
+        queue.finish(None);
+        assert_eq!(queue.waiting_at_end(), 0, "no thread sends it any more");
     }
 
     #[test]

@@ -174,10 +174,9 @@ impl Worker {
                 Err(error) => self.pause_after(error)?,
             }
         }
-        match self.mirror.take().map_or(Ok(()), RunMirror::close) {
+        if let Err(error) = self.mirror.take().map_or(Ok(()), RunMirror::close) {
             // It ends by itself after its time.
-            Err(error) => log::warn!("the lease of the mirror is not given back: {}", chain(&error)),
-            Ok(()) => {}
+            log::warn!("the lease of the mirror is not given back: {}", chain(&error));
         }
         Ok(())
     }

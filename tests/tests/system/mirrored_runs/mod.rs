@@ -70,9 +70,10 @@ fn assert_same(whole: &Path, root: &Path, lost: RangeInclusive<u64>) {
 
 /// Burn's numbers of the epochs before a checkpoint, which are lost with an empty disk.
 fn epochs_before(checkpoint: Option<&Path>) -> RangeInclusive<u64> {
-    let Some(path) = checkpoint else { return 1..=0 };
-    let name = path.file_stem().unwrap().to_string_lossy();
-    let step: u64 = name.split_once("step=").unwrap().1.parse().unwrap();
+    let step = checkpoint.map_or(0, |path| {
+        let name = path.file_stem().unwrap().to_string_lossy();
+        name.split_once("step=").unwrap().1.parse().unwrap()
+    });
     1..=step / STEPS_PER_EPOCH
 }
 
