@@ -1,6 +1,8 @@
 //! burn's wgpu backend beside flex: a run that is killed and resumed, checkpoints that are loaded on the
-//! other backend, and a backend that cannot start. `cargo xtask test` runs this file where it runs the others
-//! on wgpu.
+//! other backend, a backend that cannot start, and what waits for a device. `cargo xtask test` runs these
+//! tests where it runs the others on wgpu.
+
+mod gradient_guard;
 
 use std::path::Path;
 use std::process::Command;
