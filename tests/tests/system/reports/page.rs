@@ -64,7 +64,7 @@ fn the_curves_are_the_numbers_of_the_log() {
 #[test]
 fn the_speed_is_drawn_as_curves_beside_the_metrics() {
     let root = tempfile::tempdir().unwrap();
-    // A save at each of an epoch's 10 steps: the loop waits for most of them, so some have ended in each epoch.
+    // A save at each of an epoch's 10 steps: the loop waits for most, so some have ended in each epoch.
     let last = burn_trainer::strategy::Last::new().with_every_n_steps(1);
     train(config(root.path(), 3).with_last(last)).unwrap();
     let run = run_dir(root.path());
