@@ -2,6 +2,7 @@
 //! same id.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn_ckpt::metrics_log;
@@ -50,19 +51,23 @@ fn keeping_all(config: TrainerConfig) -> TrainerConfig {
     config.with_strategies([StrategyConfig::Last(last)])
 }
 
+/// Trains to the end of the second epoch, as `more` has it. Returns the steps of the batches that the server
+/// got of it, and what was said.
+fn run_with(server: &HttpServer, root: &Path, more: &str) -> (Vec<u64>, String) {
+    let arguments = "--run-id r1 --epochs 2 --set last.topk=\"all\" --set trackers=[\"mlflow\"] \
+                     --set trackers_wait_seconds=120";
+    let before = server.requests().len();
+    let mut command = warmup(root, &format!("{arguments} {more}"));
+    command.env("MLFLOW_TRACKING_URI", server.uri());
+    let stderr = Running::start(command).end_well().stderr;
+    (steps_of_batches(&server.requests()[before..]), stderr)
+}
+
 #[test]
 fn a_server_gets_the_values_of_a_resume_from_an_earlier_checkpoint_with_other_settings() {
     let root = tempfile::tempdir().unwrap();
     let server = HttpServer::start(mlflow);
-    let arguments = "--run-id r1 --epochs 2 --set last.topk=\"all\" --set trackers=[\"mlflow\"] \
-                     --set trackers_wait_seconds=120";
-    let run = |more: &str| {
-        let before = server.requests().len();
-        let mut command = warmup(root.path(), &format!("{arguments} {more}"));
-        command.env("MLFLOW_TRACKING_URI", server.uri());
-        let stderr = Running::start(command).end_well().stderr;
-        (steps_of_batches(&server.requests()[before..]), stderr)
-    };
+    let run = |more: &str| run_with(&server, root.path(), more);
     let (all, _) = run("");
     assert_eq!(all, (1..=60).collect::<Vec<_>>());
     let earlier = checkpoints(root.path()).join("last/epoch=0-step=30.ckpt");
@@ -111,15 +116,7 @@ fn remembering() -> HttpServer {
 fn values_that_a_killed_process_has_sent_unnoted_do_not_hide_those_of_other_settings() {
     let root = tempfile::tempdir().unwrap();
     let server = remembering();
-    let arguments = "--run-id r1 --epochs 2 --set last.topk=\"all\" --set trackers=[\"mlflow\"] \
-                     --set trackers_wait_seconds=120";
-    let run = |more: &str| {
-        let before = server.requests().len();
-        let mut command = warmup(root.path(), &format!("{arguments} {more}"));
-        command.env("MLFLOW_TRACKING_URI", server.uri());
-        Running::start(command).end_well();
-        steps_of_batches(&server.requests()[before..])
-    };
+    let run = |more: &str| run_with(&server, root.path(), more).0;
     run("");
     // As a kill leaves it between the server's answer and the note of it.
     let forget = || {
