@@ -45,14 +45,13 @@ fn backend() -> Backend {
 
 /// What cargo is given to build programs as the tests are built: others would take their place.
 #[must_use]
-pub fn features() -> &'static [&'static str] {
-    // `remote` has `mirror`.
-    match (cfg!(feature = "wgpu"), cfg!(feature = "remote"), cfg!(feature = "mirror")) {
-        (false, false, false) => &[],
-        (true, false, false) => &["--features", "system-tests/wgpu"],
-        (false, false, true) => &["--features", "system-tests/mirror"],
-        (true, false, true) => &["--features", "system-tests/wgpu,system-tests/mirror"],
-        (false, true, _) => &["--features", "system-tests/remote"],
-        (true, true, _) => &["--features", "system-tests/wgpu,system-tests/remote"],
-    }
+pub fn features() -> Vec<String> {
+    let all = [
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("mirror", cfg!(feature = "mirror")),
+        ("remote", cfg!(feature = "remote")),
+    ];
+    let on: Vec<String> =
+        all.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| format!("system-tests/{name}")).collect();
+    if on.is_empty() { Vec::new() } else { vec!["--features".to_owned(), on.join(",")] }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 /// Runs cargo and reports what failed. The error is the exit status to end with.
 pub fn run(arguments: &[&str]) -> Result<(), ExitCode> {
@@ -33,6 +34,14 @@ pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Does a part of a long verb, and says how long it took: a continuous integration has a limit.
+pub fn timed<T>(part: &str, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    eprintln!("{part}: {} s", begun.elapsed().as_secs());
+    done
 }
 
 /// Cargo in the workspace's directory, whatever the current one is.

@@ -6,6 +6,7 @@ mod packages;
 
 use std::process::ExitCode;
 
+use crate::cargo::timed;
 use crate::{cargo, tidy};
 
 /// Stops at the first that fails.
@@ -13,15 +14,15 @@ pub fn run() -> Result<(), ExitCode> {
     // The fastest first.
     tidy::run()?;
     cargo::run(&["fmt", "--all", "--check"])?;
-    packages::check()?;
-    dependencies::check()?;
-    cargo::run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    timed("packages", packages::check)?;
+    timed("dependencies", dependencies::check)?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    timed("lints", || cargo::run(&lints))?;
     // What is compiled only for a GPU, or for devices of other machines. Where documentation is built for
     // docs.rs, CUDA's build script does not download LLVM: the code is type-checked all the same.
-    cargo::run_with(
-        &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
-        &[("DOCS_RS", "1")],
-    )?;
-    features::check()?;
-    cargo::run_with(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+    let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    timed("lints of all features", || cargo::run_with(&lints, &[("DOCS_RS", "1")]))?;
+    timed("each feature alone", features::check)?;
+    let documentation = ["doc", "--workspace", "--no-deps"];
+    timed("documentation", || cargo::run_with(&documentation, &[("RUSTDOCFLAGS", "-D warnings")]))
 }

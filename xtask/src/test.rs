@@ -7,6 +7,7 @@ mod set_up;
 use std::io::{BufRead, BufReader};
 use std::process::{ExitCode, Stdio};
 
+use crate::cargo::timed;
 use crate::{cargo, check};
 
 /// What cargo's test runner prints before a test program's counts.
@@ -30,26 +31,22 @@ const ON_WGPU: [&str; 12] = [
     // device computes one thing at a time anyway.
     "--test-threads=1",
 ];
+/// Mirrors in object stores. The client of object stores is built for these alone.
+const WITH_MIRROR: [&str; 5] = ["test", "--workspace", "--features", "system-tests/mirror", "--no-fail-fast"];
+const MIRROR_TESTS: [&str; 6] =
+    ["--test", "system", "--", "mirrors::", "mirrored_runs::", "programs::bench::a_mirror_in_a_slow_store"];
 /// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built
-/// for these alone, and so is the client of object stores, for the tests of mirrors. The examples in the
-/// documentation of all features are among them.
+/// for these alone.
 const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tests/remote", "--no-fail-fast"];
 /// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other
 /// tests too.
 const REMOTE_TESTS: [&[&str]; 2] = [
-    &[
-        "--test",
-        "system",
-        "--",
-        "remote::",
-        "mirrors::",
-        "mirrored_runs::",
-        "programs::bench::a_mirror_in_a_slow_store",
-        "--skip",
-        "remote::bench::",
-    ],
+    &["--test", "system", "--", "remote::", "--skip", "remote::bench::"],
     &["--test", "system", "--", "remote::bench::"],
 ];
+/// The tests beside the code, and the examples in its documentation: in each set of features there is some of
+/// these that no other has.
+const BESIDE_THE_CODE: [&[&str]; 2] = [&["--lib"], &["--doc"]];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
 
@@ -70,7 +67,7 @@ struct Counts {
 
 /// Checks, then tests. All tests run, also after one that failed.
 pub fn run(args: &Args) -> ExitCode {
-    if let Err(failed) = set_up::set_up() {
+    if let Err(failed) = timed("set up", set_up::set_up) {
         return failed;
     }
     if args.set_up_only {
@@ -86,17 +83,23 @@ pub fn run(args: &Args) -> ExitCode {
     all_succeeded &=
         counted(&["test", "--workspace", "--bins", "--lib", "--tests", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
-    all_succeeded &= counted(&[&WITH_REMOTE[..], &["--lib"]].concat(), &[], &mut counts);
-    all_succeeded &= counted(&[&WITH_REMOTE[..], &["--doc"]].concat(), &[], &mut counts);
-    for tests in REMOTE_TESTS {
+    for tests in BESIDE_THE_CODE.into_iter().chain([&MIRROR_TESTS[..]]) {
+        all_succeeded &= counted(&[&WITH_MIRROR[..], tests].concat(), &[], &mut counts);
+    }
+    for tests in BESIDE_THE_CODE.into_iter().chain(REMOTE_TESTS) {
         all_succeeded &= counted(&[&WITH_REMOTE[..], tests].concat(), &[], &mut counts);
     }
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs cargo, hands its output on, and adds up the counts. Returns whether it succeeded.
+/// Runs cargo, hands its output on, adds up the counts, and says how long it took. Returns whether it
+/// succeeded.
 fn counted(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Counts) -> bool {
+    timed(&format!("cargo {}", arguments.join(" ")), || add_counts(arguments, variables, counts))
+}
+
+fn add_counts(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Counts) -> bool {
     let child =
         cargo::command().args(arguments).envs(variables.iter().copied()).stdout(Stdio::piped()).spawn();
     let mut child = match child {

@@ -93,8 +93,7 @@ impl Checkpoint {
     }
 
     /// The same on the calling thread, and so on one alone, until it is to stop. `None` if it was stopped.
-    pub(crate) fn verify_unless(&self, stop: &AtomicBool) -> Option<Result<Metadata>> {
-        let is_stopped = || stop.load(Ordering::Relaxed);
+    pub(crate) fn verify_unless(&self, is_stopped: &(dyn Fn() -> bool + Sync)) -> Option<Result<Metadata>> {
         let verified = self.verify_while(NonZeroUsize::MIN, &|_| match is_stopped() {
             true => Err(io::Error::other("the verification was stopped")),
             false => Ok(()),

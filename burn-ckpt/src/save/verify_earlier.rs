@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::disk::file_identity::{FileIdentity, file_identity};
 use crate::disk::storage::StoredFile;
@@ -17,12 +19,28 @@ use crate::retention::ledger::FileDigests;
 use crate::save::low_priority::at_low_priority;
 use crate::save::urgency::Urgency;
 
+/// How long verifications may still take. No limit at first.
+#[derive(Debug, Default)]
+pub(crate) struct TimeLeft {
+    end: Mutex<Option<Instant>>,
+}
+
+impl TimeLeft {
+    /// This much from now on, in place of an earlier limit.
+    pub(crate) fn set(&self, left: Duration) {
+        *self.end.lock() = Instant::now().checked_add(left);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.lock().is_some_and(|end| Instant::now() >= end)
+    }
+}
+
 /// Reads files and compares them with their digests, each file once, whatever number of names it has.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     digests: HashMap<FileIdentity, String>,
-    /// Set when there is no time left for this.
-    stop: Arc<AtomicBool>,
+    time_left: Arc<TimeLeft>,
     /// Who waits for the writer. What is being read at that moment stays at its priority.
     urgency: Arc<Urgency>,
     /// The run waits for it.
@@ -30,8 +48,8 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    pub(crate) fn new(stop: Arc<AtomicBool>, urgency: Arc<Urgency>) -> Self {
-        Self { digests: HashMap::new(), stop, urgency, at_full_speed: false }
+    pub(crate) fn new(time_left: Arc<TimeLeft>, urgency: Arc<Urgency>) -> Self {
+        Self { digests: HashMap::new(), time_left, urgency, at_full_speed: false }
     }
 
     /// From now on the run waits for each verification.
@@ -41,7 +59,7 @@ impl Verifier {
 
     /// Whether there is no time left.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.time_left.is_over()
     }
 
     /// Compares the files of a checkpoint with their digests. `None` if there was no time to read all of
@@ -50,7 +68,7 @@ impl Verifier {
     pub(crate) fn verify(&mut self, path: &Path, files: &FileDigests) -> Option<Result<()>> {
         if files.iter().any(|(_, expected)| expected.is_empty()) {
             let verified = self.at_its_speed(|| match Checkpoint::open(path) {
-                Ok(checkpoint) => checkpoint.verify_unless(&self.stop),
+                Ok(checkpoint) => checkpoint.verify_unless(&|| self.time_left.is_over()),
                 Err(error) => Some(Err(error)),
             });
             return verified.map(|verified| verified.map(drop));
@@ -79,7 +97,7 @@ impl Verifier {
         if let Some(known) = identity.as_ref().and_then(|identity| self.digests.get(identity)) {
             return Ok(Some(known.clone()));
         }
-        let digest = self.at_its_speed(|| digest_unless(&self.stop, path))?;
+        let digest = self.at_its_speed(|| digest_unless(&self.time_left, path))?;
         if let (Some(identity), Some(digest)) = (identity, &digest) {
             self.digests.insert(identity, digest.clone());
         }
@@ -87,10 +105,10 @@ impl Verifier {
     }
 }
 
-/// The digest of a file, unless it is stopped.
-fn digest_unless(stop: &AtomicBool, path: &Path) -> Result<Option<String>> {
+/// The digest of a file, unless the time is over.
+fn digest_unless(time_left: &TimeLeft, path: &Path) -> Result<Option<String>> {
     let mut file = StoredFile::open(path).map_err(Error::io("open", path))?;
-    let is_stopped = || stop.load(Ordering::Relaxed);
+    let is_stopped = || time_left.is_over();
     let digest = sha256_of_pieces(|piece| match is_stopped() {
         true => Ok(0),
         false => file.read(piece).map_err(Error::io("read", path)),
@@ -102,7 +120,7 @@ fn digest_unless(stop: &AtomicBool, path: &Path) -> Result<Option<String>> {
 mod tests {
     use std::fs;
     use std::path::PathBuf;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use burn_pack::{Bytes, DType, Tensor};
 
@@ -120,8 +138,8 @@ mod tests {
             ["first", "second", "other", "gone", "last"].map(|name| directory.path().join(name));
         fs::write(&first, "abc").unwrap();
         fs::hard_link(&first, &second).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut verifier = Verifier::new(Arc::clone(&stop), Arc::default());
+        let time_left = Arc::new(TimeLeft::default());
+        let mut verifier = Verifier::new(Arc::clone(&time_left), Arc::default());
         let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let files = |path: &PathBuf| vec![(path.clone(), expected.to_owned())];
         assert!(verifier.verify(&first, &files(&first)).unwrap().is_ok());
@@ -135,7 +153,7 @@ mod tests {
         assert_eq!(verifier.verify(&second, &shards).unwrap().unwrap_err().kind(), crate::ErrorKind::Damaged);
         let error = verifier.verify(&gone, &files(&gone)).unwrap().unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::NotFound);
-        stop.store(true, Ordering::Relaxed);
+        time_left.set(Duration::ZERO);
         fs::write(&last, "abc").unwrap();
         assert!(verifier.verify(&last, &files(&last)).is_none());
     }
@@ -144,7 +162,7 @@ mod tests {
     struct StopsAfter {
         reads: AtomicUsize,
         at: usize,
-        stop: Arc<AtomicBool>,
+        time_left: Arc<TimeLeft>,
     }
 
     impl Observer for StopsAfter {
@@ -152,7 +170,7 @@ mod tests {
             if matches!(operation, Operation::Read(..))
                 && self.reads.fetch_add(1, Ordering::Relaxed) == self.at
             {
-                self.stop.store(true, Ordering::Relaxed);
+                self.time_left.set(Duration::ZERO);
             }
             Verdict::Proceed
         }
@@ -170,11 +188,11 @@ mod tests {
         contents.save(&path, Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
         let unknown = vec![(path.clone(), String::new())];
         let reads_until = |at: usize| {
-            let stop = Arc::new(AtomicBool::new(false));
+            let time_left = Arc::new(TimeLeft::default());
             let reads = AtomicUsize::new(0);
-            let observer = Arc::new(StopsAfter { reads, at, stop: Arc::clone(&stop) });
+            let observer = Arc::new(StopsAfter { reads, at, time_left: Arc::clone(&time_left) });
             let observation = observe(directory.path(), observer.clone());
-            let verified = Verifier::new(stop, Arc::default()).verify(&path, &unknown);
+            let verified = Verifier::new(time_left, Arc::default()).verify(&path, &unknown);
             drop(observation);
             (verified.map(|verified| verified.is_ok()), observer.reads.load(Ordering::Relaxed))
         };

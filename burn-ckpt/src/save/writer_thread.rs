@@ -8,7 +8,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ use crate::save::queue::{Push, Queue};
 use crate::save::read_progress::ReadProgress;
 use crate::save::request::{RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
 use crate::save::urgency::{Pace, Urgency};
-use crate::save::verify_earlier::Verifier;
+use crate::save::verify_earlier::{TimeLeft, Verifier};
 
 /// How often [`CheckpointWriter::submit_while`] checks whether to keep waiting.
 const POLL: Duration = Duration::from_millis(5);
@@ -55,12 +54,16 @@ pub struct CheckpointWriter {
     reading: Arc<ReadProgress>,
     urgency: Arc<Urgency>,
     unmoved_link: UnmovedLink,
-    /// Set when there is no time left to verify checkpoints of earlier starts.
-    is_in_a_hurry: Arc<AtomicBool>,
+    /// Until when checkpoints of earlier starts may be verified.
+    time_to_verify: Arc<TimeLeft>,
 }
 
 /// Why a link does not lead to the checkpoint that it should, at present.
 type UnmovedLink = Arc<Mutex<Option<Error>>>;
+
+/// How long the end of a run verifies checkpoints of earlier starts where it does not wait for all of them.
+/// Runs that fail soon after each start would otherwise verify none, and so keep all.
+const LAST_VERIFICATIONS: Duration = Duration::from_millis(200);
 
 /// How saving ended.
 #[derive(Debug)]
@@ -96,8 +99,8 @@ impl CheckpointWriter {
         let reading = Arc::new(ReadProgress::default());
         let urgency = Arc::new(Urgency::default());
         let unmoved_link = UnmovedLink::default();
-        let is_in_a_hurry = Arc::new(AtomicBool::new(false));
-        let verifier = Verifier::new(Arc::clone(&is_in_a_hurry), Arc::clone(&urgency));
+        let time_to_verify = Arc::new(TimeLeft::default());
+        let verifier = Verifier::new(Arc::clone(&time_to_verify), Arc::clone(&urgency));
         let worker = Worker {
             naming: Naming::new(Existing::Keep, run.staging_owner.clone()),
             run,
@@ -117,7 +120,7 @@ impl CheckpointWriter {
                 source: Some(source),
             })?;
         let thread = Some(thread);
-        Ok(Self { queue, reports, thread, ledger, reading, urgency, unmoved_link, is_in_a_hurry })
+        Ok(Self { queue, reports, thread, ledger, reading, urgency, unmoved_link, time_to_verify })
     }
 
     /// The run's ledger. It can outlive the writer.
@@ -194,7 +197,7 @@ impl CheckpointWriter {
     ///
     /// As for [`CheckpointWriter::submit`].
     pub fn try_submit(&self, state: Vec<SaveRequest>, wait: Duration) -> Result<Submitted> {
-        self.is_in_a_hurry.store(true, Ordering::Relaxed);
+        self.time_to_verify.set(Duration::ZERO);
         let start = Instant::now();
         self.submit_while(state, WhenBusy::Wait, || start.elapsed() < wait)
     }
@@ -205,11 +208,11 @@ impl CheckpointWriter {
     }
 
     /// Waits until everything submitted is written, or the time is up. Without a limit, all checkpoints of
-    /// earlier starts are verified then.
+    /// earlier starts are verified then, with one as many as [`LAST_VERIFICATIONS`] is enough for.
     #[must_use]
     pub fn finish(mut self, wait: Option<Duration>) -> WriterEnd {
-        if wait.is_some() {
-            self.is_in_a_hurry.store(true, Ordering::Relaxed);
+        if let Some(wait) = wait {
+            self.time_to_verify.set(LAST_VERIFICATIONS.min(wait / 2));
         }
         self.urgency.stay_urgent();
         self.queue.close();

@@ -16,6 +16,7 @@
 mod cuda_devices;
 mod device;
 mod device_label;
+mod exit_while_asked;
 mod listed_gpu;
 mod merge;
 mod nvidia_library;
@@ -30,6 +31,7 @@ use std::panic::catch_unwind;
 
 pub use device::{GpuApi, GpuDevice, GpuKind};
 pub use device_label::device_name;
+use exit_while_asked::Asking;
 use listed_gpu::ListedGpu;
 use merge::merge;
 use time_limit::AskedOnce;
@@ -93,6 +95,7 @@ const ENUMERATORS: &[fn() -> Vec<ListedGpu>] = &[
 
 /// What one of them lists: nothing if it panics, so that the others still count.
 fn asked(list: fn() -> Vec<ListedGpu>) -> Vec<ListedGpu> {
+    let _asking = Asking::begin();
     catch_unwind(list).unwrap_or_default()
 }
 

@@ -195,13 +195,11 @@ fn a_renderer_in_software_is_named_in_the_first_lines_and_a_gpu_is_not() {
     let ended = Running::start(digits(root.path(), &format!("{flags} --backend wgpu"))).end_well();
     let hardware = metadata(&checkpoints(root.path()).join("last.ckpt"))["environment"]["hardware"].clone();
     let used = hardware["gpu_devices"].as_array().unwrap().iter().find(|gpu| gpu["used"] == true).unwrap();
-    let named: Vec<usize> = (0..)
-        .zip(ended.stderr.lines())
-        .filter(|(_, line)| line.contains("is not a GPU but"))
-        .map(|(number, _)| number)
-        .collect();
+    // Mesa's choice of a device asks for a display, and Wayland says where there is none.
+    let lines: Vec<&str> =
+        ended.stderr.lines().filter(|line| !line.starts_with("error: XDG_RUNTIME_DIR is ")).collect();
+    let named: Vec<usize> = (0..lines.len()).filter(|it| lines[*it].contains("is not a GPU but")).collect();
     if used["type"] == "cpu" {
-        let lines: Vec<&str> = ended.stderr.lines().collect();
         assert!(matches!(named[..], [first] if first < 3), "{}", ended.stderr);
         assert!(lines[named[0]].contains(used["name"].as_str().unwrap()), "{}", ended.stderr);
     } else {

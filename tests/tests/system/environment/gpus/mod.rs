@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use system_tests::backend;
 use system_tests::models::small::{Model, Script, loader, train_on_devices};
 use system_tests::programs::commands::{burn_ckpt_command, stderr, stdout};
-use system_tests::programs::running::warmup;
+use system_tests::programs::running::{Ended, Running, warmup};
 use system_tests::run_files::{checkpoints, hardware, metadata};
 use system_tests::{config, train, train_scripted};
 use tempfile::TempDir;
@@ -152,21 +152,21 @@ fn library(options: &[&str]) -> TempDir {
 }
 
 #[test]
-fn a_driver_that_hangs_costs_neither_training_nor_checkpoints() {
+fn a_driver_that_hangs_costs_neither_training_nor_checkpoints_and_the_program_ends() {
     let (library, root) = (library(&["-DHANGS"]), tempfile::tempdir().unwrap());
     let mut command = warmup(root.path(), "--run-id r1 --epochs 2");
-    let output = command.env("LD_LIBRARY_PATH", library.path()).output().unwrap();
-    stdout(&output);
-    let environment = &metadata(&checkpoints(root.path()).join("last.ckpt"))["environment"];
+    command.env("LD_LIBRARY_PATH", library.path());
+    costs_nothing(&Running::start(command).end_well(), root.path());
+}
+
+/// The drivers were given up, said once, and the rest of the environment is known.
+fn costs_nothing(ended: &Ended, root: &Path) {
+    let environment = &metadata(&checkpoints(root).join("last.ckpt"))["environment"];
     let hardware = &environment["hardware"];
     assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
     assert!(hardware["cpu_count"].is_u64() && environment["os"]["name"].is_string(), "{environment}");
-    assert_eq!(
-        stderr(&output).matches("the drivers of GPUs did not answer").count(),
-        1,
-        "{}",
-        stderr(&output)
-    );
+    let said = ended.stderr.matches("the drivers of GPUs did not answer").count();
+    assert_eq!(said, 1, "{}", ended.stderr);
 }
 
 /// Also of a library that hangs while it is loaded, which keeps a process from ending, and of one that

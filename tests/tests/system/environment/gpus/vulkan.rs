@@ -9,9 +9,12 @@ use burn_trainer::environment::{GpuDevice, GpuKind, gpus};
 use serde_json::{Value, json};
 use system_tests::models::small::train_on_devices;
 use system_tests::programs::commands::{burn_ckpt_command, stderr, stdout};
+use system_tests::programs::running::{Running, digits};
 use system_tests::programs::test_alone::run_alone;
 use system_tests::run_files::hardware;
 use tempfile::TempDir;
+
+use super::costs_nothing;
 
 /// Where a run of a process of its own goes.
 const ROOT: &str = "SYSTEM_TESTS_GPU_ROOT";
@@ -174,4 +177,14 @@ fn a_vulkan_driver_that_hangs_is_given_up_by_env() {
     let hardware = &environment["hardware"];
     assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
     assert!(hardware["cpu_count"].is_u64() && stderr(&output).contains("given up"), "{}", stderr(&output));
+}
+
+/// A build with wgpu whose run computes on flex: it has no device there, and needs no driver.
+#[test]
+fn a_vulkan_driver_that_hangs_costs_neither_training_on_flex_nor_checkpoints_and_the_program_ends() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = "--run-id r1 --epochs 1 --set limit_train_batches=2 --set limit_valid_batches=1";
+    let mut command = digits(root.path(), &format!("{flags} --backend flex"));
+    let _driver = with_hanging_driver(&mut command);
+    costs_nothing(&Running::start(command).end_well(), root.path());
 }
