@@ -63,6 +63,8 @@ struct Counts {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// The names of those that failed.
+    failing: Vec<String>,
 }
 
 /// Checks, then tests. All tests run, also after one that failed.
@@ -88,6 +90,9 @@ pub fn run(args: &Args) -> ExitCode {
     }
     for tests in BESIDE_THE_CODE.into_iter().chain(REMOTE_TESTS) {
         all_succeeded &= counted(&[&WITH_REMOTE[..], tests].concat(), &[], &mut counts);
+    }
+    for name in &counts.failing {
+        println!("failed: {name}");
     }
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -119,8 +124,11 @@ fn add_counts(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Count
 }
 
 impl Counts {
-    /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
+    /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`, and
+    /// `test module::name ... FAILED`.
     fn add(&mut self, line: &str) {
+        let test = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
+        self.failing.extend(test.map(str::to_owned));
         let Some(summary) = line.strip_prefix(SUMMARY) else { return };
         let summary = summary.split_once(". ").map_or(summary, |(_, counts)| counts);
         for part in summary.split("; ") {
@@ -148,10 +156,13 @@ mod tests {
         for line in [
             "running 4 tests",
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test a::passes ... ok",
+            "test a::fails ... FAILED",
             "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.00s",
         ] {
             counts.add(line);
         }
-        assert_eq!(counts, Counts { passed: 5, failed: 1, skipped: 1 });
+        let failing = vec!["a::fails".to_owned()];
+        assert_eq!(counts, Counts { passed: 5, failed: 1, skipped: 1, failing });
     }
 }
