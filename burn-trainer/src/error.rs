@@ -102,6 +102,18 @@ pub enum Error {
         /// What is wrong with the mirror.
         source: burn_ckpt::Error,
     },
+    /// The mirror has a newer state of the run than the disk, and it cannot be downloaded. A run that resumes
+    /// from the disk would delete the newer one with its next saves.
+    #[error(
+        "the mirror of the run {run_id} has a newer state than the disk, and it cannot be downloaded: start it again when \
+         it can be, or without the mirror, to resume from the disk"
+    )]
+    MirrorNotDownloaded {
+        /// The run's id.
+        run_id: String,
+        /// What is wrong with the mirror.
+        source: burn_ckpt::Error,
+    },
     /// A strategy or a file name uses a metric that the training does not have.
     #[error(
         "{setting} names the metric {name:?}, which is not registered; the metrics are {}",

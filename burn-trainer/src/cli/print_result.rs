@@ -218,6 +218,7 @@ fn has_begun(error: &Error) -> bool {
         | Error::Device { .. }
         | Error::Checkpoint(_)
         | Error::RunExists { .. }
+        | Error::MirrorNotDownloaded { .. }
         | Error::MirrorUnreadable { .. }
         | Error::UnknownMetric { .. }
         | Error::NoBatchFits { .. }

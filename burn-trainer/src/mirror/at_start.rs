@@ -1,12 +1,14 @@
 //! The mirror before the first step: its lease, what a start gets from it, and the thread that keeps the
 //! lease and sends.
 
+use std::cell::RefCell;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Progress, RunMirror, Store, Writer};
 use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
 
@@ -60,29 +62,34 @@ impl OpenMirror {
         let writer = Writer::of_this_process().with_lease_timeout(lease);
         let has_checkpoints = !present.entries.is_empty();
         let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
-        let download = || match resumes {
-            true => download_newer(&MirroredRun::open(&store, layout.run_id())?, config, layout, present),
-            false => Ok(false),
+        let download = |progress: Progress<'_>| {
+            if !resumes {
+                return Ok(false);
+            }
+            let run = MirroredRun::open(&store, layout.run_id()).map_err(Failed::Reading)?;
+            download_newer(&run, config, layout, present, progress).map_err(Failed::Downloading)
         };
         let queue = Arc::new(Queue::new(address.to_string()));
         let (mirror, has_downloaded) = match read(&store, layout.run_id(), &writer, download) {
             Ok((mirror, has_downloaded)) => (Some(mirror), has_downloaded),
-            Err(error @ burn_ckpt::Error::MirrorInUse { .. }) => return Err(error.into()),
-            Err(source) if resumes && !has_checkpoints => {
+            Err(Failed::Reading(error @ burn_ckpt::Error::MirrorInUse { .. })) => return Err(error.into()),
+            Err(Failed::Reading(source) | Failed::Downloading(source)) if resumes && !has_checkpoints => {
                 return Err(Error::MirrorUnreadable { run_id: layout.run_id().to_owned(), source });
             }
-            Err(error) if has_checkpoints || is_temporary(&error) => {
+            Err(Failed::Downloading(source)) => {
+                return Err(Error::MirrorNotDownloaded { run_id: layout.run_id().to_owned(), source });
+            }
+            Err(Failed::Reading(error)) if has_checkpoints || is_temporary(&error) => {
                 warn(&format!(
                     "the mirror {address} cannot be read: {}. {}, and what it saves is sent when the mirror can be reached",
                     chain(&error),
                     if resumes { "The run resumes from the disk" } else { "The run starts" }
                 ));
                 queue.failed(chain(&error));
-                // Some of it may have arrived.
-                (None, resumes)
+                (None, false)
             }
             // Wrong credentials, or no such bucket: hours of training would not be mirrored.
-            Err(error) => return Err(error.into()),
+            Err(Failed::Reading(error)) => return Err(error.into()),
         };
         let existing = mirror.as_ref().filter(|mirror| !mirror.checkpoints().is_empty());
         let existing = existing.map(|mirror| format!("{address}/{}", mirror.run_id()).into());
@@ -126,15 +133,28 @@ impl Drop for OpenMirror {
     }
 }
 
-/// Takes the lease, and downloads. The lease is given back where that fails.
+/// What of a start failed: to read what the mirror has, or to get something of it that is newer than the
+/// disk.
+enum Failed {
+    Reading(burn_ckpt::Error),
+    Downloading(burn_ckpt::Error),
+}
+
+/// Takes the lease, and downloads. The lease is kept meanwhile, and given back where that fails.
 fn read(
     store: &Store,
     run_id: &str,
     writer: &Writer,
-    download: impl FnOnce() -> burn_ckpt::Result<bool>,
-) -> burn_ckpt::Result<(RunMirror, bool)> {
-    let mirror = take_lease(store, run_id, writer)?;
-    match download() {
+    download: impl FnOnce(Progress<'_>) -> std::result::Result<bool, Failed>,
+) -> std::result::Result<(RunMirror, bool), Failed> {
+    let mirror = RefCell::new(take_lease(store, run_id, writer).map_err(Failed::Reading)?);
+    let downloaded = download(&|_| match mirror.borrow_mut().keep_lease() {
+        Err(error @ burn_ckpt::Error::MirrorInUse { .. }) => Err(io::Error::other(error)),
+        // A lease that is not renewed once is there for the rest of its time.
+        _ => Ok(()),
+    });
+    let mirror = mirror.into_inner();
+    match downloaded {
         Ok(has_downloaded) => Ok((mirror, has_downloaded)),
         Err(error) => {
             if let Err(unreleased) = mirror.close() {

@@ -1,12 +1,12 @@
 //! What a start gets from the mirror: the newest complete checkpoint if it is newer than the disk's, the
 //! others that the run needs, and the log of metrics. Each is compared with its digest before it gets its
-//! name.
+//! name. What is on disk stays until then.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::METRICS_FILE;
-use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{is_there, remove_checkpoint, size};
+use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun, Progress};
+use burn_ckpt::plumbing::{is_there, links_of_run, size, storage};
 use burn_ckpt::{Catalog, Error, RunLayout, chain};
 use jiff::Timestamp;
 
@@ -24,12 +24,14 @@ type Result<T> = burn_ckpt::Result<T>;
 ///
 /// # Errors
 ///
-/// When the mirror has something newer that cannot be downloaded.
+/// When the mirror has something newer that cannot be downloaded. The run would resume from an older state
+/// then, and delete the newer one in the mirror with its next saves.
 pub(super) fn download_newer(
     run: &MirroredRun,
     config: &TrainerConfig,
     layout: &RunLayout,
     present: &Catalog,
+    progress: Progress<'_>,
 ) -> Result<bool> {
     for (name, error) in run.broken() {
         warn(&format!("{name} in the mirror is left out: {}", chain(error)));
@@ -40,7 +42,7 @@ pub(super) fn download_newer(
     let newer = newer.filter(|checkpoint| Some(checkpoint.checkpoint_timestamp) > newest_on_disk);
     let mut damaged = None;
     for newest in newer {
-        match download_with_needed(run, newest, config, layout) {
+        match download_with_needed(run, newest, config, layout, progress) {
             Ok(()) => return Ok(true),
             Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
                 warn(&format!("{} in the mirror is left out: {}", newest.name, chain(&error)));
@@ -49,9 +51,13 @@ pub(super) fn download_newer(
             Err(error) => return Err(error),
         }
     }
-    match damaged {
-        // A start from the beginning would hide that there were checkpoints.
-        Some(error) if newest_on_disk.is_none() => Err(error),
+    // A start from the beginning would hide that there were checkpoints.
+    match (damaged, run.broken()) {
+        (Some(error), _) if newest_on_disk.is_none() => Err(error),
+        (None, [(name, error), ..]) if newest_on_disk.is_none() && run.checkpoints().is_empty() => {
+            let path = PathBuf::from(run.address_of(name));
+            Err(Error::Damaged { path, reason: chain(error), source: None })
+        }
         _ => Ok(false),
     }
 }
@@ -61,6 +67,7 @@ fn download_with_needed(
     newest: &MirroredCheckpoint,
     config: &TrainerConfig,
     layout: &RunLayout,
+    progress: Progress<'_>,
 ) -> Result<()> {
     let others = needed(run, newest, config)?;
     let bytes = others.iter().chain([&newest]).map(|checkpoint| checkpoint.total_bytes()).sum();
@@ -68,7 +75,7 @@ fn download_with_needed(
     note(&format!("downloading {}{count}, {}", run.address_of(&newest.name), size(bytes)));
     download_log(run, newest, layout)?;
     for other in others {
-        match download_one(run, other, layout) {
+        match download_one(run, other, layout, progress) {
             Ok(()) => {}
             Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
                 warn(&format!("{} in the mirror is left out: {}", other.name, chain(&error)));
@@ -76,19 +83,31 @@ fn download_with_needed(
             Err(error) => return Err(error),
         }
     }
-    download_one(run, newest, layout)
+    remove_links(layout)?;
+    download_one(run, newest, layout, progress)
 }
 
-fn download_one(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &RunLayout) -> Result<()> {
+fn download_one(
+    run: &MirroredRun,
+    checkpoint: &MirroredCheckpoint,
+    layout: &RunLayout,
+    progress: Progress<'_>,
+) -> Result<()> {
     let place = layout.checkpoint_dir().join(&checkpoint.name);
-    if is_there(&place)? {
-        if is_same(checkpoint, &place) {
-            return Ok(());
-        }
-        // An older state of that name, or a damaged one.
-        remove_checkpoint(&place)?;
+    if is_there(&place)? && is_same(checkpoint, &place) {
+        return Ok(());
     }
-    run.download(checkpoint, layout, &|_| Ok(())).map(drop)
+    // In place of an older state of that name, or of a damaged one.
+    run.download(checkpoint, layout, progress).map(drop)
+}
+
+/// Removes the links of the state on disk, which would name an older best and last. Without them the
+/// checkpoints say which these are, and the writer makes new links.
+fn remove_links(layout: &RunLayout) -> Result<()> {
+    for link in links_of_run(layout)? {
+        storage::remove_file(&link).map_err(|source| Error::Io { action: "remove", path: link, source })?;
+    }
+    Ok(())
 }
 
 /// Whether the state on disk is the mirror's.

@@ -36,7 +36,9 @@ impl MirrorOfRun {
     ///
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) when another process writes to the mirror, or it
     /// cannot be used; [`Error::MirrorUnreadable`](crate::Error::MirrorUnreadable) when it cannot be read,
-    /// and the disk has nothing to resume from.
+    /// and the disk has nothing to resume from;
+    /// [`Error::MirrorNotDownloaded`](crate::Error::MirrorNotDownloaded) when it has something newer than the
+    /// disk that cannot be downloaded.
     pub(crate) fn open(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Self> {
         let settings = config.mirror.as_ref();
         let open =

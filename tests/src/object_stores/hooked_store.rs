@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// An operation of a store.
@@ -156,4 +156,20 @@ pub fn objects(store: &dyn ObjectStore) -> Vec<(String, u64)> {
     let mut objects: Vec<_> = listed.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
     objects.sort();
     objects
+}
+
+/// Removes the objects of a store whose names are these.
+///
+/// # Panics
+///
+/// When there is none, or the store waits or fails.
+pub fn delete_objects(store: &dyn ObjectStore, is_meant: impl Fn(&str) -> bool) {
+    let names: Vec<String> =
+        objects(store).into_iter().map(|(name, _)| name).filter(|name| is_meant(name)).collect();
+    assert!(!names.is_empty(), "no such object is there");
+    for name in names {
+        let path = Path::from(name);
+        let deleted = futures_util::FutureExt::now_or_never(ObjectStoreExt::delete(store, &path));
+        deleted.unwrap_or_else(|| panic!("the store waits")).unwrap_or_else(|error| panic!("{error}"));
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::disk::commit::{StagedCheckpoint, commit};
+use crate::disk::commit::{StagedCheckpoint, commit, remove_checkpoint};
 use crate::disk::directories::{create_directory, parent};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::disk::staged_shards::StagedShards;
@@ -21,8 +21,8 @@ use crate::mirror::store::Progress;
 use crate::run_dir::layout::RunLayout;
 
 impl MirroredRun {
-    /// Gets a checkpoint into a run's directory, under the name that it had there. Returns its path. A
-    /// checkpoint of that name is kept, and an error.
+    /// Gets a checkpoint into a run's directory, under the name that it had there. Returns its path. Another
+    /// state of that name is replaced, once all of this one has arrived.
     ///
     /// # Errors
     ///
@@ -35,11 +35,14 @@ impl MirroredRun {
         progress: Progress<'_>,
     ) -> Result<PathBuf> {
         let place = run.checkpoint_dir().join(&checkpoint.name);
-        self.download_to(checkpoint, &place, progress)?;
+        let arrived = self.stage(checkpoint, &place, progress)?;
+        // A kill in between costs nothing: the mirror has what the next start downloads.
+        remove_checkpoint(&place)?;
+        arrived.commit()?;
         Ok(place)
     }
 
-    /// The same to a file of another name.
+    /// The same to a file of another name. A checkpoint of that name is kept, and an error.
     ///
     /// # Errors
     ///
@@ -50,6 +53,16 @@ impl MirroredRun {
         place: &Path,
         progress: Progress<'_>,
     ) -> Result<()> {
+        self.stage(checkpoint, place, progress)?.commit()
+    }
+
+    /// Gets all files of a checkpoint, compared with their digests, under names of their own.
+    fn stage(
+        &self,
+        checkpoint: &MirroredCheckpoint,
+        place: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Arrived> {
         let Files { own, metadata, shards } = self.files_of(checkpoint)?;
         create_directory(parent(place))?;
         let owner = StagingOwner::default();
@@ -67,7 +80,8 @@ impl MirroredRun {
         let (container, file) = Staged::create(place, &owner)?;
         self.write(own, file, progress)?;
         let metadata = self.read_metadata(metadata)?;
-        commit(StagedCheckpoint { container, shards: staged_shards }, &metadata, Existing::Keep, &owner)
+        let files = StagedCheckpoint { container, shards: staged_shards };
+        Ok(Arrived { files, metadata, owner })
     }
 
     /// Writes one file, and compares it with its digest.
@@ -118,6 +132,19 @@ impl MirroredRun {
             .map(|number| take(format!("{directory}/{}", shard_name(number, count))))
             .collect::<Result<Vec<_>>>()?;
         Ok(Files { own, metadata, shards })
+    }
+}
+
+/// A checkpoint that is on disk, and has no name yet.
+struct Arrived {
+    files: StagedCheckpoint,
+    metadata: String,
+    owner: StagingOwner,
+}
+
+impl Arrived {
+    fn commit(self) -> Result<()> {
+        commit(self.files, &self.metadata, Existing::Keep, &self.owner)
     }
 }
 

@@ -4,6 +4,7 @@ mod dead_stores;
 mod empty_disks;
 mod killed_uploads;
 mod new_runs;
+mod newer_mirrors;
 mod programs;
 mod real_server;
 mod settings;

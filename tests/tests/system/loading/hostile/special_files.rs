@@ -14,7 +14,7 @@ use system_tests::programs::commands::burn_ckpt_command;
 use system_tests::run_files::checkpoints;
 use system_tests::{config, train};
 
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_mins(2);
 pub(super) const KINDS: [&str; 8] =
     ["pipe", "directory", "loop of links", "device", "socket", "empty file", "sparse terabyte", "nothing"];
 
