@@ -20,7 +20,7 @@ use system_tests::{config, train};
 
 use super::special_files::{KINDS, put};
 
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// The kind of the error of opening it as a checkpoint.
 fn kind_of(kind: &str) -> ErrorKind {
