@@ -4,6 +4,7 @@
 mod links;
 mod local_checkpoint;
 mod metrics_log;
+pub(crate) mod mirror_keep;
 pub(crate) mod retention;
 pub(crate) mod run_mirror;
 pub(crate) mod upload;

@@ -1,79 +1,15 @@
-//! Which checkpoints stay in a mirror, by rules of its own, and how the others are deleted: the commit object
-//! first, so that no reader believes what is being deleted.
+//! How the checkpoints are deleted that do not stay in a mirror: the commit object first, so that no reader
+//! believes what is being deleted.
 
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
 use crate::error::Result;
-use crate::mirror::commit_object::MirroredCheckpoint;
 use crate::mirror::object_names::{COMMIT_SUFFIX, below_checkpoints, commit, link, link_of_key};
 use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::sending::mirror_keep::MirrorKeep;
 use crate::mirror::sending::run_mirror::RunMirror;
-use crate::retention::{Candidate, KeepRule, MetricMode, TopK};
-
-/// Which checkpoints stay in a mirror. Those of several rules stay together. The newest whole one, the newest
-/// finite one, and those that links name always stay.
-///
-/// ```
-/// use burn_ckpt::mirror::MirrorKeep;
-/// use burn_ckpt::retention::MetricMode;
-///
-/// let keep = MirrorKeep::last(2).and_best("val_loss", MetricMode::Min, 1);
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct MirrorKeep {
-    last: TopK,
-    best: Vec<(String, MetricMode, TopK)>,
-}
-
-impl MirrorKeep {
-    /// The newest ones.
-    pub fn last(count: impl Into<TopK>) -> Self {
-        Self { last: count.into(), best: Vec::new() }
-    }
-
-    /// And those with the best values of a metric.
-    #[must_use]
-    pub fn and_best(mut self, metric: impl Into<String>, mode: MetricMode, count: impl Into<TopK>) -> Self {
-        self.best.push((metric.into(), mode, count.into()));
-        self
-    }
-
-    /// The names of the checkpoints that do not stay, and that no link names.
-    fn others(&self, checkpoints: &[MirroredCheckpoint], linked: &[&str]) -> Vec<String> {
-        let kept = self.kept(checkpoints);
-        let others = checkpoints.iter().enumerate().filter(|(place, _)| !kept.contains(place));
-        let names = others.map(|(_, checkpoint)| checkpoint.name.clone());
-        names.filter(|name| !linked.contains(&name.as_str())).collect()
-    }
-
-    /// The places of those that stay, of checkpoints in the order in which their states were saved.
-    fn kept(&self, checkpoints: &[MirroredCheckpoint]) -> BTreeSet<usize> {
-        let finite: Vec<usize> =
-            (0..checkpoints.len()).filter(|&place| !checkpoints[place].non_finite).collect();
-        let kept = |rule: KeepRule, places: &[usize], score: &dyn Fn(&MirroredCheckpoint) -> f64| {
-            let candidates: Vec<Candidate> = (0..)
-                .zip(places)
-                .map(|(order, &place)| Candidate::new(score(&checkpoints[place]), order))
-                .collect();
-            rule.kept(&candidates).into_iter().map(|kept| places[kept]).collect::<Vec<_>>()
-        };
-        let mut stay: BTreeSet<usize> = checkpoints.len().checked_sub(1).into_iter().collect();
-        stay.extend(kept(KeepRule::Newest(self.last), &finite, &|_| f64::NAN));
-        for (metric, mode, count) in &self.best {
-            let scored: Vec<usize> = finite
-                .iter()
-                .copied()
-                .filter(|&place| checkpoints[place].metrics.contains_key(metric))
-                .collect();
-            stay.extend(kept(KeepRule::Best(*mode, *count), &scored, &|checkpoint| {
-                checkpoint.metrics[metric]
-            }));
-        }
-        stay
-    }
-}
 
 impl MirroredRun {
     /// The names of the checkpoints that the rules do not keep, oldest first.

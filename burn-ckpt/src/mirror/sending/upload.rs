@@ -24,8 +24,14 @@ use crate::mirror::sending::run_mirror::RunMirror;
 use crate::mirror::store::{Listed, Progress};
 use crate::run_dir::layout::RunLayout;
 
-/// Where checkpoints are in the mirror that a strategy saves outside of the run's directory.
-const OUTSIDE_DIR: &str = "outside";
+/// The directory in the mirror of checkpoints that a strategy saves outside of the run's directory.
+///
+/// ```
+/// use burn_ckpt::mirror::{MirrorKeep, OUTSIDE_DIR};
+///
+/// let keep = MirrorKeep::all().and_newest_in(OUTSIDE_DIR, 2);
+/// ```
+pub const OUTSIDE_DIR: &str = "outside";
 
 /// What became of a checkpoint that was to be sent.
 ///

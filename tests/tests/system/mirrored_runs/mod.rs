@@ -6,6 +6,7 @@ mod killed_uploads;
 mod new_runs;
 mod programs;
 mod real_server;
+mod same_as_disk;
 mod settings;
 mod slow_stores;
 mod two_writers;

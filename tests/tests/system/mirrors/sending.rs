@@ -120,6 +120,57 @@ fn retention_keeps_the_best_the_newest_and_what_links_name() {
     assert_eq!(removed.objects, 3 * removed.checkpoints.len() as u64);
 }
 
+/// The names that stay of states that are saved under several names: directories with the steps in them.
+fn left(states: &[(&str, &[u64])], keep: &MirrorKeep) -> Vec<String> {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let mut mirror = open(&objects, 1);
+    let mut all: Vec<(u64, &str)> =
+        states.iter().flat_map(|(directory, steps)| steps.iter().map(|step| (*step, *directory))).collect();
+    all.sort_unstable();
+    for (step, directory) in all {
+        let name = format!("{directory}/step={step}.ckpt");
+        let path = save(&run, &name, step, time(step as i64), step, false);
+        send(&mut mirror, &run, &path);
+    }
+    mirror.apply_retention(keep).unwrap();
+    let left = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    let mut left: Vec<String> = left.checkpoints().iter().map(|it| it.name.clone()).collect();
+    left.sort();
+    left
+}
+
+#[test]
+fn a_rule_of_a_directory_ranks_what_is_in_it_and_the_others_stay() {
+    // The best two, which are not the last ones; each step, and each fourth.
+    let states: [(&str, &[u64]); 4] =
+        [("best", &[1, 2, 3, 4]), ("last", &[3, 4, 8]), ("steps", &[6, 7, 8]), ("other", &[1])];
+    let keep = MirrorKeep::all().and_newest_in("last", 2).and_newest_in("steps", 2);
+    let keep = keep.and_best_in("best", "val_loss", MetricMode::Min, 2);
+    let found = left(&states, &keep);
+    let best: Vec<&String> = found.iter().filter(|name| name.starts_with("best/")).collect();
+    let others: Vec<&String> = found.iter().filter(|name| !name.starts_with("best/")).collect();
+    assert_eq!(best.len(), 2, "{found:?}");
+    let expected = [
+        "last/step=4.ckpt",
+        "last/step=8.ckpt",
+        "other/step=1.ckpt",
+        "steps/step=7.ckpt",
+        "steps/step=8.ckpt",
+    ];
+    assert_eq!(others, expected.each_ref());
+}
+
+#[test]
+fn rules_without_a_directory_count_states_and_keep_each_of_their_names() {
+    let states: [(&str, &[u64]); 2] = [("best", &[1, 3]), ("last", &[1, 2, 3])];
+    let two = ["best/step=3.ckpt", "last/step=2.ckpt", "last/step=3.ckpt"];
+    assert_eq!(left(&states, &MirrorKeep::last(2)), two);
+    // The best of all is a state of which both names stay.
+    let loss = MirrorKeep::last(1).and_best("val_loss", MetricMode::Min, 3);
+    assert_eq!(left(&states, &loss).len(), 5);
+}
+
 #[test]
 fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
     let root = tempfile::tempdir().unwrap();
