@@ -3,12 +3,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn_ckpt::RunLayout;
-use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store};
+use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
 use burn_ckpt::retention::MetricMode;
+use burn_ckpt::{Error, RunLayout};
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use system_tests::object_stores::{FaultRates, SimulatedStore};
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
+use system_tests::object_stores::{FaultRates, HookedStore, SimulatedStore, objects, unreachable};
 
 use super::{PART_BYTES, address, files_of, observer, run_in, save, writer};
 
@@ -196,4 +202,78 @@ fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
     let got = root.path().join("got.ckpt");
     mirrored.download_to(mirrored.newest().unwrap(), &got, &|_| Ok(())).unwrap();
     assert_eq!(fs::read(got).unwrap(), fs::read(path).unwrap());
+}
+
+#[test]
+fn content_whose_deletion_fails_is_deleted_by_the_next_call() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let (disk, is_failing) = (Arc::new(InMemory::new()), Arc::new(AtomicBool::new(true)));
+    let failing = Arc::clone(&is_failing);
+    let store = HookedStore::new(Arc::clone(&disk) as Arc<dyn ObjectStore>, move |operation| {
+        let is_content = operation.name == "delete" && !operation.path.ends_with(".commit.json");
+        if is_content && failing.load(Ordering::SeqCst) { Err(unreachable()) } else { Ok(()) }
+    });
+    let store = Store::with_objects(&address(), Arc::new(store), PART_BYTES).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+    for step in 1..=2 {
+        let path = save(&run, &format!("last/step={step}.ckpt"), step, time(step as i64), step, true);
+        send(&mut mirror, &run, &path);
+    }
+    let of_first = || objects(&*disk).into_iter().filter(|(name, _)| name.contains("/step=1.")).count();
+    let all = of_first();
+    let keep = MirrorKeep::last(1);
+    mirror.apply_retention(&keep).unwrap_err();
+    assert_eq!(of_first(), all - 1, "the commit object is deleted, and the content is not");
+    is_failing.store(false, Ordering::SeqCst);
+    let removed = mirror.apply_retention(&keep).unwrap();
+    assert_eq!((removed.objects as usize, of_first()), (all - 1, 0));
+    assert_eq!(mirror.apply_retention(&keep).unwrap().objects, 0);
+}
+
+#[test]
+fn content_of_a_commit_object_that_cannot_be_read_is_no_leftover_and_a_newer_format_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let disk = Arc::new(InMemory::new());
+    let store =
+        Store::with_objects(&address(), Arc::clone(&disk) as Arc<dyn ObjectStore>, PART_BYTES).unwrap();
+    let open = || RunMirror::open(&store, "r1", &Writer::of_this_process());
+    let mut mirror = open().unwrap();
+    for step in 1..=2 {
+        let path = save(&run, &format!("last/step={step}.ckpt"), step, time(step as i64), step, true);
+        send(&mut mirror, &run, &path);
+    }
+    mirror.point("best_val_loss.ckpt", "last/step=1.ckpt").unwrap();
+    mirror.close().unwrap();
+    let before = objects(&*disk).len();
+    let (key, _) =
+        objects(&*disk).into_iter().find(|(name, _)| name.ends_with("step=1.ckpt.commit.json")).unwrap();
+    let key = ObjectPath::parse(key).unwrap();
+    let whole = disk.get(&key).now_or_never().unwrap().unwrap().bytes().now_or_never().unwrap().unwrap();
+    let text = String::from_utf8(whole.to_vec()).unwrap();
+    let write = |text: &str| {
+        disk.put(&key, text.to_owned().into()).now_or_never().unwrap().unwrap();
+    };
+
+    write(&text[..text.len() / 2]);
+    let mut mirror = open().unwrap();
+    assert_eq!(mirror.remove_leftovers(SignedDuration::from_secs(-3600)).unwrap().objects, 0);
+    mirror.close().unwrap();
+
+    write(&text.replacen("\"version\": 1", "\"version\": 2", 1));
+    // A writer cannot rank what it cannot read.
+    let error = open().unwrap_err();
+    assert!(matches!(&error, Error::NewerFormat { found: 2, .. }), "{error:?}");
+    // A reader has the others, and says why it lacks this one.
+    let mirrored = MirroredRun::open(&store, "r1").unwrap();
+    assert_eq!(mirrored.checkpoints().len(), 1);
+    for name in ["last/step=1.ckpt", "best", "best_val_loss"] {
+        let error = mirrored.find(name).unwrap_err();
+        assert!(matches!(&error, Error::NewerFormat { found: 2, .. }), "{name}: {error:?}");
+    }
+    assert_eq!(mirrored.find("last").unwrap().name, "last/step=2.ckpt");
+    assert_eq!(objects(&*disk).len(), before);
+    write(&text);
+    open().unwrap();
 }
