@@ -49,7 +49,8 @@ pub use commit_object::{MIRROR_VERSION, MirroredCheckpoint, MirroredFile, Mirror
 pub use lease::Writer;
 pub(crate) use reading::checkpoint_files::{CheckpointFiles, MirroredMetadata};
 pub use reading::mirrored_run::MirroredRun;
-pub use sending::retention::{MirrorKeep, Removed};
+pub use sending::mirror_keep::MirrorKeep;
+pub use sending::retention::Removed;
 pub use sending::run_mirror::RunMirror;
-pub use sending::upload::Sent;
+pub use sending::upload::{OUTSIDE_DIR, Sent};
 pub use store::{Progress, Store, Variables};

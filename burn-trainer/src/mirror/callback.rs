@@ -36,10 +36,10 @@ impl MirrorCallback {
         queue: Arc<Queue>,
         settings: &MirrorConfig,
         config: &TrainerConfig,
-        has_own_strategies: bool,
+        own: &[PathBuf],
         signals: StopView,
     ) -> Self {
-        let keep = KeepSettings::new(settings, config, has_own_strategies);
+        let keep = KeepSettings::new(settings, config, own);
         // Checked with the configuration.
         let wait_at_end = Duration::try_from_secs_f64(settings.wait_at_end_seconds).unwrap_or_default();
         Self { queue, keep, wait_at_end, signals, is_slow_said: false }

@@ -1,5 +1,7 @@
 //! The mirror of an open run, with the feature `mirror` and without it: what the rest of the crate sees.
 
+use std::path::PathBuf;
+
 use burn::train::LearnerModel;
 use burn_ckpt::{Catalog, RunLayout};
 
@@ -61,18 +63,19 @@ impl MirrorOfRun {
         self.open.as_ref().map_or(Ok(()), |open| open.check_new_run(config, run_id))
     }
 
-    /// Adds the callback that sends the run's checkpoints. `has_own`: the program has strategies of its own.
+    /// Adds the callback that sends the run's checkpoints. `own`: the directories of the program's own
+    /// strategies.
     pub(crate) fn add_callback<M: LearnerModel>(
         &self,
         config: &TrainerConfig,
-        has_own: bool,
+        own: &[PathBuf],
         signals: StopView,
         callbacks: &mut Callbacks<M>,
     ) -> MirrorHandle {
         let queue = self.open.as_ref().map(|open| std::sync::Arc::clone(&open.queue));
         if let (Some(queue), Some(settings)) = (&queue, &config.mirror) {
             let queue = std::sync::Arc::clone(queue);
-            callbacks.add(Box::new(MirrorCallback::new(queue, settings, config, has_own, signals)));
+            callbacks.add(Box::new(MirrorCallback::new(queue, settings, config, own, signals)));
         }
         MirrorHandle { queue }
     }
@@ -108,7 +111,7 @@ impl MirrorOfRun {
     pub(crate) fn add_callback<M: LearnerModel>(
         &self,
         _: &TrainerConfig,
-        _: bool,
+        _: &[PathBuf],
         _: StopView,
         _: &mut Callbacks<M>,
     ) -> MirrorHandle {

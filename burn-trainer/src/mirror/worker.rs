@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pause: Duration,
     has_reported: bool,
     has_removed_leftovers: bool,
+    /// What was in the mirror, is not any more, and is to be sent again.
+    gone: Vec<String>,
 }
 
 /// Why the thread ends early.
@@ -59,7 +61,8 @@ impl Worker {
         is_said: bool,
     ) -> Self {
         let (pause, has_reported, has_removed_leftovers) = (FIRST_PAUSE, is_said, false);
-        Self { store, writer, mirror, layout, queue, pause, has_reported, has_removed_leftovers }
+        let gone = Vec::new();
+        Self { store, writer, mirror, layout, queue, pause, has_reported, has_removed_leftovers, gone }
     }
 
     /// Works until the run has ended.
@@ -184,6 +187,7 @@ impl Worker {
     fn try_to_end(&mut self, log: &Path) -> Result<(), Error> {
         let (layout, keep) = (self.layout.clone(), self.queue.keep());
         let has_log = is_there(log)?;
+        self.send_what_is_gone()?;
         let mirror = self.opened()?;
         mirror.send_links(&layout)?;
         if has_log {
@@ -193,6 +197,30 @@ impl Worker {
             Some(keep) => mirror.apply_retention(&keep).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Sends again what a former process has deleted that was stopped for longer than its lease.
+    fn send_what_is_gone(&mut self) -> Result<(), Error> {
+        let gone = self.opened()?.look_again()?;
+        self.gone.extend(gone);
+        while let Some(name) = self.gone.last().cloned() {
+            let (path, layout, queue) =
+                (self.layout.checkpoint_dir().join(&name), self.layout.clone(), Arc::clone(&self.queue));
+            let wanted = |_: u64| match queue.has_given_up() {
+                true => Err(io::Error::other("the wait at the end of the run is over")),
+                false => Ok(()),
+            };
+            if is_there(&path)? {
+                match self.opened()?.send(&layout, &path, &wanted) {
+                    Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
+                        self.report(&format!("{} is not sent: {}", path.display(), chain(&error)));
+                    }
+                    sent => drop(sent?),
+                }
+            }
+            self.gone.pop();
+        }
+        Ok(())
     }
 
     /// Notes an error, and waits.

@@ -92,8 +92,8 @@ impl<M: LearnerModel> Trainer<M> {
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
         }
         // Before the trackers: what a signal leaves of the time is the checkpoints'.
-        let (has_own, view) = (!setup.saver.strategies.is_empty(), stop.signals.view());
-        let mirror = setup.run.mirror.add_callback(&setup.config, has_own, view, &mut callbacks);
+        let own: Vec<_> = setup.saver.strategies.iter().map(|strategy| strategy.output().directory).collect();
+        let mirror = setup.run.mirror.add_callback(&setup.config, &own, stop.signals.view(), &mut callbacks);
         add_named(&setup.config, &mut callbacks)?;
         let page = RunPage::of_run(&setup.config, setup.run.layout.run_dir(), &mut callbacks);
         let training = callbacks.register(training)?;

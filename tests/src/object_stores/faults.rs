@@ -14,7 +14,7 @@ pub enum Fault {
     Before,
     /// It is done, and fails nevertheless: the answer was lost.
     After,
-    /// A write that fails, and is done after this many later operations.
+    /// A write or a deletion that fails, and is done after this many later operations.
     Late(u64),
     /// It is done after this much time has passed.
     Delay(SignedDuration),

@@ -3,6 +3,7 @@
 //! | file | has |
 //! |---|---|
 //! | `simulated_store.rs` | a store in memory whose operations fail by chance, from one seed, at a clock of its own |
+//! | `late.rs` | what such a store does late |
 //! | `faults.rs` | which fault an operation meets |
 //! | `hooked_store.rs` | a store that does something before each operation: waits, counts, or fails |
 //! | `given_stores.rs` | stores by their addresses, for the trainer in this process |
@@ -11,6 +12,7 @@
 mod faults;
 mod given_stores;
 mod hooked_store;
+mod late;
 pub mod moto_server;
 mod simulated_store;
 

@@ -13,33 +13,27 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use parking_lot::Mutex;
 
 use super::faults::{Fault, FaultRates};
+use super::late::Late;
 use crate::random::SplitMix64;
 
 /// What is done at an operation, before it: another writer's work.
 pub type Hook = Box<dyn FnOnce() + Send>;
 
-/// A write that is done later.
-struct LateWrite {
-    at: u64,
-    path: Path,
-    payload: PutPayload,
-    mode: PutMode,
-}
-
-struct State {
+pub(super) struct State {
     random: SplitMix64,
     rates: FaultRates,
     now: Timestamp,
     modified: BTreeMap<Path, Timestamp>,
-    late: Vec<LateWrite>,
+    pub(super) late: Vec<Late>,
+    /// What late deletions have deleted.
+    pub(super) deleted_late: Vec<String>,
     /// Operations of all clients.
-    operations: u64,
+    pub(super) operations: u64,
     /// Each operation with its fault.
     history: Vec<String>,
     /// The bytes of all answers.
@@ -49,8 +43,8 @@ struct State {
 /// A store with a clock. [`SimulatedStore::client`] is how a process reaches it.
 #[derive(Clone)]
 pub struct SimulatedStore {
-    inner: Arc<InMemory>,
-    state: Arc<Mutex<State>>,
+    pub(super) inner: Arc<InMemory>,
+    pub(super) state: Arc<Mutex<State>>,
 }
 
 /// A process's connection. It ends when the process is killed.
@@ -77,6 +71,7 @@ impl SimulatedStore {
             now: Timestamp::constant(1_800_000_000, 0),
             modified: BTreeMap::new(),
             late: Vec::new(),
+            deleted_late: Vec::new(),
             operations: 0,
             history: Vec::new(),
             bytes_read: 0,
@@ -132,22 +127,8 @@ impl SimulatedStore {
         self.state.lock().bytes_read
     }
 
-    /// Does the late writes whose time has come.
-    fn do_late(&self, now: u64) {
-        let due: Vec<LateWrite> = {
-            let mut state = self.state.lock();
-            let (due, later) = std::mem::take(&mut state.late).into_iter().partition(|write| write.at <= now);
-            state.late = later;
-            due
-        };
-        for LateWrite { path, payload, mode, .. } in due {
-            // One whose condition does not hold any more is not done.
-            let _ = self.put_now(&path, payload, PutOptions::from(mode));
-        }
-    }
-
     /// Writes at once: the store in memory never waits.
-    fn put_now(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    pub(super) fn put_now(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let put = futures_util::FutureExt::now_or_never(self.inner.put_opts(path, payload, options));
         let put = put.unwrap_or_else(|| Err(lost("put")))?;
         let mut state = self.state.lock();
@@ -164,7 +145,7 @@ impl SimulatedStore {
     }
 }
 
-fn lost(what: &str) -> Error {
+pub(super) fn lost(what: &str) -> Error {
     let source = std::io::Error::new(std::io::ErrorKind::ConnectionReset, format!("simulated: {what}"));
     Error::Generic { store: "simulated", source: Box::new(source) }
 }
@@ -224,12 +205,7 @@ impl SimulatedClient {
         number: u64,
     ) -> Result<PutResult> {
         match fault {
-            Fault::Late(after) => {
-                let mut state = self.store.state.lock();
-                let (at, path, mode) = (state.operations + after, path.clone(), options.mode);
-                state.late.push(LateWrite { at, path, payload, mode });
-                Err(lost("late"))
-            }
+            Fault::Late(after) => Err(self.store.later(after, path, Some((payload, options.mode)))),
             Fault::Truncated => {
                 let bytes: Vec<u8> = payload.iter().flat_map(|piece| piece.iter().copied()).collect();
                 let length = (number % (bytes.len() as u64).max(1)) as usize;
@@ -298,6 +274,9 @@ impl ObjectStore for SimulatedClient {
             .map(|path| {
                 let path = path?;
                 let (fault, _) = self.begin("delete", &path)?;
+                if let Fault::Late(after) = fault {
+                    return Err(self.store.later(after, &path, None));
+                }
                 let done = futures_util::FutureExt::now_or_never(self.store.inner.delete(&path));
                 done.unwrap_or_else(|| Err(lost("delete")))?;
                 Self::end(fault, path)

@@ -2,7 +2,7 @@
 //! objects, and compares the sizes that they say with those of the objects: one listing, and a request a
 //! checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub struct MirroredRun {
     pub(crate) objects: BTreeMap<String, Listed>,
     checkpoints: Vec<MirroredCheckpoint>,
     broken: Vec<(String, Error)>,
+    /// Of these, those whose commit object cannot be read.
+    unreadable: BTreeSet<String>,
 }
 
 impl MirroredRun {
@@ -65,6 +67,7 @@ impl MirroredRun {
             objects: listed.into_iter().map(|object| (object.key.clone(), object)).collect(),
             checkpoints: Vec::new(),
             broken: Vec::new(),
+            unreadable: BTreeSet::new(),
         };
         let names: Vec<String> = run
             .objects
@@ -81,7 +84,10 @@ impl MirroredRun {
                 // Deleted since the listing.
                 Ok(None) => {}
                 Err(error @ Error::Mirror { .. }) => return Err(error),
-                Err(error) => run.broken.push((name, error)),
+                Err(error) => {
+                    run.unreadable.insert(name.clone());
+                    run.broken.push((name, error));
+                }
             }
         }
         run.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
@@ -100,10 +106,21 @@ impl MirroredRun {
         &self.checkpoints
     }
 
-    /// Checkpoints whose commit object is invalid, or whose content is not there, each with the error.
+    /// Checkpoints whose commit object is invalid or of a newer format ([`Error::NewerFormat`]), or whose
+    /// content is not there, each with the error.
     #[must_use]
     pub fn broken(&self) -> &[(String, Error)] {
         &self.broken
+    }
+
+    /// The names of checkpoints whose commit object cannot be read.
+    pub(crate) fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().map(String::as_str)
+    }
+
+    /// The error of a checkpoint that has a newer format, if there is one.
+    pub(crate) fn newer_format(&self) -> Option<Error> {
+        self.broken.iter().find_map(|(_, error)| newer_format(error))
     }
 
     /// The newest complete checkpoint.
@@ -140,14 +157,15 @@ impl MirroredRun {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] when there is none, saying which there are; [`Error::Mirror`].
+    /// [`Error::NotFound`] when there is none, saying which there are; [`Error::NewerFormat`] when what the
+    /// name stands for has a newer format; [`Error::Mirror`].
     pub fn find(&self, name: &str) -> Result<&MirroredCheckpoint> {
         let not_found = |hint: String| Error::NotFound {
             path: PathBuf::from(self.store.shown(&self.run_id)),
             wanted: name.to_owned(),
             hint,
         };
-        if let Some(found) = self.named(name) {
+        if let Some(found) = self.named(name)? {
             return Ok(found);
         }
         let links = self.links();
@@ -167,7 +185,7 @@ impl MirroredRun {
             }
         };
         let target = wanted.map(|link| self.link_target(&link)).transpose()?.flatten();
-        if let Some(found) = target.and_then(|target| self.named(&target)) {
+        if let Some(found) = target.map(|target| self.named(&target)).transpose()?.flatten() {
             return Ok(found);
         }
         if name == "last"
@@ -211,8 +229,12 @@ impl MirroredRun {
             .filter(|target| check_relative("the target of a link", target).is_ok()))
     }
 
-    fn named(&self, name: &str) -> Option<&MirroredCheckpoint> {
-        self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)
+    fn named(&self, name: &str) -> Result<Option<&MirroredCheckpoint>> {
+        let broken = self.broken.iter().filter(|(broken, _)| broken == name);
+        match broken.into_iter().find_map(|(_, error)| newer_format(error)) {
+            Some(error) => Err(error),
+            None => Ok(self.checkpoints.iter().find(|checkpoint| checkpoint.name == name)),
+        }
     }
 
     fn read_commit(&self, name: &str) -> Result<Option<MirroredCheckpoint>> {
@@ -233,5 +255,16 @@ impl MirroredRun {
             }
         }
         Ok(())
+    }
+}
+
+/// The same error, if it is of a newer format.
+fn newer_format(error: &Error) -> Option<Error> {
+    match error {
+        Error::NewerFormat { path, format, found, supported } => {
+            let (format, found, supported) = (*format, *found, *supported);
+            Some(Error::NewerFormat { path: path.clone(), format, found, supported })
+        }
+        _ => None,
     }
 }

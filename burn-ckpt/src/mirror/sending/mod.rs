@@ -1,9 +1,11 @@
 //! Sending: the writer of a run's mirror, and what it does. A checkpoint is sent, then links are moved, then
 //! retention deletes.
 
+mod leftovers;
 mod links;
 mod local_checkpoint;
 mod metrics_log;
+pub(crate) mod mirror_keep;
 pub(crate) mod retention;
 pub(crate) mod run_mirror;
 pub(crate) mod upload;

@@ -1,79 +1,14 @@
-//! Which checkpoints stay in a mirror, by rules of its own, and how the others are deleted: the commit object
-//! first, so that no reader believes what is being deleted.
+//! How the checkpoints are deleted that do not stay in a mirror: the commit object first, so that no reader
+//! believes what is being deleted.
 
-use std::collections::BTreeSet;
-
-use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
 use crate::mirror::commit_object::MirroredCheckpoint;
-use crate::mirror::object_names::{COMMIT_SUFFIX, below_checkpoints, commit, link, link_of_key};
+use crate::mirror::object_names::{commit, link};
 use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::sending::mirror_keep::MirrorKeep;
 use crate::mirror::sending::run_mirror::RunMirror;
-use crate::retention::{Candidate, KeepRule, MetricMode, TopK};
-
-/// Which checkpoints stay in a mirror. Those of several rules stay together. The newest whole one, the newest
-/// finite one, and those that links name always stay.
-///
-/// ```
-/// use burn_ckpt::mirror::MirrorKeep;
-/// use burn_ckpt::retention::MetricMode;
-///
-/// let keep = MirrorKeep::last(2).and_best("val_loss", MetricMode::Min, 1);
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct MirrorKeep {
-    last: TopK,
-    best: Vec<(String, MetricMode, TopK)>,
-}
-
-impl MirrorKeep {
-    /// The newest ones.
-    pub fn last(count: impl Into<TopK>) -> Self {
-        Self { last: count.into(), best: Vec::new() }
-    }
-
-    /// And those with the best values of a metric.
-    #[must_use]
-    pub fn and_best(mut self, metric: impl Into<String>, mode: MetricMode, count: impl Into<TopK>) -> Self {
-        self.best.push((metric.into(), mode, count.into()));
-        self
-    }
-
-    /// The names of the checkpoints that do not stay, and that no link names.
-    fn others(&self, checkpoints: &[MirroredCheckpoint], linked: &[&str]) -> Vec<String> {
-        let kept = self.kept(checkpoints);
-        let others = checkpoints.iter().enumerate().filter(|(place, _)| !kept.contains(place));
-        let names = others.map(|(_, checkpoint)| checkpoint.name.clone());
-        names.filter(|name| !linked.contains(&name.as_str())).collect()
-    }
-
-    /// The places of those that stay, of checkpoints in the order in which their states were saved.
-    fn kept(&self, checkpoints: &[MirroredCheckpoint]) -> BTreeSet<usize> {
-        let finite: Vec<usize> =
-            (0..checkpoints.len()).filter(|&place| !checkpoints[place].non_finite).collect();
-        let kept = |rule: KeepRule, places: &[usize], score: &dyn Fn(&MirroredCheckpoint) -> f64| {
-            let candidates: Vec<Candidate> = (0..)
-                .zip(places)
-                .map(|(order, &place)| Candidate::new(score(&checkpoints[place]), order))
-                .collect();
-            rule.kept(&candidates).into_iter().map(|kept| places[kept]).collect::<Vec<_>>()
-        };
-        let mut stay: BTreeSet<usize> = checkpoints.len().checked_sub(1).into_iter().collect();
-        stay.extend(kept(KeepRule::Newest(self.last), &finite, &|_| f64::NAN));
-        for (metric, mode, count) in &self.best {
-            let scored: Vec<usize> = finite
-                .iter()
-                .copied()
-                .filter(|&place| checkpoints[place].metrics.contains_key(metric))
-                .collect();
-            stay.extend(kept(KeepRule::Best(*mode, *count), &scored, &|checkpoint| {
-                checkpoint.metrics[metric]
-            }));
-        }
-        stay
-    }
-}
 
 impl MirroredRun {
     /// The names of the checkpoints that the rules do not keep, oldest first.
@@ -120,7 +55,7 @@ impl RunMirror {
     }
 
     /// Deletes the checkpoints that the rules do not keep: of each the commit object, then its content that
-    /// no other checkpoint has.
+    /// no other checkpoint has. What an earlier call could not delete comes first.
     ///
     /// # Errors
     ///
@@ -128,71 +63,84 @@ impl RunMirror {
     /// not deleted then is deleted by a later call.
     pub fn apply_retention(&mut self, keep: &MirrorKeep) -> Result<Removed> {
         let mut removed = Removed::default();
+        self.finish_removals(&mut removed)?;
         for name in self.would_remove(keep) {
-            self.remove(&name, &mut removed)?;
+            if let Some(place) = self.checkpoints.iter().position(|there| there.name == name) {
+                // From now on it is not counted on: the answer to a deletion can be lost.
+                self.going.push(self.checkpoints.remove(place));
+                self.finish_removals(&mut removed)?;
+            }
         }
         Ok(removed)
     }
 
-    fn remove(&mut self, name: &str, removed: &mut Removed) -> Result<()> {
-        self.lease.keep()?;
-        let Some(place) = self.checkpoints.iter().position(|there| there.name == name) else { return Ok(()) };
-        self.remove_object(&commit(&self.run_id, name), removed)?;
-        let gone = self.checkpoints.remove(place);
-        removed.checkpoints.push(gone.name);
-        let in_use = self.content_in_use();
-        for file in gone.files {
-            let key = link(&self.run_id, &file.object);
-            if !in_use.contains(&key) {
+    /// Deletes what is left of the checkpoints whose removal has begun.
+    fn finish_removals(&mut self, removed: &mut Removed) -> Result<()> {
+        for gone in self.going.clone() {
+            let is_sent_again = self.checkpoints.iter().any(|there| there.name == gone.name);
+            let key = commit(&self.run_id, &gone.name);
+            if !is_sent_again && self.objects.contains_key(&key) {
+                // A writer that was stopped for longer than its lease finds out here, and deletes nothing that
+                // its successor counts on.
+                self.lease.renew()?;
                 self.remove_object(&key, removed)?;
+                removed.checkpoints.push(gone.name.clone());
             }
+        }
+        while let Some(gone) = self.going.last().cloned() {
+            let in_use = self.content_in_use();
+            let keys = gone.files.iter().map(|file| link(&self.run_id, &file.object));
+            for key in keys.filter(|key| !in_use.contains(key)).collect::<BTreeSet<String>>() {
+                if self.objects.contains_key(&key) {
+                    self.lease.keep()?;
+                    self.remove_object(&key, removed)?;
+                }
+            }
+            self.going.pop();
         }
         Ok(())
     }
 
-    /// Deletes content without a commit object (what a writer left that was killed, or of a checkpoint that
-    /// was replaced) if it is older than this. Content that another writer is still sending is younger.
+    /// Looks again at which of the checkpoints are there, and counts no more on the others. A former writer
+    /// that was stopped in a deletion for longer than its lease can have finished it since this one began.
+    /// Returns the names of those that are gone: what is on disk can be sent again.
     ///
     /// # Errors
     ///
     /// As for [`RunMirror::apply_retention`].
-    pub fn remove_leftovers(&mut self, older_than: SignedDuration) -> Result<Removed> {
-        self.lease.renew()?;
-        let (mut removed, in_use, now) =
-            (Removed::default(), self.content_in_use(), self.lease.writer().now());
-        let is_left = |key: &str| {
-            below_checkpoints(&self.run_id, key).is_some()
-                && link_of_key(&self.run_id, key).is_none()
-                && !key.ends_with(COMMIT_SUFFIX)
-                && !in_use.contains(key)
+    pub fn look_again(&mut self) -> Result<Vec<String>> {
+        self.lease.keep()?;
+        let listed = self.store.list(&self.run_id)?.into_iter().map(|object| (object.key, object.size));
+        let listed: BTreeMap<String, u64> = listed.collect();
+        let run_id = &self.run_id;
+        let is_there = |checkpoint: &MirroredCheckpoint| {
+            let mut files = checkpoint.files.iter();
+            listed.contains_key(&commit(run_id, &checkpoint.name))
+                && files.all(|file| listed.get(&link(run_id, &file.object)) == Some(&file.size))
         };
-        let old: Vec<String> = self
-            .objects
-            .values()
-            .filter(|object| is_left(&object.key) && now.duration_since(object.modified) > older_than)
-            .map(|object| object.key.clone())
-            .collect();
-        for key in old {
-            self.lease.keep()?;
-            self.remove_object(&key, &mut removed)?;
-        }
-        Ok(removed)
+        let all = std::mem::take(&mut self.checkpoints);
+        let (there, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(is_there);
+        self.checkpoints = there;
+        let lost: Vec<String> =
+            self.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
+        lost.iter().for_each(|key| self.retire(key));
+        Ok(gone.into_iter().map(|checkpoint| checkpoint.name).collect())
     }
 
     /// The content of the checkpoints that are there.
-    fn content_in_use(&self) -> BTreeSet<String> {
+    pub(super) fn content_in_use(&self) -> BTreeSet<String> {
         let files = self.checkpoints.iter().flat_map(|checkpoint| &checkpoint.files);
         files.map(|file| link(&self.run_id, &file.object)).collect()
     }
 
-    fn remove_object(&mut self, key: &str, removed: &mut Removed) -> Result<()> {
+    pub(super) fn remove_object(&mut self, key: &str, removed: &mut Removed) -> Result<()> {
+        // Its name stays taken: a delayed write or deletion must not meet other content.
+        self.begun.insert(key.to_owned(), (String::new(), false));
         self.store.delete(key)?;
-        if let Some(object) = self.objects.get(key) {
+        if let Some(object) = self.objects.remove(key) {
             removed.objects += 1;
             removed.bytes += object.size;
         }
-        // Its name stays taken: a delayed write of what was deleted must not meet other content.
-        self.retire(key);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The writer of a run's mirror: it holds the lease, and knows what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::Result;
@@ -24,6 +24,10 @@ pub struct RunMirror {
     pub(super) objects: BTreeMap<String, Listed>,
     /// The complete checkpoints.
     pub(super) checkpoints: Vec<MirroredCheckpoint>,
+    /// Those whose removal has begun.
+    pub(super) going: Vec<MirroredCheckpoint>,
+    /// The names of commit objects that cannot be read.
+    pub(super) unreadable: BTreeSet<String>,
     /// The content that this writer has begun to send: its digest, and whether it is there.
     pub(super) begun: BTreeMap<String, (String, bool)>,
     pub(super) log: SentLog,
@@ -36,7 +40,8 @@ impl RunMirror {
     ///
     /// # Errors
     ///
-    /// [`Error::MirrorInUse`] when another writer holds the lease; [`Error::Mirror`] when the store cannot be
+    /// [`Error::MirrorInUse`] when another writer holds the lease; [`Error::NewerFormat`] when a checkpoint is
+    /// there that this version cannot read, and so could not rank; [`Error::Mirror`] when the store cannot be
     /// read or written.
     pub fn open(store: &Store, run_id: &str, writer: &Writer) -> Result<Self> {
         let least_term = || Ok(greatest_term(&MirroredRun::open(store, run_id)?).map_or(1, |term| term + 1));
@@ -44,6 +49,11 @@ impl RunMirror {
         let lease = Lease::acquire(store, run_id, writer, &least_term)?;
         // After the lease was taken: no other process writes from now on.
         let run = MirroredRun::open(store, run_id)?;
+        if let Some(error) = run.newer_format() {
+            lease.release()?;
+            return Err(error);
+        }
+        let unreadable = run.unreadable().map(str::to_owned).collect();
         let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
         let mut links = BTreeMap::new();
         for name in run.links() {
@@ -53,7 +63,8 @@ impl RunMirror {
         }
         let (begun, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
         let (store, run_id) = (store.clone(), run_id.to_owned());
-        Ok(Self { store, run_id, lease, objects, checkpoints, begun, log, links })
+        let going = Vec::new();
+        Ok(Self { store, run_id, lease, objects, checkpoints, going, unreadable, begun, log, links })
     }
 
     /// The run's id.

@@ -24,8 +24,14 @@ use crate::mirror::sending::run_mirror::RunMirror;
 use crate::mirror::store::{Listed, Progress};
 use crate::run_dir::layout::RunLayout;
 
-/// Where checkpoints are in the mirror that a strategy saves outside of the run's directory.
-const OUTSIDE_DIR: &str = "outside";
+/// The directory in the mirror of checkpoints that a strategy saves outside of the run's directory.
+///
+/// ```
+/// use burn_ckpt::mirror::{MirrorKeep, OUTSIDE_DIR};
+///
+/// let keep = MirrorKeep::all().and_newest_in(OUTSIDE_DIR, 2);
+/// ```
+pub const OUTSIDE_DIR: &str = "outside";
 
 /// What became of a checkpoint that was to be sent.
 ///
@@ -169,6 +175,7 @@ impl RunMirror {
         }
         let (size, modified) = (json.len() as u64, commit_object.committed);
         self.objects.insert(key.clone(), Listed { key, size, modified });
+        self.unreadable.remove(&commit_object.name);
         self.checkpoints.retain(|there| there.name != commit_object.name);
         self.checkpoints.push(commit_object);
         self.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));

@@ -48,7 +48,7 @@ pub(super) struct Inner {
     /// What is before each object's name in the bucket.
     prefix: ObjectPath,
     /// Of a `file://` address.
-    directory: Option<PathBuf>,
+    pub(super) directory: Option<PathBuf>,
     pub(super) objects: Arc<dyn ObjectStore>,
     /// The size of a part of a large object.
     pub(super) part_bytes: u64,

@@ -6,6 +6,7 @@
 //! | `connection` | requests about whole objects |
 //! | `transfer` | large objects, in parts and by ranges |
 //! | `ranged_file` | an object that is read by ranges, as a file is |
+//! | `unfinished` | what killed uploads leave in a directory |
 //! | `failure` | what a store's error says to a user |
 
 mod connect;
@@ -13,6 +14,7 @@ mod connection;
 mod failure;
 mod ranged_file;
 mod transfer;
+mod unfinished;
 
 pub use connect::Variables;
 pub use connection::Store;

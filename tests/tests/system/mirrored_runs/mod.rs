@@ -7,6 +7,7 @@ mod new_runs;
 mod newer_mirrors;
 mod programs;
 mod real_server;
+mod same_as_disk;
 mod settings;
 mod slow_stores;
 mod two_writers;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use burn_trainer::config::FailedMirror;
-use burn_trainer::strategy::{Last, TopK};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use system_tests::models::small::{Script, train_by};
@@ -101,17 +100,4 @@ fn the_wait_at_the_end_is_bounded_and_the_program_can_fail_for_what_is_not_sent(
     assert_eq!(format!("{program:?}"), format!("{:?}", std::process::ExitCode::FAILURE));
     gate.open();
     lose_disk(root.path());
-}
-
-#[test]
-fn the_mirror_keeps_as_many_as_it_is_told() {
-    let root = tempfile::tempdir().unwrap();
-    let address = "memory:kept";
-    let _store = super::memory_store(address);
-    let mut config = mirrored(root.path(), 5, address).with_last(Last::new().with_topk(TopK::All));
-    config.mirror = config.mirror.map(|mirror| mirror.with_keep_last(2).with_keep_best(1));
-    train(config).unwrap();
-    let there = in_mirror(address);
-    let last: Vec<&String> = there.iter().filter(|name| name.starts_with("last/")).collect();
-    assert!(last.len() <= 2 && last.contains(&&"last/epoch=4-step=50.ckpt".to_owned()), "{there:?}");
 }

@@ -82,3 +82,34 @@ fn an_upload_that_its_caller_ends_leaves_no_checkpoint() {
     mirror.send(&run, &path, &|_| Ok(())).unwrap();
     assert!(MirroredRun::open(&store, "r1").unwrap().newest().is_some());
 }
+
+#[test]
+fn files_of_killed_uploads_are_removed_once_they_are_old() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/a#1.ckpt", 1, Timestamp::now(), 1, true);
+    let store = Store::connect(&format!("file://{}/mirror", root.path().display()).parse().unwrap()).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+    mirror.send(&run, &path, &|_| Ok(())).unwrap();
+    let directory = root.path().join("mirror/r1/checkpoint/last");
+    let before = std::time::SystemTime::now() - std::time::Duration::from_hours(2);
+    for (name, is_old) in [("b.ckpt#1", true), ("c.ckpt#12", true), ("d.ckpt#1", false), ("e.ckpt#x", true)] {
+        let file = fs::File::create(directory.join(name)).unwrap();
+        std::io::Write::write_all(&mut &file, b"part").unwrap();
+        if is_old {
+            file.set_modified(before).unwrap();
+        }
+    }
+    let removed = mirror.remove_leftovers(SignedDuration::from_hours(1)).unwrap();
+    assert_eq!((removed.objects, removed.bytes), (2, 8));
+    for (name, is_there) in [
+        ("a#1.ckpt", true),
+        ("b.ckpt#1", false),
+        ("c.ckpt#12", false),
+        ("d.ckpt#1", true),
+        ("e.ckpt#x", true),
+    ] {
+        assert_eq!(directory.join(name).exists(), is_there, "{name}");
+    }
+    assert_eq!(MirroredRun::open(&store, "r1").unwrap().checkpoints().len(), 1);
+}

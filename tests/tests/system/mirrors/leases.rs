@@ -1,7 +1,7 @@
 //! Two writers to one run: the second gets an error that names the first, and takes over once the lease is
 //! over.
 
-use burn_ckpt::mirror::{MirroredRun, RunMirror, Store};
+use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store};
 use burn_ckpt::{Error, ErrorKind};
 use jiff::SignedDuration;
 use system_tests::object_stores::{FaultRates, SimulatedStore};
@@ -85,4 +85,57 @@ fn of_two_writers_that_take_over_at_once_one_gets_the_lease() {
         assert!(opened.is_ok() != other, "operation {at}: {opened:?}, the other one {other}");
         objects.pass(SignedDuration::from_mins(6));
     }
+}
+
+#[test]
+fn a_deletion_of_a_writer_that_was_overtaken_is_refused_or_noticed_and_mended() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let start = SimulatedStore::new(1, FaultRates::default()).now();
+    let old = save(&run, "last/step=1.ckpt", 1, start, 1, false);
+    let new = save(&run, "last/step=2.ckpt", 2, start + SignedDuration::from_secs(1), 2, false);
+    // Which operations those of retention are.
+    let history = |at: Option<u64>| {
+        let objects = SimulatedStore::new(1, FaultRates::default());
+        let (clone, same_run, same_path) = (objects.clone(), run.clone(), old.clone());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // Another writer takes over at this operation, and counts on the older checkpoint.
+        let hook = Box::new(move || {
+            clone.pass(SignedDuration::from_mins(6));
+            let mut second = RunMirror::open(&store(&clone), "r1", &writer(&clone, "second", 2)).unwrap();
+            let sent = second.send(&same_run, &same_path, &|_| Ok(())).unwrap();
+            sender.send((second, sent.was_there)).unwrap();
+        });
+        let client = objects.client(None, at.map(|at| (at, hook as _)));
+        let slow = Store::with_objects(&address(), client, PART_BYTES).unwrap();
+        let mut first = RunMirror::open(&slow, "r1", &writer(&objects, "first", 1)).unwrap();
+        for path in [&old, &new] {
+            first.send(&run, path, &|_| Ok(())).unwrap();
+        }
+        let before = objects.history().len() as u64;
+        let removed = first.apply_retention(&MirrorKeep::last(1));
+        (objects, before, removed, receiver.try_recv().ok())
+    };
+    let (objects, begin, removed, _) = history(None);
+    assert_eq!(removed.unwrap().checkpoints, ["last/step=1.ckpt"]);
+    let end = objects.history().len() as u64;
+    let mut noticed = 0;
+    for at in begin..end {
+        let (objects, _, removed, second) = history(Some(at));
+        let (mut second, was_there) = second.unwrap();
+        let is_overtaken = matches!(&removed, Err(Error::MirrorInUse { holder, .. }) if holder == "second");
+        assert!(is_overtaken || removed.is_ok(), "operation {at}: {removed:?}");
+        let gone = second.look_again().unwrap();
+        assert!(gone.is_empty() || was_there, "operation {at}: {gone:?}");
+        noticed += gone.len();
+        for name in gone {
+            assert!(!second.send(&run, &run.checkpoint_dir().join(name), &|_| Ok(())).unwrap().was_there);
+        }
+        let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+        assert!(mirrored.broken().is_empty(), "operation {at}: {:?}", mirrored.broken());
+        let got = root.path().join(format!("got-{at}.ckpt"));
+        mirrored.download_to(mirrored.find("last/step=1.ckpt").unwrap(), &got, &|_| Ok(())).unwrap();
+        assert_eq!(std::fs::read(&got).unwrap(), std::fs::read(&old).unwrap());
+    }
+    assert_eq!(noticed, 1, "only the deletion itself is not refused");
 }

@@ -3,12 +3,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn_ckpt::RunLayout;
-use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store};
+use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
 use burn_ckpt::retention::MetricMode;
+use burn_ckpt::{Error, RunLayout};
+use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use system_tests::object_stores::{FaultRates, SimulatedStore};
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt};
+use system_tests::object_stores::{FaultRates, HookedStore, SimulatedStore, objects, unreachable};
 
 use super::{PART_BYTES, address, files_of, observer, run_in, save, writer};
 
@@ -120,6 +126,57 @@ fn retention_keeps_the_best_the_newest_and_what_links_name() {
     assert_eq!(removed.objects, 3 * removed.checkpoints.len() as u64);
 }
 
+/// The names that stay of states that are saved under several names: directories with the steps in them.
+fn left(states: &[(&str, &[u64])], keep: &MirrorKeep) -> Vec<String> {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let mut mirror = open(&objects, 1);
+    let mut all: Vec<(u64, &str)> =
+        states.iter().flat_map(|(directory, steps)| steps.iter().map(|step| (*step, *directory))).collect();
+    all.sort_unstable();
+    for (step, directory) in all {
+        let name = format!("{directory}/step={step}.ckpt");
+        let path = save(&run, &name, step, time(step as i64), step, false);
+        send(&mut mirror, &run, &path);
+    }
+    mirror.apply_retention(keep).unwrap();
+    let left = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    let mut left: Vec<String> = left.checkpoints().iter().map(|it| it.name.clone()).collect();
+    left.sort();
+    left
+}
+
+#[test]
+fn a_rule_of_a_directory_ranks_what_is_in_it_and_the_others_stay() {
+    // The best two, which are not the last ones; each step, and each fourth.
+    let states: [(&str, &[u64]); 4] =
+        [("best", &[1, 2, 3, 4]), ("last", &[3, 4, 8]), ("steps", &[6, 7, 8]), ("other", &[1])];
+    let keep = MirrorKeep::all().and_newest_in("last", 2).and_newest_in("steps", 2);
+    let keep = keep.and_best_in("best", "val_loss", MetricMode::Min, 2);
+    let found = left(&states, &keep);
+    let best: Vec<&String> = found.iter().filter(|name| name.starts_with("best/")).collect();
+    let others: Vec<&String> = found.iter().filter(|name| !name.starts_with("best/")).collect();
+    assert_eq!(best.len(), 2, "{found:?}");
+    let expected = [
+        "last/step=4.ckpt",
+        "last/step=8.ckpt",
+        "other/step=1.ckpt",
+        "steps/step=7.ckpt",
+        "steps/step=8.ckpt",
+    ];
+    assert_eq!(others, expected.each_ref());
+}
+
+#[test]
+fn rules_without_a_directory_count_states_and_keep_each_of_their_names() {
+    let states: [(&str, &[u64]); 2] = [("best", &[1, 3]), ("last", &[1, 2, 3])];
+    let two = ["best/step=3.ckpt", "last/step=2.ckpt", "last/step=3.ckpt"];
+    assert_eq!(left(&states, &MirrorKeep::last(2)), two);
+    // The best of all is a state of which both names stay.
+    let loss = MirrorKeep::last(1).and_best("val_loss", MetricMode::Min, 3);
+    assert_eq!(left(&states, &loss).len(), 5);
+}
+
 #[test]
 fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
     let root = tempfile::tempdir().unwrap();
@@ -145,4 +202,78 @@ fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
     let got = root.path().join("got.ckpt");
     mirrored.download_to(mirrored.newest().unwrap(), &got, &|_| Ok(())).unwrap();
     assert_eq!(fs::read(got).unwrap(), fs::read(path).unwrap());
+}
+
+#[test]
+fn content_whose_deletion_fails_is_deleted_by_the_next_call() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let (disk, is_failing) = (Arc::new(InMemory::new()), Arc::new(AtomicBool::new(true)));
+    let failing = Arc::clone(&is_failing);
+    let store = HookedStore::new(Arc::clone(&disk) as Arc<dyn ObjectStore>, move |operation| {
+        let is_content = operation.name == "delete" && !operation.path.ends_with(".commit.json");
+        if is_content && failing.load(Ordering::SeqCst) { Err(unreachable()) } else { Ok(()) }
+    });
+    let store = Store::with_objects(&address(), Arc::new(store), PART_BYTES).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+    for step in 1..=2 {
+        let path = save(&run, &format!("last/step={step}.ckpt"), step, time(step as i64), step, true);
+        send(&mut mirror, &run, &path);
+    }
+    let of_first = || objects(&*disk).into_iter().filter(|(name, _)| name.contains("/step=1.")).count();
+    let all = of_first();
+    let keep = MirrorKeep::last(1);
+    mirror.apply_retention(&keep).unwrap_err();
+    assert_eq!(of_first(), all - 1, "the commit object is deleted, and the content is not");
+    is_failing.store(false, Ordering::SeqCst);
+    let removed = mirror.apply_retention(&keep).unwrap();
+    assert_eq!((removed.objects as usize, of_first()), (all - 1, 0));
+    assert_eq!(mirror.apply_retention(&keep).unwrap().objects, 0);
+}
+
+#[test]
+fn content_of_a_commit_object_that_cannot_be_read_is_no_leftover_and_a_newer_format_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let disk = Arc::new(InMemory::new());
+    let store =
+        Store::with_objects(&address(), Arc::clone(&disk) as Arc<dyn ObjectStore>, PART_BYTES).unwrap();
+    let open = || RunMirror::open(&store, "r1", &Writer::of_this_process());
+    let mut mirror = open().unwrap();
+    for step in 1..=2 {
+        let path = save(&run, &format!("last/step={step}.ckpt"), step, time(step as i64), step, true);
+        send(&mut mirror, &run, &path);
+    }
+    mirror.point("best_val_loss.ckpt", "last/step=1.ckpt").unwrap();
+    mirror.close().unwrap();
+    let before = objects(&*disk).len();
+    let (key, _) =
+        objects(&*disk).into_iter().find(|(name, _)| name.ends_with("step=1.ckpt.commit.json")).unwrap();
+    let key = ObjectPath::parse(key).unwrap();
+    let whole = disk.get(&key).now_or_never().unwrap().unwrap().bytes().now_or_never().unwrap().unwrap();
+    let text = String::from_utf8(whole.to_vec()).unwrap();
+    let write = |text: &str| {
+        disk.put(&key, text.to_owned().into()).now_or_never().unwrap().unwrap();
+    };
+
+    write(&text[..text.len() / 2]);
+    let mut mirror = open().unwrap();
+    assert_eq!(mirror.remove_leftovers(SignedDuration::from_secs(-3600)).unwrap().objects, 0);
+    mirror.close().unwrap();
+
+    write(&text.replacen("\"version\": 1", "\"version\": 2", 1));
+    // A writer cannot rank what it cannot read.
+    let error = open().unwrap_err();
+    assert!(matches!(&error, Error::NewerFormat { found: 2, .. }), "{error:?}");
+    // A reader has the others, and says why it lacks this one.
+    let mirrored = MirroredRun::open(&store, "r1").unwrap();
+    assert_eq!(mirrored.checkpoints().len(), 1);
+    for name in ["last/step=1.ckpt", "best", "best_val_loss"] {
+        let error = mirrored.find(name).unwrap_err();
+        assert!(matches!(&error, Error::NewerFormat { found: 2, .. }), "{name}: {error:?}");
+    }
+    assert_eq!(mirrored.find("last").unwrap().name, "last/step=2.ckpt");
+    assert_eq!(objects(&*disk).len(), before);
+    write(&text);
+    open().unwrap();
 }

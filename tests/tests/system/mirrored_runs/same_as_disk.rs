@@ -1,0 +1,147 @@
+//! What stays in the mirror while a run trains: what stays on disk, or as many as it is told. Nothing that the
+//! disk keeps is deleted in between.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::train::LearnerModel;
+use burn_ckpt::{Catalog, RunLayout};
+use burn_trainer::TrainerConfig;
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
+use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
+use object_store::memory::InMemory;
+use parking_lot::Mutex;
+use system_tests::models::small::{Script, train_by};
+use system_tests::object_stores::{HookedStore, give_store};
+use system_tests::run_files::run_dir;
+
+use super::{in_mirror, mirrored};
+
+/// What takes longer hangs.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// A store that notes which checkpoints are committed, and which are deleted while the disk has them.
+#[derive(Clone, Default)]
+struct Judge {
+    committed: Arc<Mutex<BTreeSet<String>>>,
+    deleted_too_early: Arc<Mutex<Vec<String>>>,
+}
+
+impl Judge {
+    fn at(address: &str, root: &Path) -> Self {
+        let judge = Self::default();
+        let (noted, disk) = (judge.clone(), run_dir(root).join("checkpoint"));
+        let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+            let commit = operation.path.strip_suffix(".commit.json");
+            if let Some((_, name)) = commit.and_then(|path| path.split_once("/checkpoint/")) {
+                match operation.name {
+                    "put" => drop(noted.committed.lock().insert(name.to_owned())),
+                    "delete" if disk.join(name).exists() => {
+                        noted.deleted_too_early.lock().push(name.to_owned());
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        give_store(address, Arc::new(store));
+        judge
+    }
+
+    /// Trains with a mirror that has each checkpoint before the next one is saved.
+    fn train(&self, root: &Path, config: TrainerConfig) {
+        let directory = run_dir(root).join("checkpoint");
+        let in_turn = InTurn { judge: self.clone(), directory, saved: Vec::new() };
+        let result = train_by(config, Script::default(), |trainer| trainer.callback(in_turn)).unwrap();
+        let mirror = result.mirror.unwrap();
+        assert!(mirror.failed == 0 && mirror.unsent.is_empty(), "{mirror:?}");
+    }
+}
+
+/// Waits, when a checkpoint is saved, until those before it are sent, unless they were deleted on disk.
+struct InTurn {
+    judge: Judge,
+    directory: PathBuf,
+    saved: Vec<PathBuf>,
+}
+
+impl<M: LearnerModel> Callback<M> for InTurn {
+    fn name(&self) -> String {
+        "in-turn".to_owned()
+    }
+
+    fn on_checkpoint_saved(
+        &mut self,
+        _: &mut CallbackContext<'_, M>,
+        checkpoint: &CheckpointSaved,
+    ) -> CallbackResult {
+        for path in &self.saved {
+            let (name, begun) = (path.strip_prefix(&self.directory)?.display().to_string(), Instant::now());
+            while path.exists() && !self.judge.committed.lock().contains(&name) {
+                assert!(begun.elapsed() < PATIENCE, "{name} is not sent");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.saved.push(checkpoint.path.clone());
+        Ok(())
+    }
+}
+
+/// The names of the checkpoints on disk, sorted.
+fn on_disk(root: &Path) -> Vec<String> {
+    let layout = RunLayout::at(run_dir(root));
+    let paths = Catalog::scan(&layout).unwrap().entries.into_iter().map(|entry| entry.path);
+    let name = |path: PathBuf| path.strip_prefix(layout.checkpoint_dir()).unwrap().display().to_string();
+    let mut names: Vec<String> = paths.map(name).collect();
+    names.sort();
+    names
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
+#[test]
+fn the_mirror_has_the_names_that_the_disk_has_after_each_epoch() {
+    let last = || Last::new().with_every_n_steps(4).with_topk(2);
+    let each_step = Last::new().with_every_epoch(false).with_every_n_steps(1).with_dirpath("steps");
+    let two_last = [
+        StrategyConfig::Best(Best::new().with_topk(2)),
+        StrategyConfig::Last(Last::new().with_topk(2)),
+        StrategyConfig::Last(each_step.with_topk(3).with_save_symlink(false)),
+    ];
+    let one_last = [StrategyConfig::Best(Best::new().with_topk(2)), StrategyConfig::Last(last())];
+    for (strategies, count) in [(one_last.to_vec(), 4), (two_last.to_vec(), 7)] {
+        let root = tempfile::tempdir().unwrap();
+        let address = &format!("memory:same-names-{count}");
+        let judge = Judge::at(address, root.path());
+        for epochs in 1..=5 {
+            let mut config = mirrored(root.path(), epochs, address).with_strategies(strategies.clone());
+            config.last = None;
+            judge.train(root.path(), config);
+            let disk = on_disk(root.path());
+            assert_eq!(sorted(in_mirror(address)), disk, "after {epochs} epochs");
+            assert_eq!(*judge.deleted_too_early.lock(), [""; 0], "after {epochs} epochs");
+            assert!(epochs == 1 || disk.len() == count, "{disk:?}");
+        }
+    }
+}
+
+#[test]
+fn the_mirror_keeps_as_many_as_it_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let address = "memory:kept";
+    let judge = Judge::at(address, root.path());
+    let config = mirrored(root.path(), 5, address);
+    let mut config = config.with_last(Last::new().with_every_n_steps(4).with_topk(TopK::All));
+    config.mirror = config.mirror.map(|mirror| mirror.with_keep_last(2).with_keep_best(1));
+    judge.train(root.path(), config);
+    let best = std::fs::read_link(run_dir(root.path()).join("checkpoint/best_val_loss.ckpt")).unwrap();
+    let expected =
+        [best.to_str().unwrap(), "last/epoch=4-step=48.ckpt", "last/epoch=4-step=50.ckpt"].map(str::to_owned);
+    assert_eq!(sorted(in_mirror(address)), expected);
+    assert!(on_disk(root.path()).len() > 10);
+}
