@@ -4,6 +4,7 @@ mod dead_stores;
 mod empty_disks;
 mod killed_uploads;
 mod new_runs;
+mod parts_that_fail;
 mod programs;
 mod real_server;
 mod settings;
