@@ -199,8 +199,8 @@ impl Worker {
         }
     }
 
-    /// The links and the rest of the log of metrics, which are tried until the end no longer waits. Then, once,
-    /// what retention still has to delete, and the lease is given back.
+    /// The links and the rest of the log of metrics, which are tried until the end no longer waits. Then,
+    /// once, what retention still has to delete, and the lease is given back.
     fn end(&mut self) -> Work<()> {
         let log = self.layout.run_dir().join(METRICS_FILE);
         while self.queue.keep().is_some() {
