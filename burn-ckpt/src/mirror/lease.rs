@@ -33,7 +33,7 @@ const RETRY_AFTER: i32 = 24;
 /// How often a lease is read that others change at the same time.
 const ATTEMPTS: u32 = 8;
 /// The pause after the first of them. Each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// How long a lease lasts, unless configured otherwise.
 const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
