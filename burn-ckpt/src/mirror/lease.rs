@@ -10,6 +10,8 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -26,8 +28,12 @@ const MAX_LEASE_BYTES: u64 = 16 * 1024;
 const MAX_LEASE_VALUES: usize = 100;
 /// After what part of its time a lease is renewed.
 const RENEW_AFTER: i32 = 3;
+/// After what part of its time a renewal that has failed is tried again.
+const RETRY_AFTER: i32 = 24;
 /// How often a lease is read that others change at the same time.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: u32 = 8;
+/// The pause after the first of them. Each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// How long a lease lasts, unless configured otherwise.
 const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
@@ -127,6 +133,8 @@ pub(crate) struct Lease {
     writer: Writer,
     record: Record,
     version: Version,
+    /// When a renewal has failed, since the last one that has not.
+    failed: Option<Timestamp>,
 }
 
 impl Lease {
@@ -143,7 +151,8 @@ impl Lease {
         least_term: &dyn Fn() -> Result<u64>,
     ) -> Result<Self> {
         let key = format!("{run_id}/{LEASE_NAME}");
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            pause_before(attempt);
             let there = read(store, &key)?;
             let term = match &there {
                 None => least_term()?,
@@ -174,11 +183,13 @@ impl Lease {
             };
             // Read back: a lease that a faulty store has cut off would be taken over while it is held.
             if written.is_some()
-                && let Some((Some(there), version)) = read(store, &key)?
-                && there == record
+                && let Some((Some(found), version)) = read(store, &key)?
+                && found == record
             {
                 let (store, run_id, writer) = (store.clone(), run_id.to_owned(), writer.clone());
-                return Ok(Self { store, key, run_id, writer, record, version });
+                let lease = Self { store, key, run_id, writer, record, version, failed: None };
+                lease.check_conditions(&json, there.as_ref().map(|(_, version)| version))?;
+                return Ok(lease);
             }
         }
         let reason = "other writers change the lease all the time: try again".to_owned();
@@ -194,14 +205,48 @@ impl Lease {
         &self.writer
     }
 
-    /// Renews the lease once a third of its time is over.
+    /// A store that ignores conditions would give the lease to two writers: what was just done must fail if
+    /// it is done again. `before` is what was there before the lease was taken.
+    fn check_conditions(&self, json: &[u8], before: Option<&Version>) -> Result<()> {
+        let written = match before {
+            None => self.store.put_new(&self.key, json),
+            Some(before) => self.store.replace(&self.key, json, before),
+        };
+        // A store that fails does not ignore anything.
+        let Ok(Some(_)) = written else { return Ok(()) };
+        let reason = "the store ignores the conditions of writes (If-None-Match, If-Match), so two processes could write to \
+                      this run: take a newer version of its server, or another store"
+            .to_owned();
+        Err(self.store.failure("take", &self.key, MirrorFailure::Unsupported, reason))
+    }
+
+    /// Renews the lease once a third of its time is over. A renewal that fails is tried again, and is an
+    /// error once the lease has ended.
     ///
     /// # Errors
     ///
     /// [`Error::MirrorInUse`] when another writer has it by now.
     pub(crate) fn keep(&mut self) -> Result<()> {
-        let age = self.writer.now().duration_since(self.record.renewed);
-        if age >= self.writer.timeout / RENEW_AFTER { self.renew() } else { Ok(()) }
+        let now = self.writer.now();
+        let is_early = |since: Timestamp, part: i32| now.duration_since(since) < self.writer.timeout / part;
+        if is_early(self.record.renewed, RENEW_AFTER)
+            || self.failed.is_some_and(|failed| now < self.record.ends() && is_early(failed, RETRY_AFTER))
+        {
+            return Ok(());
+        }
+        match self.renew() {
+            Ok(()) => {
+                self.failed = None;
+                Ok(())
+            }
+            Err(error)
+                if !matches!(error, Error::MirrorInUse { .. }) && self.writer.now() < self.record.ends() =>
+            {
+                self.failed = Some(self.writer.now());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Renews the lease, and so finds out whether this writer still holds it.
@@ -226,7 +271,8 @@ impl Lease {
 
     fn write(&mut self, record: Record) -> Result<()> {
         let json = to_json(&record)?;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            pause_before(attempt);
             let is_written = self.store.replace(&self.key, &json, &self.version)?.is_some();
             match read(&self.store, &self.key)? {
                 Some((Some(there), version)) if there == record => {
@@ -252,6 +298,13 @@ impl Lease {
         }
         let reason = "it changes all the time".to_owned();
         Err(self.store.failure("renew", &self.key, MirrorFailure::Conflict, reason))
+    }
+}
+
+/// Leaves the other writers time.
+fn pause_before(attempt: u32) {
+    if let Some(doublings) = attempt.checked_sub(1) {
+        thread::sleep(FIRST_PAUSE * 2_u32.pow(doublings));
     }
 }
 

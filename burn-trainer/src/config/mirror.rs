@@ -57,7 +57,7 @@ pub struct MirrorConfig {
 }
 
 /// What it means for the exit status of a program that the newest or a best checkpoint is not in the mirror
-/// at the end.
+/// at the end, or that a link was not moved.
 ///
 /// ```
 /// use burn_trainer::config::{FailedMirror, MirrorConfig};

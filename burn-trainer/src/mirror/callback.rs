@@ -44,6 +44,36 @@ impl MirrorCallback {
         let wait_at_end = Duration::try_from_secs_f64(settings.wait_at_end_seconds).unwrap_or_default();
         Self { queue, keep, wait_at_end, signals, is_slow_said: false }
     }
+
+    /// What the mirror lacks at the end. `why_late` says why, where there was no error.
+    fn say_what_is_missing(&self, why_late: &dyn Fn() -> String) {
+        let result = self.queue.result();
+        let (mut late, mut why) = (Vec::new(), None);
+        for path in &result.unsent {
+            match self.queue.why_unsent(path) {
+                (Some(error), true) => note(&format!(
+                    "the mirror lacks {}, which cannot be sent as it is on disk: {error}",
+                    path.display()
+                )),
+                (error, _) => {
+                    late.push(path.display().to_string());
+                    why = error;
+                }
+            }
+        }
+        if !late.is_empty() {
+            note(&format!(
+                "the mirror lacks {}: {}. They are on disk, and a start that resumes the run sends them",
+                late.join(" and "),
+                why.unwrap_or_else(why_late)
+            ));
+        } else if result.has_stale_links {
+            note(&format!(
+                "the links in the mirror can name older checkpoints: {}. A start that resumes the run moves them",
+                result.last_error.unwrap_or_else(why_late)
+            ));
+        }
+    }
 }
 
 impl<M: LearnerModel> Callback<M> for MirrorCallback {
@@ -105,19 +135,10 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
             ));
         }
         self.queue.end(wait, &is_stopped);
-        let result = self.queue.result();
-        if !result.unsent.is_empty() {
-            let names: Vec<String> = result.unsent.iter().map(|path| path.display().to_string()).collect();
-            let why = match &result.last_error {
-                Some(error) => error.clone(),
-                None if is_stopped() => "a signal has ended the wait".to_owned(),
-                None => format!("it took longer than {}", exact_time(wait)),
-            };
-            note(&format!(
-                "the mirror lacks {}: {why}. They are on disk, and a start that resumes the run sends them",
-                names.join(" and ")
-            ));
-        }
+        self.say_what_is_missing(&|| match is_stopped() {
+            true => "a signal has ended the wait".to_owned(),
+            false => format!("it took longer than {}", exact_time(wait)),
+        });
         Ok(())
     }
 }

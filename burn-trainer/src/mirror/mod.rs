@@ -7,6 +7,7 @@
 //! | a checkpoint is durable, leads, is deleted; the run ends | `callback` |
 //! | what is sent next, and what is not sent any more | `queue` |
 //! | sending, on a thread of its own | `worker` |
+//! | links and retention, which follow a sent checkpoint | `chores` |
 //!
 //! The loop knows nothing of it: the callback puts paths into the queue, and waits at the end of the run.
 
@@ -14,6 +15,8 @@
 mod at_start;
 #[cfg(feature = "mirror")]
 mod callback;
+#[cfg(feature = "mirror")]
+mod chores;
 #[cfg(feature = "mirror")]
 mod download;
 #[cfg(feature = "mirror")]

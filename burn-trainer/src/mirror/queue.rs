@@ -1,12 +1,13 @@
-//! What waits to be sent to the mirror: at most so many checkpoints, the best ones and then the newest first.
-//! What was deleted on disk before its turn is not sent.
+//! What waits to be sent to the mirror: at most so many checkpoints, the best ones and then the newest first,
+//! and those whose files fail behind all others. What was deleted on disk before its turn is not sent.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn_ckpt::mirror::MirrorKeep;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use parking_lot::{Condvar, Mutex};
 
 use super::result::MirrorResult;
@@ -17,6 +18,8 @@ const MAX_WAITING: usize = 32;
 const POLL: Duration = Duration::from_millis(50);
 /// The longest wait, which a clock can have.
 const MAX_WAIT: Duration = Duration::from_hours(24 * 30);
+/// How often a file that cannot be read is tried, once the run has ended.
+const TRIES_AT_END: u32 = 5;
 /// The strategies whose foremost checkpoint is sent before the newest one.
 const BEST: &str = "best";
 
@@ -29,15 +32,18 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    /// Path -> a number that grows with each save.
-    waiting: IndexMap<PathBuf, u64>,
+    waiting: IndexMap<PathBuf, Waiting>,
+    /// Those that are not sent, whatever the store does, and why.
+    unsendable: IndexMap<PathBuf, String>,
+    /// Checkpoints were sent since the links were last moved.
+    links_are_due: bool,
     saved: u64,
     /// The newest one that was saved.
     newest: Option<PathBuf>,
     /// Strategy -> its foremost checkpoint.
     leading: IndexMap<String, PathBuf>,
     /// What is being sent.
-    in_work: Option<(PathBuf, u64)>,
+    in_work: Option<(PathBuf, Waiting)>,
     /// What stays in the mirror. `None` until training begins: then nothing is sent yet.
     keep: Option<MirrorKeep>,
     /// Until when the end of the run waits.
@@ -46,7 +52,18 @@ struct QueueState {
     given_up: bool,
     /// The thread has ended.
     is_over: bool,
+    /// The last error of a checkpoint that was to be sent.
+    send_error: Option<String>,
     result: MirrorResult,
+}
+
+/// A checkpoint that waits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiting {
+    /// It grows with each save.
+    number: u64,
+    /// How often its own files have failed, and not the store.
+    failures: u32,
 }
 
 /// What the thread does next.
@@ -62,12 +79,14 @@ pub(super) enum Next {
 }
 
 /// What became of a checkpoint that was to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Sent,
     WasThere,
     /// It is not on disk any more, or it is not wanted any more.
     IsGone,
+    /// Its files are damaged, or cannot be sent for another reason that lasts.
+    Unsendable(String),
 }
 
 impl Queue {
@@ -90,7 +109,8 @@ impl Queue {
         state.saved += 1;
         let number = state.saved;
         state.newest = Some(path.clone());
-        state.waiting.insert(path, number);
+        state.unsendable.shift_remove(&path);
+        state.waiting.insert(path, Waiting { number, failures: 0 });
         state.drop_the_oldest();
         self.changed.notify_all();
     }
@@ -105,6 +125,7 @@ impl Queue {
     pub(super) fn deleted(&self, path: &Path) -> bool {
         let mut state = self.state.lock();
         let was_waiting = state.waiting.shift_remove(path).is_some();
+        state.unsendable.shift_remove(path);
         state.result.skipped += u64::from(was_waiting);
         was_waiting && state.result.failed == 0
     }
@@ -120,8 +141,8 @@ impl Queue {
             if state.keep.is_some()
                 && let Some(path) = state.first()
             {
-                let number = state.waiting.shift_remove(&path).unwrap_or_default();
-                state.in_work = Some((path.clone(), number));
+                let waiting = state.waiting.shift_remove(&path).unwrap_or_default();
+                state.in_work = Some((path.clone(), waiting));
                 return Next::Send(path);
             }
             if state.deadline.is_some() {
@@ -141,44 +162,72 @@ impl Queue {
     /// Whether what is being sent is still worth it: at the end of the run only the newest and the best are.
     pub(super) fn is_wanted(&self) -> bool {
         let state = self.state.lock();
-        let is_wanted = |(path, _): &(PathBuf, u64)| state.wanted_at_end().contains(path.as_path());
+        let is_wanted = |(path, _): &(PathBuf, Waiting)| state.wanted_at_end().contains(path.as_path());
         !state.given_up && (state.deadline.is_none() || state.in_work.as_ref().is_none_or(is_wanted))
     }
 
     /// What was to be sent is no longer in work.
     pub(super) fn done(&self, outcome: Outcome) {
         let mut state = self.state.lock();
-        state.in_work = None;
+        let path = state.in_work.take().map(|(path, _)| path);
         match outcome {
-            Outcome::Sent => state.result.sent += 1,
-            Outcome::WasThere => {}
+            Outcome::Sent | Outcome::WasThere => {
+                state.links_are_due = true;
+                state.result.sent += u64::from(outcome == Outcome::Sent);
+            }
             Outcome::IsGone => state.result.skipped += 1,
+            Outcome::Unsendable(error) => state.leave_out(path, error),
         }
     }
 
-    /// What was being sent could not be: it waits again, unless a later state has its name.
+    /// What was being sent could not be, as the store failed: it waits again, unless a later state has its
+    /// name.
     pub(super) fn put_back(&self) {
         let mut state = self.state.lock();
-        if let Some((path, number)) = state.in_work.take() {
-            state.waiting.entry(path).or_insert(number);
-            state.drop_the_oldest();
-            state.leave_the_wanted();
+        if let Some((path, waiting)) = state.in_work.take() {
+            state.wait_again(path, waiting);
         }
     }
 
-    /// Notes an error.
+    /// What was being sent could not be, as its own files failed: it waits behind all that have failed less
+    /// often. Once the run has ended it is tried some times more.
+    pub(super) fn put_behind(&self, error: String) {
+        let mut state = self.state.lock();
+        let Some((path, mut waiting)) = state.in_work.take() else { return };
+        waiting.failures = waiting.failures.saturating_add(1);
+        if state.deadline.is_some() && waiting.failures >= TRIES_AT_END {
+            state.leave_out(Some(path), error);
+        } else {
+            state.wait_again(path, waiting);
+        }
+    }
+
+    /// Notes an error of a checkpoint that was to be sent.
     pub(super) fn failed(&self, error: String) {
         let mut state = self.state.lock();
-        state.result.failed += 1;
-        state.result.last_error = Some(error);
+        state.send_error = Some(error.clone());
+        state.note(error);
+    }
+
+    /// Notes another error.
+    pub(super) fn failed_beside(&self, error: String) {
+        self.state.lock().note(error);
+    }
+
+    /// The links lead to what is there.
+    pub(super) fn links_are_moved(&self) {
+        self.state.lock().links_are_due = false;
     }
 
     /// Pauses. The end of the run ends the pause; returns whether it did, so that the next is a short one.
-    pub(super) fn pause(&self, pause: Duration) -> bool {
+    /// After an error `of_file`, a checkpoint that has not failed ends it too.
+    pub(super) fn pause(&self, pause: Duration, of_file: bool) -> bool {
         let until = Instant::now() + pause;
         let mut state = self.state.lock();
         let had_ended = state.deadline.is_some();
-        while !state.given_up && state.deadline.is_some() == had_ended {
+        let has_other =
+            |state: &QueueState| of_file && state.waiting.values().any(|waiting| waiting.failures == 0);
+        while !state.given_up && state.deadline.is_some() == had_ended && !has_other(&state) {
             if self.changed.wait_until(&mut state, until).timed_out() {
                 break;
             }
@@ -219,10 +268,20 @@ impl Queue {
         let mut state = self.state.lock();
         state.is_over = true;
         if let Some(error) = error {
-            state.result.failed += 1;
-            state.result.last_error = Some(error);
+            state.send_error = Some(error.clone());
+            state.note(error);
         }
         self.changed.notify_all();
+    }
+
+    /// Why a checkpoint is not in the mirror, if an error was the reason; and whether the error is one of its
+    /// own files.
+    pub(super) fn why_unsent(&self, path: &Path) -> (Option<String>, bool) {
+        let state = self.state.lock();
+        match state.unsendable.get(path) {
+            Some(error) => (Some(error.clone()), true),
+            None => (state.send_error.clone(), false),
+        }
     }
 
     pub(super) fn result(&self) -> MirrorResult {
@@ -238,8 +297,29 @@ impl QueueState {
             let mut best = self.leading.iter().filter(|(strategy, _)| strategy.starts_with(BEST));
             best.any(|(_, leading)| leading == path)
         };
-        let first = self.waiting.iter().max_by_key(|(path, number)| (is_best(path), **number));
+        let first = self
+            .waiting
+            .iter()
+            .max_by_key(|(path, waiting)| (Reverse(waiting.failures), is_best(path), waiting.number));
         first.map(|(path, _)| path.clone())
+    }
+
+    fn wait_again(&mut self, path: PathBuf, waiting: Waiting) {
+        self.waiting.entry(path).or_insert(waiting);
+        self.drop_the_oldest();
+        self.leave_the_wanted();
+    }
+
+    /// A checkpoint is not sent, unless a later state has its name.
+    fn leave_out(&mut self, path: Option<PathBuf>, error: String) {
+        if let Some(path) = path.filter(|path| !self.waiting.contains_key(path)) {
+            self.unsendable.insert(path, error);
+        }
+    }
+
+    fn note(&mut self, error: String) {
+        self.result.failed += 1;
+        self.result.last_error = Some(error);
     }
 
     /// The checkpoints that the end of the run waits for.
@@ -251,7 +331,8 @@ impl QueueState {
         while self.waiting.len() > MAX_WAITING {
             let leading: BTreeSet<&PathBuf> = self.leading.values().collect();
             let others = self.waiting.iter().filter(|(path, _)| !leading.contains(path));
-            let Some(oldest) = others.min_by_key(|(_, number)| **number).map(|(path, _)| path.clone()) else {
+            let Some(oldest) = others.min_by_key(|(_, waiting)| waiting.number).map(|(path, _)| path.clone())
+            else {
                 return;
             };
             self.waiting.shift_remove(&oldest);
@@ -277,122 +358,11 @@ impl QueueState {
         }
         let wanted: BTreeSet<PathBuf> = self.wanted_at_end().into_iter().map(Path::to_path_buf).collect();
         let left = self.waiting.keys().chain(self.in_work.iter().map(|(path, _)| path));
-        self.result.unsent = left.filter(|path| wanted.contains(*path)).cloned().collect();
-        self.result.unsent.dedup();
+        let left = left.chain(self.unsendable.keys()).filter(|path| wanted.contains(*path));
+        self.result.unsent = left.cloned().collect::<IndexSet<_>>().into_iter().collect();
+        self.result.has_stale_links = self.links_are_due;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    fn queue() -> Queue {
-        let queue = Queue::new("memory:".to_owned());
-        queue.begin(MirrorKeep::last(1), []);
-        queue
-    }
-
-    fn sent(queue: &Queue) -> Vec<String> {
-        let mut sent = Vec::new();
-        while let Next::Send(path) = queue.next(Duration::ZERO) {
-            sent.push(path.display().to_string());
-            queue.done(Outcome::Sent);
-        }
-        sent
-    }
-
-    #[test]
-    fn the_best_is_sent_before_the_newest_and_that_before_the_others() {
-        let queue = queue();
-        for name in ["a", "b", "c", "d"] {
-            queue.saved(name.into());
-        }
-        queue.leads("best:val_loss", Path::new("b"));
-        queue.leads("last", Path::new("d"));
-        assert_eq!(sent(&queue), ["b", "d", "c", "a"]);
-        assert_eq!(queue.result().sent, 4);
-    }
-
-    #[test]
-    fn what_is_deleted_before_its_turn_is_not_sent_and_is_counted() {
-        let queue = queue();
-        queue.saved("a".into());
-        queue.saved("b".into());
-        assert!(queue.deleted(Path::new("a")));
-        assert!(!queue.deleted(Path::new("elsewhere")));
-        assert_eq!(sent(&queue), ["b"]);
-        assert_eq!(queue.result().skipped, 1);
-        queue.failed("refused".to_owned());
-        queue.saved("c".into());
-        assert!(!queue.deleted(Path::new("c")), "the store is dead, and not slow");
-    }
-
-    #[test]
-    fn no_more_than_the_limit_waits_and_the_best_stays() {
-        let queue = queue();
-        queue.saved("best".into());
-        queue.leads("best:val_loss", Path::new("best"));
-        for number in 0..100 {
-            queue.saved(format!("{number}").into());
-        }
-        let sent = sent(&queue);
-        assert_eq!(sent.len(), MAX_WAITING);
-        assert_eq!((sent[0].as_str(), sent[1].as_str()), ("best", "99"));
-        assert_eq!(queue.result().skipped, 101 - MAX_WAITING as u64);
-    }
-
-    #[test]
-    fn nothing_is_sent_before_training_begins() {
-        let queue = Queue::new("memory:".to_owned());
-        queue.saved("a".into());
-        assert_eq!(queue.next(Duration::ZERO), Next::KeepLease);
-        queue.begin(MirrorKeep::last(1), []);
-        assert_eq!(queue.next(LONG), Next::Send("a".into()));
-    }
-
-    #[test]
-    fn the_end_waits_for_the_best_and_the_newest_alone() {
-        let queue = queue();
-        for name in ["a", "b", "c", "d"] {
-            queue.saved(name.into());
-        }
-        queue.leads("best:val_loss", Path::new("b"));
-        assert_eq!(queue.next(LONG), Next::Send("b".into()));
-        queue.put_back();
-        assert_eq!(queue.next(LONG), Next::Send("b".into()));
-        queue.done(Outcome::Sent);
-        assert_eq!(queue.next(LONG), Next::Send("d".into()));
-        queue.done(Outcome::Sent);
-        assert_eq!(queue.next(LONG), Next::Send("c".into()));
-        assert!(queue.is_wanted());
-        // The store is too slow: the wait is over at once.
-        queue.end(Duration::ZERO, &|| false);
-        assert!(!queue.is_wanted());
-        assert_eq!(queue.next(LONG), Next::GiveUp);
-        assert_eq!(queue.result().unsent, Vec::<PathBuf>::new());
-    }
-
-    #[test]
-    fn what_is_not_sent_when_a_signal_comes_is_said() {
-        let queue = queue();
-        queue.saved("a".into());
-        assert_eq!(queue.next(LONG), Next::Send("a".into()));
-        queue.end(LONG, &|| true);
-        assert_eq!(queue.result().unsent, [PathBuf::from("a")]);
-        assert_eq!(queue.waiting_at_end(), 1);
-        queue.finish(None);
-        assert_eq!(queue.waiting_at_end(), 0, "no thread sends it any more");
-    }
-
-    #[test]
-    fn a_name_that_has_a_later_state_is_sent_once_more() {
-        let queue = queue();
-        queue.saved("last.ckpt".into());
-        assert_eq!(queue.next(LONG), Next::Send("last.ckpt".into()));
-        queue.saved("last.ckpt".into());
-        queue.put_back();
-        assert_eq!(sent(&queue), ["last.ckpt"]);
-    }
-}
+mod tests;

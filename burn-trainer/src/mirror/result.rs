@@ -26,6 +26,8 @@ pub struct MirrorResult {
     pub last_error: Option<String>,
     /// The newest and the best checkpoints that were not in the mirror when the run ended.
     pub unsent: Vec<PathBuf>,
+    /// Whether links were not moved when the run ended: `last` can name an older checkpoint in the mirror.
+    pub has_stale_links: bool,
 }
 
 impl MirrorResult {
@@ -33,7 +35,7 @@ impl MirrorResult {
     #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "programs ask for it"))]
     pub(crate) fn is_failure(&self, config: Option<&MirrorConfig>) -> bool {
         let fails = config.is_some_and(|config| config.failed_mirror == FailedMirror::FailIfLast);
-        fails && !self.unsent.is_empty()
+        fails && (!self.unsent.is_empty() || self.has_stale_links)
     }
 
     /// `mirror s3://bucket/prefix: 12 checkpoints sent, 3 skipped, 1 attempt failed`.
@@ -65,6 +67,8 @@ mod tests {
         let strict = config.clone().with_failed_mirror(FailedMirror::FailIfLast);
         assert!(!unsent.is_failure(Some(&config)) && unsent.is_failure(Some(&strict)));
         assert!(!MirrorResult::default().is_failure(Some(&strict)));
+        let stale = MirrorResult { has_stale_links: true, ..MirrorResult::default() };
+        assert!(!stale.is_failure(Some(&config)) && stale.is_failure(Some(&strict)));
     }
 
     #[test]

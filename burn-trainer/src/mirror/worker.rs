@@ -1,5 +1,5 @@
-//! The mirror's thread: it sends what is next in the queue, moves the links, deletes what does not stay, and
-//! keeps the lease. What fails is tried again after a pause. Nothing of it ends training.
+//! The mirror's thread: it sends what is next in the queue, does the chores that follow, and keeps the lease.
+//! What fails is tried again after a pause. Nothing of it ends training.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,18 +11,16 @@ use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::mirror::{RunMirror, Store, Writer};
 use burn_ckpt::plumbing::{is_there, panic_message};
 use burn_ckpt::{Error, RunLayout, chain};
-use jiff::SignedDuration;
 
+use super::chores::{Chores, FailedChore};
 use super::queue::{Next, Outcome, Queue};
 use crate::process::console::warn;
 
 /// The pause after a first error, and the longest one. Each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How often the thread looks whether the lease has to be renewed.
 const LEASE_CHECK: Duration = Duration::from_millis(250);
-/// The age from which what a killed process has left in the mirror is deleted.
-const LEFTOVER_AGE: SignedDuration = SignedDuration::from_hours(1);
 
 /// The mirror on its thread.
 pub(super) struct Worker {
@@ -35,7 +33,7 @@ pub(super) struct Worker {
     /// After the next error.
     pause: Duration,
     has_reported: bool,
-    has_removed_leftovers: bool,
+    chores: Chores,
     /// What was in the mirror, is not any more, and is to be sent again.
     gone: Vec<String>,
 }
@@ -60,9 +58,9 @@ impl Worker {
         queue: Arc<Queue>,
         is_said: bool,
     ) -> Self {
-        let (pause, has_reported, has_removed_leftovers) = (FIRST_PAUSE, is_said, false);
+        let (pause, has_reported, chores) = (FIRST_PAUSE, is_said, Chores::new());
         let gone = Vec::new();
-        Self { store, writer, mirror, layout, queue, pause, has_reported, has_removed_leftovers, gone }
+        Self { store, writer, mirror, layout, queue, pause, has_reported, chores, gone }
     }
 
     /// Works until the run has ended.
@@ -81,7 +79,12 @@ impl Worker {
                 Some(message)
             }
         };
+        let is_in_order = error.is_none();
         self.queue.finish(error);
+        if is_in_order {
+            // Of a thread that was given up, for which the end of the run does not wait.
+            self.give_lease_back();
+        }
     }
 
     fn work(&mut self) -> Work<()> {
@@ -92,58 +95,89 @@ impl Worker {
                 Next::End => return self.end(),
                 Next::GiveUp => return Err(EndsEarly::GivenUp),
             }
+            if let Some(mirror) = &mut self.mirror {
+                let failed = self.chores.work(mirror, &self.layout, &self.queue);
+                self.note_chores(failed)?;
+            }
         }
     }
 
-    /// Sends a checkpoint. Where that fails it waits again in the queue, behind what is more important by
-    /// then.
+    /// Sends a checkpoint. Where the store fails it waits again in the queue, behind what is more important
+    /// by then; where its own files fail, behind all others.
     fn send(&mut self, path: &Path) -> Work<()> {
-        match self.try_to_send(path) {
-            Ok(outcome) => {
-                self.pause = FIRST_PAUSE;
-                self.queue.done(outcome);
-                Ok(())
-            }
-            Err(error) => {
-                // Retention may have deleted it meanwhile, which is not an error.
-                if !self.queue.is_wanted() || matches!(is_there(path), Ok(false)) {
-                    self.queue.done(Outcome::IsGone);
+        let (error, is_of_file) = match self.opened().map(drop) {
+            Err(error) => (error, false),
+            Ok(()) => match self.try_to_send(path) {
+                Ok(outcome) => {
+                    self.pause = FIRST_PAUSE;
+                    self.queue.done(outcome);
+                    self.chores.follow();
                     return Ok(());
                 }
-                let is_of_disk = matches!(&error, Error::Checksum { .. } | Error::Damaged { .. });
-                if is_of_disk && self.mirror.is_some() {
-                    self.report(&format!("{} is not sent: {}", path.display(), chain(&error)));
-                    self.queue.failed(chain(&error));
-                    self.queue.done(Outcome::IsGone);
-                    return Ok(());
+                Err(error) => {
+                    let is_of_file = self.is_of_file(&error);
+                    (error, is_of_file)
                 }
-                self.queue.put_back();
-                self.pause_after(error)
-            }
+            },
+        };
+        // Retention may have deleted it meanwhile, which is not an error.
+        if !self.queue.is_wanted() || matches!(is_there(path), Ok(false)) {
+            self.queue.done(Outcome::IsGone);
+            return Ok(());
         }
+        if !is_of_file {
+            self.queue.put_back();
+            return self.pause_after(error, false);
+        }
+        let message = chain(&error);
+        if matches!(error, Error::Io { .. }) {
+            self.queue.put_behind(message);
+            return self.pause_after(error, true);
+        }
+        warn(&format!("{} is not sent to the mirror {}: {message}", path.display(), self.store.address()));
+        self.queue.failed(message.clone());
+        self.queue.done(Outcome::Unsendable(message));
+        Ok(())
     }
 
     fn try_to_send(&mut self, path: &Path) -> Result<Outcome, Error> {
         let (queue, layout) = (Arc::clone(&self.queue), self.layout.clone());
-        let mirror = self.opened()?;
         let wanted = |_: u64| match queue.is_wanted() {
             true => Ok(()),
             false => Err(io::Error::other("it is not wanted any more")),
         };
-        let sent = mirror.send(&layout, path, &wanted)?;
-        mirror.send_links(&layout)?;
-        if let Some(keep) = queue.keep() {
-            mirror.apply_retention(&keep)?;
-        }
-        self.remove_leftovers()?;
+        let sent = self.opened()?.send(&layout, path, &wanted)?;
         Ok(if sent.was_there { Outcome::WasThere } else { Outcome::Sent })
     }
 
-    /// What an earlier process left that was killed while it was sending.
-    fn remove_leftovers(&mut self) -> Result<(), Error> {
-        if !self.has_removed_leftovers {
-            self.opened()?.remove_leftovers(LEFTOVER_AGE)?;
-            self.has_removed_leftovers = true;
+    /// Whether an error is one of the files on this disk, and not of the store.
+    fn is_of_file(&self, error: &Error) -> bool {
+        match error {
+            Error::Mirror { .. } | Error::MirrorInUse { .. } => false,
+            Error::Damaged { path, .. } | Error::NewerFormat { path, .. } => {
+                !path.starts_with(self.store.address().to_string())
+            }
+            _ => true,
+        }
+    }
+
+    /// Notes the errors of chores, which are tried again by themselves.
+    fn note_chores(&mut self, failed: Vec<FailedChore>) -> Work<()> {
+        for FailedChore { error, is_first } in failed {
+            if matches!(error, Error::MirrorInUse { .. }) {
+                return Err(EndsEarly::Lost(error));
+            }
+            let message = chain(&error);
+            let text = format!(
+                "the mirror {}: {message}. Checkpoints are sent nevertheless, and it is tried again",
+                self.store.address()
+            );
+            if is_first {
+                warn(&text)
+            } else {
+                log::warn!("{text}")
+            }
+            self.queue.failed_beside(message);
         }
         Ok(())
     }
@@ -164,38 +198,52 @@ impl Worker {
     fn keep_lease(&mut self) -> Work<()> {
         match self.mirror.as_mut().map_or(Ok(()), RunMirror::keep_lease) {
             Ok(()) => Ok(()),
-            Err(error) => self.pause_after(error),
+            Err(error) => self.pause_after(error, false),
         }
     }
 
-    /// The links and the rest of the log of metrics. Then the lease is given back.
+    /// The links and the rest of the log of metrics, which are tried until the end no longer waits. Then,
+    /// once, what retention still has to delete, and the lease is given back.
     fn end(&mut self) -> Work<()> {
         let log = self.layout.run_dir().join(METRICS_FILE);
         while self.queue.keep().is_some() {
             match self.try_to_end(&log) {
                 Ok(()) => break,
-                Err(error) => self.pause_after(error)?,
+                Err(error) if self.mirror.is_some() && self.is_of_file(&error) => {
+                    let message = chain(&error);
+                    warn(&format!("the mirror {}: {message}", self.store.address()));
+                    self.queue.failed_beside(message);
+                    break;
+                }
+                Err(error) => self.pause_after(error, false)?,
             }
         }
-        if let Err(error) = self.mirror.take().map_or(Ok(()), RunMirror::close) {
-            // It ends by itself after its time.
-            log::warn!("the lease of the mirror is not given back: {}", chain(&error));
+        if let Some(mirror) = &mut self.mirror {
+            let failed = self.chores.end(mirror, &self.layout, &self.queue);
+            self.note_chores(failed)?;
         }
+        self.give_lease_back();
         Ok(())
     }
 
     fn try_to_end(&mut self, log: &Path) -> Result<(), Error> {
-        let (layout, keep) = (self.layout.clone(), self.queue.keep());
-        let has_log = is_there(log)?;
         self.send_what_is_gone()?;
+        let layout = self.layout.clone();
         let mirror = self.opened()?;
-        mirror.send_links(&layout)?;
-        if has_log {
-            mirror.send_metrics_log(log)?;
-        }
-        match keep {
-            Some(keep) => mirror.apply_retention(&keep).map(drop),
-            None => Ok(()),
+        let moved = mirror.send_links(&layout);
+        let sent = is_there(log).and_then(|has_log| match has_log {
+            true => mirror.send_metrics_log(log),
+            false => Ok(()),
+        });
+        moved?;
+        self.queue.links_are_moved();
+        sent
+    }
+
+    fn give_lease_back(&mut self) {
+        if let Err(error) = self.mirror.take().map_or(Ok(()), RunMirror::close) {
+            // It ends by itself after its time.
+            log::warn!("the lease of the mirror is not given back: {}", chain(&error));
         }
     }
 
@@ -224,14 +272,14 @@ impl Worker {
     }
 
     /// Notes an error, and waits.
-    fn pause_after(&mut self, error: Error) -> Work<()> {
+    fn pause_after(&mut self, error: Error, is_of_file: bool) -> Work<()> {
         if matches!(error, Error::MirrorInUse { .. }) && self.mirror.is_some() {
             return Err(EndsEarly::Lost(error));
         }
         let message = chain(&error);
         self.report(&format!("{message}. Training continues, and it is tried again"));
         self.queue.failed(message);
-        let has_just_ended = self.queue.pause(self.pause);
+        let has_just_ended = self.queue.pause(self.pause, is_of_file);
         if self.queue.has_given_up() {
             return Err(EndsEarly::GivenUp);
         }

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// An operation of a store.
@@ -26,11 +27,16 @@ pub struct StoreOperation<'a> {
 /// What is done before an operation. Its error is the operation's.
 pub type BeforeOperation = Arc<dyn Fn(StoreOperation<'_>) -> Result<()> + Send + Sync>;
 
+/// What a write waits for before it is done.
+pub type Wait = Arc<dyn Fn(StoreOperation<'_>) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// A store with a hook before each operation.
 #[derive(Clone)]
 pub struct HookedStore {
     inner: Arc<dyn ObjectStore>,
     before: BeforeOperation,
+    wait: Option<Wait>,
+    ignores_conditions: bool,
 }
 
 /// The error of a store that is gone.
@@ -46,7 +52,29 @@ impl HookedStore {
         inner: Arc<dyn ObjectStore>,
         before: impl Fn(StoreOperation<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Self { inner, before: Arc::new(before) }
+        Self { inner, before: Arc::new(before), wait: None, ignores_conditions: false }
+    }
+
+    /// Its writes take time, in which their caller can do other things.
+    #[must_use]
+    pub fn with_wait(
+        mut self,
+        wait: impl Fn(StoreOperation<'_>) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        self.wait = Some(Arc::new(wait));
+        self
+    }
+
+    /// It writes whatever is there, as some servers of S3's interface do.
+    #[must_use]
+    pub fn without_conditions(mut self) -> Self {
+        self.ignores_conditions = true;
+        self
+    }
+
+    fn waits(&self, name: &'static str, path: &Path, bytes: usize) -> BoxFuture<'static, ()> {
+        let operation = StoreOperation { name, path: path.as_ref(), bytes };
+        self.wait.as_ref().map_or_else(|| async {}.boxed(), |wait| wait(operation))
     }
 
     fn begin(&self, name: &'static str, path: &Path, bytes: usize) -> Result<()> {
@@ -70,6 +98,8 @@ impl fmt::Debug for HookedStore {
 impl ObjectStore for HookedStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.begin("put", path, payload.content_length())?;
+        self.waits("put", path, payload.content_length()).await;
+        let options = if self.ignores_conditions { PutMode::Overwrite.into() } else { options };
         self.inner.put_opts(path, payload, options).await
     }
 
@@ -128,7 +158,14 @@ struct HookedParts {
 impl MultipartUpload for HookedParts {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         match self.store.begin("part", &self.path, data.content_length()) {
-            Ok(()) => self.inner.put_part(data),
+            Ok(()) => {
+                let wait = self.store.waits("part", &self.path, data.content_length());
+                let part = self.inner.put_part(data);
+                Box::pin(async move {
+                    wait.await;
+                    part.await
+                })
+            }
             Err(error) => Box::pin(async { Err(error) }),
         }
     }
@@ -150,7 +187,7 @@ impl MultipartUpload for HookedParts {
 /// When the store waits or fails.
 #[must_use]
 pub fn objects(store: &dyn ObjectStore) -> Vec<(String, u64)> {
-    let listed = futures_util::FutureExt::now_or_never(store.list(None).try_collect::<Vec<_>>());
+    let listed = FutureExt::now_or_never(store.list(None).try_collect::<Vec<_>>());
     let listed = listed.unwrap_or_else(|| panic!("the store waits"));
     let listed = listed.unwrap_or_else(|error| panic!("{error}"));
     let mut objects: Vec<_> = listed.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();

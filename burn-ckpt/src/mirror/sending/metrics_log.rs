@@ -1,5 +1,6 @@
 //! Sending a run's log of metrics: what it has more than the mirror.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use crate::disk::storage::StoredFile;
@@ -35,7 +36,8 @@ impl RunMirror {
             self.lease.keep()?;
             let (piece, content) = self.log.next_piece(&file, self.lease.term(), bytes)?;
             let key = piece.key(&self.run_id);
-            self.store.put(&key, &content)?;
+            let lease = RefCell::new(&mut self.lease);
+            self.store.put_while(&key, &content, &|| lease.borrow_mut().keep())?;
             self.store.check_stored(&key, content.len() as u64)?;
             self.log.add(piece);
         }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -25,8 +26,11 @@ use crate::mirror::store::failure;
 const PART_BYTES: u64 = 16 * 1024 * 1024;
 /// The most objects of one listing.
 const MAX_OBJECTS: usize = 1_000_000;
-/// The file that is locked while an object of a directory is compared and replaced.
+/// The file in a run's directory that is locked while an object of it is compared and replaced.
 const LOCK_FILE: &str = ".mirror.lock";
+/// How often a lock is tried that another process has, and how long.
+const LOCK_POLL: Duration = Duration::from_millis(10);
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// A connection to a store. A clone is the same connection.
 ///
@@ -214,6 +218,14 @@ impl Store {
             .map_err(|cause| self.failed("write", key, &cause))
     }
 
+    /// The same, and calls `waits` each second meanwhile. Its error ends the request.
+    pub(crate) fn put_while(&self, key: &str, bytes: &[u8], waits: &dyn Fn() -> Result<()>) -> Result<()> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
+        let payload = PutPayload::from(bytes.to_vec());
+        let put = async move { objects.put_opts(&path, payload, PutMode::Overwrite.into()).await };
+        self.run_while(put, waits)?.map(drop).map_err(|cause| self.failed("write", key, &cause))
+    }
+
     /// Writes a small object unless one of that name is there: then `None`.
     pub(crate) fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Option<Version>> {
         self.conditional(key, self.put_with(key, bytes, PutMode::Create))
@@ -222,7 +234,10 @@ impl Store {
     /// Writes a small object in place of the one that was read. `None` if it is another one by now.
     pub(crate) fn replace(&self, key: &str, bytes: &[u8], was: &Version) -> Result<Option<Version>> {
         match &self.inner.directory {
-            Some(directory) => self.replace_locked(&directory.join(LOCK_FILE), key, bytes, was),
+            Some(directory) => {
+                let run_id = key.split('/').next().unwrap_or_default();
+                self.replace_locked(&directory.join(run_id).join(LOCK_FILE), key, bytes, was)
+            }
             None => self.conditional(key, self.put_with(key, bytes, PutMode::Update(was.0.clone()))),
         }
     }
@@ -238,8 +253,13 @@ impl Store {
     ) -> Result<Option<Version>> {
         create_directory(parent(lock))?;
         let file = StoredFile::open_own(lock, ExistingContent::Keep).map_err(Error::io("open", lock))?;
-        if !file.try_lock().map_err(Error::io("lock", lock))? {
-            return Ok(None);
+        let begun = Instant::now();
+        while !file.try_lock().map_err(Error::io("lock", lock))? {
+            if begun.elapsed() >= LOCK_WAIT {
+                let reason = format!("another process has locked {}", lock.display());
+                return Err(self.failure("write", key, MirrorFailure::TimedOut, reason));
+            }
+            std::thread::sleep(LOCK_POLL);
         }
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
         let now = self.run(async move { objects.head(&path).await });

@@ -10,6 +10,8 @@ use object_store::Error as StoreError;
 use crate::error::Error;
 use crate::error::mirror_failure::MirrorFailure;
 
+/// Where machines of a cloud get their credentials from.
+const CREDENTIAL_HOSTS: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
 /// The most bytes of the word by which a server names an error (`NoSuchBucket`).
 const MAX_CODE_BYTES: usize = 64;
 
@@ -57,28 +59,59 @@ fn generic(cause: &StoreError, code: Option<String>) -> (MirrorFailure, String) 
             kind => (MirrorFailure::Unreachable, format!("the store cannot be reached: {kind}")),
         };
     }
+    let no_credentials = || {
+        let reason = "no credentials were found: set those of the store in the environment (such as AWS_ACCESS_KEY_ID and \
+                      AWS_SECRET_ACCESS_KEY)";
+        (MirrorFailure::Denied, reason.to_owned())
+    };
     // Texts of the library, which are compared and not repeated.
     let text = chain(cause).map(ToString::to_string).collect::<Vec<_>>().join(": ").to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if text.split_whitespace().filter_map(host).any(|host| CREDENTIAL_HOSTS.contains(&host)) {
+        return no_credentials();
+    }
+    // What a server has answered says more than any word.
+    if let Some((failure, code)) = code.as_ref().and_then(|code| Some((of_status(code)?, code))) {
+        return (failure, format!("the store answered {code}"));
+    }
+    // Addresses have names in them that users choose.
+    let is_address = |word: &&str| {
+        word.contains("://") || word.trim_matches(|c: char| !c.is_alphanumeric()).contains(['.', '/'])
+    };
+    let words: Vec<&str> =
+        text.split_whitespace().filter(|word| !is_address(word) && *word != "retry_timeout:").collect();
+    let words = words.join(" ");
+    let has = |wanted: &[&str]| wanted.iter().any(|word| words.contains(word));
     if has(&["timed out", "timeout"]) {
         return (MirrorFailure::TimedOut, "the store did not answer in time".to_owned());
     }
-    if has(&["169.254.169.254", "metadata.google.internal", "credential", "missing"]) {
-        let reason = "no credentials were found: set those of the store in the environment (such as AWS_ACCESS_KEY_ID and \
-                      AWS_SECRET_ACCESS_KEY)";
-        return (MirrorFailure::Denied, reason.to_owned());
+    if has(&["credential", "missing"]) {
+        return no_credentials();
     }
     if has(&["dns", "connect", "connection", "reset", "error sending request"]) {
         let reason = "the store cannot be reached: check its name, the endpoint and the network";
         return (MirrorFailure::Unreachable, reason.to_owned());
     }
-    let Some(code) = code else { return (MirrorFailure::Failed, "the store failed".to_owned()) };
-    let failure = match code.split(' ').next().unwrap_or_default() {
+    let answered = code.map_or("the store failed".to_owned(), |code| format!("the store answered {code}"));
+    (MirrorFailure::Failed, answered)
+}
+
+/// What a status says that begins the code of an error. `None` for a code without one.
+fn of_status(code: &str) -> Option<MirrorFailure> {
+    let status = code.split(' ').next().unwrap_or_default();
+    if status.len() != 3 || !status.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(match status {
         "401" | "403" => MirrorFailure::Denied,
         "404" => MirrorFailure::NotFound,
+        "408" | "504" => MirrorFailure::TimedOut,
         _ => MirrorFailure::Failed,
-    };
-    (failure, format!("the store answered {code}"))
+    })
+}
+
+/// The host of an address.
+fn host(word: &str) -> Option<&str> {
+    word.split_once("://")?.1.split(['/', ':', '?', ')']).next()
 }
 
 /// The status and the name of the error in a server's answer: `404 NoSuchBucket`.
@@ -162,5 +195,38 @@ mod tests {
         };
         assert_eq!(describe(&refused).0, MirrorFailure::Unreachable);
         assert_eq!(describe(&generic_error("operation timed out")).0, MirrorFailure::TimedOut);
+    }
+
+    #[test]
+    fn the_name_of_a_bucket_says_nothing_of_the_failure() {
+        let after = "in 1ms, after 3 retries, max_retries: 3, retry_timeout: 60s  -";
+        for bucket in ["missing-modality", "timeouts", "credentials", "dns-logs", "169.254.169.254"] {
+            let url = format!("https://{bucket}.s3.eu-west-1.amazonaws.com/x");
+            let put = format!("Error performing PUT {url} {after}");
+            let busy = format!("{put} Server returned non-2xx status code: 503 Service Unavailable: ");
+            let (failure, text) = describe(&generic_error(&busy));
+            assert_eq!(
+                (failure, text.as_str()),
+                (MirrorFailure::Failed, "the store answered 503"),
+                "{bucket}"
+            );
+            let late = format!("{put} Server returned non-2xx status code: 504 Gateway Timeout: ");
+            assert_eq!(describe(&generic_error(&late)).0, MirrorFailure::TimedOut, "{bucket}");
+            let refused = format!("{put} HTTP error: error sending request for url ({url})");
+            assert_eq!(describe(&generic_error(&refused)).0, MirrorFailure::Unreachable, "{bucket}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_role_has_no_credentials() {
+        for answer in
+            ["Server returned non-2xx status code: 404 Not Found: ", "HTTP error: operation timed out"]
+        {
+            let url = "http://169.254.169.254/latest/api/token";
+            let (failure, text) =
+                describe(&generic_error(&format!("Error performing PUT {url} in 1s - {answer}")));
+            assert_eq!(failure, MirrorFailure::Denied);
+            assert!(text.contains("no credentials"), "{text}");
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Large objects: sent in parts, and read by ranges, a few of them at a time. So a request is short, a failed
 //! one is repeated alone, and memory is bounded.
 
+use std::future::Future;
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
@@ -18,7 +21,11 @@ const MAX_PARTS: u64 = 9_000;
 /// How many parts are on their way at a time.
 const PARTS_AT_ONCE: usize = 3;
 
-/// Called with the number of bytes that were just sent or received. Its error ends the transfer.
+/// How often a transfer that waits for the store calls its progress.
+const WAIT_SLICE: Duration = Duration::from_secs(1);
+
+/// Called with the number of bytes that were just sent or received, and each second with 0 while the store
+/// takes its time. Its error ends the transfer.
 ///
 /// ```
 /// use burn_ckpt::mirror::Progress;
@@ -44,7 +51,7 @@ impl Store {
             let mut bytes = vec![0; size as usize];
             read(&mut bytes)?;
             progress(0).map_err(ended("send", self.shown(key)))?;
-            self.put(key, &bytes)?;
+            self.put_while(key, &bytes, &|| progress(0).map_err(ended("send", self.shown(key))))?;
             return progress(size).map_err(ended("send", self.shown(key)));
         }
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
@@ -53,7 +60,8 @@ impl Store {
         let sent = self.send_parts(&mut *upload, key, size, read, progress);
         match sent {
             Ok(()) => {
-                let completed = self.run(upload.complete());
+                let waits = || progress(0).map_err(ended("send", self.shown(key)));
+                let completed = self.run_while(upload.complete(), &waits)?;
                 completed.map(drop).map_err(|cause| self.failed("write", key, &cause))
             }
             Err(error) => {
@@ -88,7 +96,8 @@ impl Store {
                     continue;
                 }
             }
-            let Some(sent) = self.run(on_their_way.next()) else { return Ok(()) };
+            let waits = || progress(0).map_err(ended("send", self.shown(key)));
+            let Some(sent) = self.run_while(on_their_way.next(), &waits)? else { return Ok(()) };
             let length = sent.map_err(|cause| self.failed("write", key, &cause))?;
             progress(length).map_err(ended("send", self.shown(key)))?;
         }
@@ -110,7 +119,8 @@ impl Store {
             async move { objects.get_range(&path, range.clone()).await.map(|bytes| (range, bytes)) }
         };
         let mut on_their_way: FuturesOrdered<_> = ranges.by_ref().take(PARTS_AT_ONCE).map(get).collect();
-        while let Some(answer) = self.run(on_their_way.next()) {
+        let waits = || progress(0).map_err(ended("receive", self.shown(key)));
+        while let Some(answer) = self.run_while(on_their_way.next(), &waits)? {
             let (range, bytes) = answer.map_err(|cause| self.failed("read", key, &cause))?;
             if bytes.len() as u64 != range.end - range.start {
                 return Err(self.cut_off(key, range.end - range.start, bytes.len()));
@@ -122,6 +132,22 @@ impl Store {
             progress(bytes.len() as u64).map_err(ended("receive", self.shown(key)))?;
         }
         Ok(())
+    }
+
+    /// Waits for a request, and calls `waits` each second meanwhile. Its error ends the request.
+    pub(super) fn run_while<T: Send>(
+        &self,
+        request: impl Future<Output = T> + Send,
+        waits: &dyn Fn() -> Result<()>,
+    ) -> Result<T> {
+        let mut request = pin!(request);
+        loop {
+            let answer = self.run(async { tokio::time::timeout(WAIT_SLICE, request.as_mut()).await });
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(_) => waits()?,
+            }
+        }
     }
 
     /// Compares what the store says of an object with what was sent.

@@ -5,6 +5,7 @@ mod empty_disks;
 mod killed_uploads;
 mod new_runs;
 mod newer_mirrors;
+mod parts_that_fail;
 mod programs;
 mod real_server;
 mod same_as_disk;

@@ -1,6 +1,7 @@
 //! A directory as a store, and checkpoints that are not sent.
 
 use std::fs;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
 use burn_ckpt::{Checkpoint, Error};
@@ -112,4 +113,54 @@ fn files_of_killed_uploads_are_removed_once_they_are_old() {
         assert_eq!(directory.join(name).exists(), is_there, "{name}");
     }
     assert_eq!(MirroredRun::open(&store, "r1").unwrap().checkpoints().len(), 1);
+}
+
+/// A clock that is an hour later at each look.
+fn fast_clock() -> impl Fn() -> Timestamp + Send + Sync {
+    let hours = AtomicI64::new(0);
+    move || {
+        Timestamp::constant(1_800_000_000, 0)
+            + SignedDuration::from_hours(hours.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn runs_in_one_directory_renew_their_leases_at_the_same_time() {
+    let root = tempfile::tempdir().unwrap();
+    let address = format!("file://{}/mirror", root.path().display()).parse().unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let store = Store::connect(&address).unwrap();
+            scope.spawn(move || {
+                let writer = Writer::new("one of four", number, fast_clock());
+                let mut mirror = RunMirror::open(&store, &format!("r{number}"), &writer).unwrap();
+                for _ in 0..100 {
+                    mirror.keep_lease().unwrap();
+                }
+                mirror.close().unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_lock_that_another_process_has_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::connect(&format!("file://{}/mirror", root.path().display()).parse().unwrap()).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::new("one", 1, fast_clock())).unwrap();
+    mirror.keep_lease().unwrap();
+    let lock = fs::File::options().write(true).open(root.path().join("mirror/r1/.mirror.lock")).unwrap();
+    lock.lock().unwrap();
+    let (begins, has_begun) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let renewed = scope.spawn(move || {
+            begins.send(()).unwrap();
+            mirror.keep_lease()
+        });
+        has_begun.recv().unwrap();
+        // The other process takes a moment.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        lock.unlock().unwrap();
+        renewed.join().unwrap().unwrap();
+    });
 }

@@ -1,12 +1,23 @@
 //! Two writers to one run: the second gets an error that names the first, and takes over once the lease is
 //! over.
 
-use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store};
-use burn_ckpt::{Error, ErrorKind};
-use jiff::SignedDuration;
-use system_tests::object_stores::{FaultRates, SimulatedStore};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::{Error, ErrorKind, MirrorFailure};
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use object_store::memory::InMemory;
+use system_tests::object_stores::{FaultRates, HookedStore, SimulatedStore, unreachable};
 
 use super::{PART_BYTES, address, observer, run_in, save, writer};
+
+/// What takes longer hangs.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 fn store(objects: &SimulatedStore) -> Store {
     Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap()
@@ -138,4 +149,90 @@ fn a_deletion_of_a_writer_that_was_overtaken_is_refused_or_noticed_and_mended() 
         assert_eq!(std::fs::read(&got).unwrap(), std::fs::read(&old).unwrap());
     }
     assert_eq!(noticed, 1, "only the deletion itself is not refused");
+}
+
+/// A store in memory at whose writes something happens.
+fn hooked(hooked: HookedStore) -> Store {
+    Store::with_objects(&address(), Arc::new(hooked), PART_BYTES).unwrap()
+}
+
+#[test]
+fn a_renewal_that_fails_ends_nothing_until_the_lease_has_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/step=1.ckpt", 1, Timestamp::constant(1_800_000_000, 0), 1, false);
+    let (seconds, is_dead) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (passed, dead) = (Arc::clone(&seconds), Arc::clone(&is_dead));
+    let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        if operation.name == "part" {
+            // A third of the lease is over, and its object cannot be reached.
+            passed.store(50, Ordering::SeqCst);
+            dead.store(true, Ordering::SeqCst);
+        }
+        let is_lease = operation.path.ends_with("lease.json");
+        if is_lease && dead.load(Ordering::SeqCst) { Err(unreachable()) } else { Ok(()) }
+    });
+    let clock = Arc::clone(&seconds);
+    let now = move || Timestamp::new(1_800_000_000 + clock.load(Ordering::SeqCst), 0).unwrap();
+    let writer = Writer::new("one", 1, now).with_lease_timeout(SignedDuration::from_mins(2));
+    let mut mirror = RunMirror::open(&hooked(store), "r1", &writer).unwrap();
+    mirror.send(&run, &path, &|_| Ok(())).unwrap();
+    seconds.store(119, Ordering::SeqCst);
+    mirror.keep_lease().unwrap();
+    seconds.store(120, Ordering::SeqCst);
+    let error = mirror.keep_lease().unwrap_err();
+    assert!(matches!(error, Error::Mirror { failure: MirrorFailure::Unreachable, .. }), "{error:?}");
+    is_dead.store(false, Ordering::SeqCst);
+    mirror.keep_lease().unwrap();
+}
+
+#[test]
+fn the_lease_is_renewed_while_the_store_takes_its_time() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/step=1.ckpt", 1, Timestamp::constant(1_800_000_000, 0), 1, false);
+    let renewals = Arc::new(AtomicI64::new(0));
+    let (counted, seen) = (Arc::clone(&renewals), Arc::clone(&renewals));
+    let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        let is_renewal = operation.name == "put" && operation.path.ends_with("lease.json");
+        counted.fetch_add(i64::from(is_renewal), Ordering::SeqCst);
+        Ok(())
+    });
+    // Parts, the whole, the metadata and the log of metrics: each waits until the lease is renewed once more.
+    let store = store.with_wait(move |operation| {
+        if operation.path.ends_with("lease.json") || operation.path.ends_with(".commit.json") {
+            return async {}.boxed();
+        }
+        let (seen, before, begun) = (Arc::clone(&seen), seen.load(Ordering::SeqCst), Instant::now());
+        poll_fn(move |context| {
+            if seen.load(Ordering::SeqCst) > before {
+                return Poll::Ready(());
+            }
+            assert!(begun.elapsed() < PATIENCE, "the lease is not renewed");
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .boxed()
+    });
+    // Each look at the clock is an hour later: each chance to renew is taken.
+    let hours = AtomicI64::new(0);
+    let now = move || Timestamp::new(1_800_000_000 + 3600 * hours.fetch_add(1, Ordering::SeqCst), 0).unwrap();
+    let mut mirror = RunMirror::open(&hooked(store), "r1", &Writer::new("one", 1, now)).unwrap();
+    mirror.send(&run, &path, &|_| Ok(())).unwrap();
+    assert!(renewals.load(Ordering::SeqCst) > 0);
+}
+
+#[test]
+fn a_store_that_ignores_the_conditions_of_writes_is_an_error() {
+    let objects = Arc::new(InMemory::new());
+    let good = || HookedStore::new(Arc::clone(&objects) as _, |_| Ok(()));
+    let writer = Writer::new("one", 1, || Timestamp::constant(1_800_000_000, 0));
+    let is_unsupported = |store: HookedStore| {
+        let error = RunMirror::open(&hooked(store), "r1", &writer).unwrap_err();
+        matches!(&error, Error::Mirror { failure: MirrorFailure::Unsupported, .. })
+    };
+    // Where there is no lease yet, and where there is one.
+    assert!(is_unsupported(good().without_conditions()));
+    RunMirror::open(&hooked(good()), "r1", &writer).unwrap().close().unwrap();
+    assert!(is_unsupported(good().without_conditions()));
 }

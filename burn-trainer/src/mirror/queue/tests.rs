@@ -1,0 +1,188 @@
+//! The queue alone: what is next, what is left out, and what the end waits for.
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn queue() -> Queue {
+    let queue = Queue::new("memory:".to_owned());
+    queue.begin(MirrorKeep::last(1), []);
+    queue
+}
+
+fn sent(queue: &Queue) -> Vec<String> {
+    let mut sent = Vec::new();
+    while let Next::Send(path) = queue.next(Duration::ZERO) {
+        sent.push(path.display().to_string());
+        queue.done(Outcome::Sent);
+    }
+    sent
+}
+
+#[test]
+fn the_best_is_sent_before_the_newest_and_that_before_the_others() {
+    let queue = queue();
+    for name in ["a", "b", "c", "d"] {
+        queue.saved(name.into());
+    }
+    queue.leads("best:val_loss", Path::new("b"));
+    queue.leads("last", Path::new("d"));
+    assert_eq!(sent(&queue), ["b", "d", "c", "a"]);
+    assert_eq!(queue.result().sent, 4);
+}
+
+#[test]
+fn what_is_deleted_before_its_turn_is_not_sent_and_is_counted() {
+    let queue = queue();
+    queue.saved("a".into());
+    queue.saved("b".into());
+    assert!(queue.deleted(Path::new("a")));
+    assert!(!queue.deleted(Path::new("elsewhere")));
+    assert_eq!(sent(&queue), ["b"]);
+    assert_eq!(queue.result().skipped, 1);
+    queue.failed("refused".to_owned());
+    queue.saved("c".into());
+    assert!(!queue.deleted(Path::new("c")), "the store is dead, and not slow");
+}
+
+#[test]
+fn no_more_than_the_limit_waits_and_the_best_stays() {
+    let queue = queue();
+    queue.saved("best".into());
+    queue.leads("best:val_loss", Path::new("best"));
+    for number in 0..100 {
+        queue.saved(format!("{number}").into());
+    }
+    let sent = sent(&queue);
+    assert_eq!(sent.len(), MAX_WAITING);
+    assert_eq!((sent[0].as_str(), sent[1].as_str()), ("best", "99"));
+    assert_eq!(queue.result().skipped, 101 - MAX_WAITING as u64);
+}
+
+#[test]
+fn nothing_is_sent_before_training_begins() {
+    let queue = Queue::new("memory:".to_owned());
+    queue.saved("a".into());
+    assert_eq!(queue.next(Duration::ZERO), Next::KeepLease);
+    queue.begin(MirrorKeep::last(1), []);
+    assert_eq!(queue.next(LONG), Next::Send("a".into()));
+}
+
+#[test]
+fn the_end_waits_for_the_best_and_the_newest_alone() {
+    let queue = queue();
+    for name in ["a", "b", "c", "d"] {
+        queue.saved(name.into());
+    }
+    queue.leads("best:val_loss", Path::new("b"));
+    assert_eq!(queue.next(LONG), Next::Send("b".into()));
+    queue.put_back();
+    assert_eq!(queue.next(LONG), Next::Send("b".into()));
+    queue.done(Outcome::Sent);
+    assert_eq!(queue.next(LONG), Next::Send("d".into()));
+    queue.done(Outcome::Sent);
+    assert_eq!(queue.next(LONG), Next::Send("c".into()));
+    assert!(queue.is_wanted());
+    // The store is too slow: the wait is over at once.
+    queue.end(Duration::ZERO, &|| false);
+    assert!(!queue.is_wanted());
+    assert_eq!(queue.next(LONG), Next::GiveUp);
+    assert_eq!(queue.result().unsent, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_is_not_sent_when_a_signal_comes_is_said() {
+    let queue = queue();
+    queue.saved("a".into());
+    assert_eq!(queue.next(LONG), Next::Send("a".into()));
+    queue.end(LONG, &|| true);
+    assert_eq!(queue.result().unsent, [PathBuf::from("a")]);
+    assert_eq!(queue.waiting_at_end(), 1);
+    queue.finish(None);
+    assert_eq!(queue.waiting_at_end(), 0, "no thread sends it any more");
+}
+
+#[test]
+fn a_name_that_has_a_later_state_is_sent_once_more() {
+    let queue = queue();
+    queue.saved("last.ckpt".into());
+    assert_eq!(queue.next(LONG), Next::Send("last.ckpt".into()));
+    queue.saved("last.ckpt".into());
+    queue.put_back();
+    assert_eq!(sent(&queue), ["last.ckpt"]);
+}
+
+fn next_fails(queue: &Queue) -> String {
+    let Next::Send(path) = queue.next(Duration::ZERO) else { panic!("something waits") };
+    queue.put_behind("EIO".to_owned());
+    path.display().to_string()
+}
+
+#[test]
+fn one_whose_files_fail_waits_behind_the_others() {
+    let queue = queue();
+    queue.saved("a".into());
+    queue.saved("best".into());
+    queue.leads("best:val_loss", Path::new("best"));
+    assert_eq!(next_fails(&queue), "best");
+    queue.saved("b".into());
+    assert_eq!(queue.next(LONG), Next::Send("b".into()));
+    // An error of the store does not count.
+    queue.put_back();
+    assert_eq!(sent(&queue), ["b", "a", "best"]);
+    // A pause for a file does not keep a later save waiting.
+    queue.saved("bad".into());
+    assert_eq!(next_fails(&queue), "bad");
+    queue.saved("good".into());
+    queue.pause(Duration::from_hours(1), true);
+    assert_eq!(sent(&queue), ["good", "bad"]);
+}
+
+#[test]
+fn one_that_cannot_be_sent_is_unsent_if_the_end_wants_it() {
+    let queue = queue();
+    for name in ["old", "again", "newest"] {
+        queue.saved(name.into());
+        assert_eq!(queue.next(LONG), Next::Send(name.into()));
+        queue.done(Outcome::Unsendable(format!("{name} is damaged")));
+    }
+    // A later state of that name is another file.
+    queue.saved("again".into());
+    queue.saved("newest".into());
+    assert_eq!(queue.next(LONG), Next::Send("newest".into()));
+    queue.done(Outcome::Unsendable("damaged".to_owned()));
+    assert_eq!(sent(&queue), ["again"]);
+    queue.finish(None);
+    queue.end(LONG, &|| false);
+    assert_eq!(queue.result().unsent, [PathBuf::from("newest")]);
+    assert_eq!(queue.why_unsent(Path::new("newest")), (Some("damaged".to_owned()), true));
+}
+
+#[test]
+fn the_end_tries_a_file_that_fails_some_times_and_then_goes_on() {
+    let queue = queue();
+    queue.saved("newest".into());
+    queue.end(Duration::ZERO, &|| false);
+    queue.state.lock().given_up = false;
+    for _ in 0..TRIES_AT_END {
+        assert_eq!(next_fails(&queue), "newest");
+    }
+    assert_eq!(queue.next(LONG), Next::End);
+    queue.state.lock().give_up();
+    assert_eq!(queue.result().unsent, [PathBuf::from("newest")]);
+}
+
+#[test]
+fn links_that_are_not_moved_are_said() {
+    for is_moved in [true, false] {
+        let queue = queue();
+        queue.saved("a".into());
+        assert_eq!(sent(&queue), ["a"]);
+        if is_moved {
+            queue.links_are_moved();
+        }
+        queue.finish(None);
+        queue.end(LONG, &|| false);
+        assert_eq!(queue.result().has_stale_links, !is_moved);
+    }
+}
