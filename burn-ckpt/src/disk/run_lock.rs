@@ -24,6 +24,8 @@ const RETRY_FOR: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(10);
 /// A holder of which nothing is known.
 const OTHER_PROCESS: &str = "another process";
+/// Ends the line in a lock file of a process that does not train: what it leaves says nothing of the run.
+const TRAINS_NOTHING: &str = ", trains nothing";
 
 /// Whether a run is locked while a process writes to it. A run that another process has locked is an error
 /// with every mode but `Off`.
@@ -68,11 +70,23 @@ struct LeftFile {
 impl LeftFile {
     /// What is in a file that is locked, but not written yet. `None` for an empty one, which is a new one.
     fn of(file: &mut StoredFile) -> io::Result<Option<Self>> {
+        let text = of_training(&Self::text_in(file)?);
+        let written = file.stat()?.modified().ok();
+        Ok((!text.is_empty()).then_some(Self { text, written }))
+    }
+
+    fn text_in(file: &mut StoredFile) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         file.rewind()?;
         file.take(MAX_HOLDER_BYTES).read_to_end(&mut text)?;
-        let written = file.stat()?.modified().ok();
-        Ok((!text.is_empty()).then_some(Self { text, written }))
+        Ok(text)
+    }
+
+    /// Adds who holds the lock now. What the file says of the killed process stays true, if the holder is
+    /// killed too.
+    fn write_with(&self, file: &mut StoredFile, holder: &str) -> io::Result<()> {
+        write_holder(file, holder)?;
+        self.written.map_or(Ok(()), |written| file.set_modified(written))
     }
 
     fn put_back(&self, file: &mut StoredFile) -> io::Result<()> {
@@ -92,7 +106,17 @@ impl RunLock {
     /// this process, holds it for longer than half a second; [`Error::Io`] when the directory or the lock
     /// file cannot be created, or with [`LockMode::Required`] when the file system has no locks.
     pub fn acquire(run_dir: &Path, mode: LockMode) -> Result<Self> {
-        Self::acquire_file(run_dir, LOCK_FILE, mode)
+        Self::take(run_dir, LOCK_FILE, mode, false)
+    }
+
+    /// The same, for a process that does not train. If it is killed, the lock file that it leaves does not
+    /// say that the run was.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RunLock::acquire`].
+    pub fn acquire_to_tidy(run_dir: &Path, mode: LockMode) -> Result<Self> {
+        Self::take(run_dir, LOCK_FILE, mode, true)
     }
 
     /// Takes a lock with another file's name, for what more than one process may change in a run's directory.
@@ -101,19 +125,23 @@ impl RunLock {
     ///
     /// As for [`RunLock::acquire`].
     pub(crate) fn acquire_file(run_dir: &Path, name: &str, mode: LockMode) -> Result<Self> {
+        Self::take(run_dir, name, mode, false)
+    }
+
+    fn take(run_dir: &Path, name: &str, mode: LockMode, trains_nothing: bool) -> Result<Self> {
         let path = run_dir.join(name);
         create_directory(run_dir)?;
         if mode == LockMode::Off {
             return Ok(Self { file: None, path, holder: String::new(), left: None, unsupported: None });
         }
         // Different for each attempt of each process.
-        let holder = holder_text();
+        let own = holder_text(trains_nothing);
         let deadline = Instant::now() + RETRY_FOR;
         loop {
             let mut file = open(&path).map_err(Error::io("open the lock file", &path))?;
             let is_locked = match file.try_lock() {
                 Err(error) if mode == LockMode::IfPossible && has_no_locks(&error) => {
-                    return Ok(Self { file: None, path, holder, left: None, unsupported: Some(error) });
+                    return Ok(Self { file: None, path, holder: own, left: None, unsupported: Some(error) });
                 }
                 answer => answer.map_err(Error::io("lock", &path))?,
             };
@@ -123,7 +151,15 @@ impl RunLock {
                 storage::remove_file(&path).map_err(Error::io("remove", &path))?;
             } else if is_locked {
                 let left = LeftFile::of(&mut file).map_err(Error::io("read the lock file", &path))?;
-                write_holder(&mut file, &holder).map_err(Error::io("write the lock file", &path))?;
+                let (holder, written) = match &left {
+                    Some(left) if trains_nothing => {
+                        let holder = String::from_utf8_lossy(&left.text).into_owned() + &own;
+                        let written = left.write_with(&mut file, &holder);
+                        (holder, written)
+                    }
+                    _ => (own.clone(), write_holder(&mut file, &own)),
+                };
+                written.map_err(Error::io("write the lock file", &path))?;
                 // The previous holder may have removed the file between our open and our lock. The locked
                 // file is then no longer the one that other processes open.
                 if is_at_its_path(&file, &holder).map_err(Error::io("read the lock file", &path))? {
@@ -181,10 +217,10 @@ impl Drop for RunLock {
 pub enum LockState {
     /// A process writes to the run: its id and host, as far as the lock file says it.
     Held(String),
-    /// No process does, and the last one that did has removed its lock file when it ended.
+    /// No process does, and the last one that trained has removed its lock file when it ended.
     Free,
-    /// No process does, and the last one that did was killed: the system has released its lock, and the file
-    /// is left. With the time at which it started, if the file system says it.
+    /// No process does, and the last one that trained was killed: the system has released its lock, and the
+    /// file is left. With the time at which it started, if the file system says it.
     Left(Option<Timestamp>),
 }
 
@@ -217,6 +253,10 @@ pub fn lock_state(run_dir: &Path) -> Result<LockState> {
     // Shared, so that two readers do not take each other for a writer.
     match file.try_lock_shared().map_err(Error::io("lock", &path))? {
         true => {
+            let left = LeftFile::text_in(&mut file).map_err(Error::io("read the lock file", &path))?;
+            if !left.is_empty() && of_training(&left).is_empty() {
+                return Ok(LockState::Free);
+            }
             // The holder writes the file when it starts, and never again.
             let written = file.stat().map_err(Error::io("read the lock file", &path))?.modified();
             Ok(LockState::Left(written.ok().and_then(|time| Timestamp::try_from(time).ok())))
@@ -234,17 +274,26 @@ fn has_no_locks(error: &io::Error) -> bool {
     no_locks || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
 }
 
-fn holder_text() -> String {
+/// The lines of a lock file but those of processes that do not train.
+fn of_training(text: &[u8]) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let is_of_training = |line: &&[u8]| !line.trim_ascii_end().ends_with(TRAINS_NOTHING.as_bytes());
+    lines.filter(is_of_training).collect::<Vec<_>>().concat()
+}
+
+fn holder_text(trains_nothing: bool) -> String {
     let host = gethostname::gethostname();
     let random = RandomState::new().hash_one(std::process::id());
-    format!("process {} on host {} (lock {random:016x})\n", std::process::id(), host.to_string_lossy())
+    let more = if trains_nothing { TRAINS_NOTHING } else { "" };
+    format!("process {} on host {} (lock {random:016x}){more}\n", std::process::id(), host.to_string_lossy())
 }
 
 /// Who holds a lock, as far as the file says it: for a message.
 fn read_holder(file: &mut StoredFile) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(MAX_HOLDER_BYTES).read_to_string(&mut text));
-    let text = text.split(" (lock ").next().unwrap_or_default();
+    // The last line, below that of a process that was killed.
+    let text = text.lines().last().unwrap_or_default().split(" (lock ").next().unwrap_or_default();
     let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
     match read {
         Ok(_) if !text.is_empty() => text,

@@ -11,9 +11,16 @@ use serde::ser;
 pub struct ValueError {
     message: String,
     expected: Option<String>,
+    /// The fields of a struct that was given another one.
+    fields: &'static [&'static str],
 }
 
 impl ValueError {
+    /// The fields of the struct that has not the field which it was given. Empty for any other error.
+    pub fn fields(&self) -> &'static [&'static str] {
+        self.fields
+    }
+
     /// What the type expects in its place (`usize`, `a string`, `digits|mnist`), where serde says it.
     pub fn expected(&self) -> Option<&str> {
         self.expected.as_deref()
@@ -22,7 +29,7 @@ impl ValueError {
 
 impl ser::Error for ValueError {
     fn custom<T: Display>(message: T) -> Self {
-        Self { message: message.to_string(), expected: None }
+        Self { message: message.to_string(), expected: None, fields: &[] }
     }
 }
 
@@ -34,18 +41,23 @@ impl de::Error for ValueError {
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let message = format!("invalid type: {found}, expected {expected}");
-        Self { message, expected: Some(expected) }
+        Self { message, expected: Some(expected), fields: &[] }
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let message = format!("invalid value: {found}, expected {expected}");
-        Self { message, expected: Some(expected) }
+        Self { message, expected: Some(expected), fields: &[] }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let list = expected.join("|");
         let message = format!("unknown variant {variant:?}, expected {list}");
-        Self { message, expected: Some(list) }
+        Self { message, expected: Some(list), fields: &[] }
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let message = format!("unknown field {field:?}, expected {}", expected.join(", "));
+        Self { message, expected: None, fields: expected }
     }
 }

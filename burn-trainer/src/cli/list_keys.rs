@@ -5,7 +5,7 @@ use clap::Parser;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::set::spell_out;
+use super::set::{parts_of_absent, spell_out};
 use crate::config::TrainerConfig;
 
 /// The longest default that is shown whole.
@@ -64,6 +64,10 @@ fn rows<T: Serialize + DeserializeOwned>(config: &T) -> Vec<Row> {
             Ok(_) => return None,
             Err(error) => error.expected().map_or_else(|| kind(&value).to_owned(), plain),
         };
+        let parts = parts_of_absent::<T>(&fields, &key);
+        if !parts.is_empty() {
+            takes = format!("JSON with {}", parts.join(", "));
+        }
         if matches!(reading(SerializedValue::Null), Some(Ok(_))) {
             takes.push_str(", or null");
         }

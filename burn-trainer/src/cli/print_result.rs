@@ -129,17 +129,45 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         let epochs = count(result.epochs, "epoch");
         lines.push(format!("nothing to do: the run {} is complete after {epochs}", result.run_id));
     }
-    // Read from the files, not from the result: where a save failed, an older state is the one to resume
-    // from.
-    let saved =
-        result.checkpoints.values().filter_map(|held| run_checkpoints::epochs_to_resume_after(&held.path));
-    if let Some(done) = saved.max().filter(|_| !result.stopped_early) {
-        // A run that is done resumes only with more epochs.
-        let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
-        let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
-        lines.push(resume_line(config, program, epochs));
+    let ended_by_limit = result.ended_because.as_deref().and_then(|reason| limit_of(reason));
+    if let Some(reason) = result.ended_because.as_ref().filter(|_| !result.stopped_early) {
+        let steps = count(result.global_step, "step");
+        lines.push(match ended_by_limit {
+            Some(limit) => format!("{limit} ended the run after {steps}: a larger one trains it further"),
+            None => format!("a callback ended the run after {steps}: {reason}"),
+        });
+    }
+    if !result.stopped_early && ended_by_limit.is_none() {
+        lines.extend(how_to_resume(result, config, program));
     }
     lines
+}
+
+/// Which limit has ended a run, by the reason that the loop gives.
+fn limit_of(reason: &str) -> Option<&'static str> {
+    ["max_steps", "max_time"].into_iter().find(|limit| {
+        let rest = reason.strip_prefix(limit);
+        rest.is_some_and(|rest| rest.starts_with(": "))
+    })
+}
+
+/// The command that resumes the run, or why there is none. `None` without a checkpoint that has a state.
+fn how_to_resume<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Option<String> {
+    // Read from the files, not from the result: where a save failed, an older state is the one to resume
+    // from.
+    let states = || result.checkpoints.values().map(|held| held.path.as_path());
+    let saved = |path| run_checkpoints::epochs_to_resume_after(path);
+    let finite = states().filter(|path| run_checkpoints::is_finite(path)).filter_map(saved);
+    let Some(done) = finite.max() else {
+        let not_finite = states().filter_map(saved).next();
+        return not_finite.map(|_| {
+            "not to be resumed: the parameters of its states are not all finite, and auto does not resume from such a state".to_owned()
+        });
+    };
+    // A run that is done resumes only with more epochs.
+    let (done, wanted) = (usize::try_from(done).unwrap_or(usize::MAX), config.max_epochs);
+    let epochs = if done >= wanted { done.saturating_mul(2) } else { wanted };
+    Some(resume_line(config, program, epochs))
 }
 
 /// `640 items/s, 40 steps/s; 3 % of the time waiting for data, 0 % for saves`.
@@ -245,6 +273,14 @@ fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_known_by_its_name() {
+        assert_eq!(limit_of("max_steps: 15 optimizer steps are done"), Some("max_steps"));
+        assert_eq!(limit_of("max_time: 1 h of training are over"), Some("max_time"));
+        assert_eq!(limit_of("max_steps are few"), None);
+        assert_eq!(limit_of("mine"), None);
+    }
 
     #[test]
     fn a_callback_fails_after_training_has_begun_and_a_setting_before() {

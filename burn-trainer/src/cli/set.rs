@@ -1,8 +1,8 @@
 //! `--set KEY=VALUE`: any field of the trainer's or the program's configuration, by its dotted key.
 
 use burn_ckpt::plumbing::{SerializedValue, ValueError};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::TrainerConfig;
@@ -37,10 +37,12 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     if program_fields.find(key).is_some() || is_left_out::<C>(&program_fields, key, &values) {
         return assign(program, &program_fields, key, values).map_err(wrong);
     }
-    Err(wrong(match (known_keys(&trainer_fields, key), known_keys(&program_fields, key)) {
+    let known_keys = known_keys::<TrainerConfig>(&trainer_fields, key, &values)
+        .or_else(|| known_keys::<C>(&program_fields, key, &values));
+    Err(wrong(match known_keys {
         // As far as it goes, the key leads into one of the two.
-        (Some((place, keys)), _) | (None, Some((place, keys))) => format!("{place} has {keys}"),
-        (None, None) => {
+        Some(known) => known,
+        None => {
             let (trainer, program) = (listed(&trainer_fields), listed(&program_fields));
             format!("there is no {key:?}; the trainer has {trainer}; the program has {program}")
         }
@@ -134,12 +136,48 @@ pub(super) fn spell_out(trainer: &mut TrainerConfig, key: &str) {
     }
 }
 
-/// The deepest known part of a dotted key, and the keys below it; `None` where its first part is unknown.
-fn known_keys(fields: &SerializedValue, key: &str) -> Option<(String, String)> {
+/// What the deepest known part of a dotted key has; `None` where its first part is unknown.
+fn known_keys<T: DeserializeOwned>(
+    fields: &SerializedValue,
+    key: &str,
+    values: &[SerializedValue],
+) -> Option<String> {
     key.rmatch_indices('.').find_map(|(end, _)| {
-        let place = &key[..end];
-        Some((place.to_owned(), listed(&fields.find(place)?)))
+        let (place, rest) = (&key[..end], &key[end + 1..]);
+        let value = fields.find(place)?;
+        let parts = parts_of_absent::<T>(fields, place);
+        if parts.is_empty() {
+            return Some(format!("{place} has {}", listed(&value)));
+        }
+        let whole = |value: &SerializedValue| {
+            let whole = SerializedValue::Map(vec![(SerializedValue::Str(rest.to_owned()), value.clone())]);
+            let reads = fields.with(place, whole.clone()).is_some_and(|all| T::deserialize(&all).is_ok());
+            let json = || Value::deserialize(&whole).ok();
+            if reads { json() } else { None }
+        };
+        let example = match values.iter().find_map(whole) {
+            Some(json) => json.to_string(),
+            None => format!("{{\"{}\": ..}}", parts[0]),
+        };
+        let parts = parts.join(", ");
+        Some(format!("{place} is null, and so set as a whole: --set '{place}={example}'; it has {parts}"))
     })
+}
+
+/// The fields of a struct in a place where there is none now. Empty for any other place.
+pub(super) fn parts_of_absent<T: DeserializeOwned>(
+    fields: &SerializedValue,
+    place: &str,
+) -> &'static [&'static str] {
+    let is_absent = fields
+        .find(place)
+        .is_some_and(|value| matches!(value.inner(), SerializedValue::Null | SerializedValue::None));
+    let other = SerializedValue::Map(vec![(SerializedValue::Str(NO_KEY.to_owned()), SerializedValue::Null)]);
+    let read = fields.with(place, other).filter(|_| is_absent).map(|changed| T::deserialize(&changed));
+    match read {
+        Some(Err(error)) => error.fields(),
+        _ => &[],
+    }
 }
 
 fn listed(fields: &SerializedValue) -> String {
@@ -158,7 +196,6 @@ mod tests {
     use crate::cli::TrainArgs;
     use crate::strategy::StrategyConfig;
     use burn_ckpt::retention::MetricMode;
-    use serde::Deserialize;
     use std::collections::HashMap;
 
     #[test]
@@ -179,6 +216,21 @@ mod tests {
         assert_eq!((best.topk, best.mode, last.every_n_steps), (3.into(), Some(MetricMode::Max), Some(7)));
         let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
         assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
+    }
+
+    #[test]
+    fn a_part_of_what_is_null_is_an_error_with_what_to_write() {
+        let mut program = serde_json::json!({});
+        let mut error =
+            |key: &str| set(key, &mut TrainerConfig::default(), &mut program).unwrap_err().to_string();
+        let said = error("early_stopping.metric=val_loss");
+        assert!(said.contains(r#"--set 'early_stopping={"metric":"val_loss"}'"#), "{said}");
+        let said = error("early_stopping.patience=5");
+        assert!(
+            said.contains(r#"--set 'early_stopping={"metric": ..}'; it has metric, mode, pat"#),
+            "{said}"
+        );
+        set(r#"early_stopping={"metric":"val_loss"}"#, &mut TrainerConfig::default(), &mut program).unwrap();
     }
 
     #[derive(Debug, Serialize, Deserialize)]

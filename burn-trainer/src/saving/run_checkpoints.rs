@@ -1,7 +1,9 @@
 //! The checkpoints of a run, in all directories of its strategies.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use burn_ckpt::plumbing::{
     DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, scan_directory_reduced,
@@ -31,6 +33,11 @@ pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
     let entries = checkpoints(config).ok()?.entries.into_iter().rev();
     let finite = entries.filter(|entry| entry.metadata.found_non_finite().is_none());
     finite.map(|entry| entry.path).find(|path| epochs_to_resume_after(path).is_some())
+}
+
+/// Whether all parameters of a checkpoint were finite when it was saved, as far as its metadata says it.
+pub(crate) fn is_finite(path: &Path) -> bool {
+    Metadata::of_checkpoint(path).is_ok_and(|metadata| metadata.found_non_finite().is_none())
 }
 
 /// The number of epochs done in a checkpoint, if it can be resumed.
@@ -140,14 +147,45 @@ fn check_lengths(directory: &Path) -> Result<()> {
     }
 }
 
-/// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet. Returns
-/// the reason with the path.
+/// The checkpoints of which standard error has a line already.
+static SKIPPED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Begins anew with what was said of skipped checkpoints, at the start of a run.
+pub(crate) fn forget_skipped() {
+    SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet: there
+/// once in a start. Returns the reason with the path.
 pub(crate) fn report_skipped(path: &Path, reason: &dyn std::fmt::Display) -> String {
-    let (path, mut reason) = (path.display().to_string(), reason.to_string());
-    if !reason.contains(&path) {
-        reason = format!("{path}: {reason}");
+    let reason = reason.to_string();
+    let line = skipped_line(&path.display().to_string(), &reason);
+    log::warn!("{line}");
+    if SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_path_buf()) {
+        say(&format!("warning: {line}"));
     }
-    log::warn!("skipped {reason}");
-    say(&format!("warning: skipped {reason}"));
-    reason
+    let path = path.display().to_string();
+    if reason.contains(&path) { reason } else { format!("{path}: {reason}") }
+}
+
+fn skipped_line(path: &str, reason: &str) -> String {
+    match reason.strip_prefix(path).filter(|rest| rest.starts_with(' ')) {
+        // `PATH is damaged: ..`
+        Some(rest) => format!("skipped {path}: it{rest}"),
+        None => format!("skipped {path}: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_skipped_checkpoint_names_it_once_and_is_a_sentence() {
+        let line = |reason| skipped_line("a/b.ckpt", reason);
+        assert_eq!(line("a/b.ckpt is damaged: cut"), "skipped a/b.ckpt: it is damaged: cut");
+        assert_eq!(line("it has 1 NaN"), "skipped a/b.ckpt: it has 1 NaN");
+        let beside = "a/b.ckpt.metadata.json is invalid";
+        assert_eq!(line(beside), format!("skipped a/b.ckpt: {beside}"));
+    }
 }

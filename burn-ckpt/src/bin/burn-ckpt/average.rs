@@ -19,7 +19,6 @@ use crate::verb_result::{Failure, VerbResult};
 ///
 /// Running statistics of batch normalisation are averaged too. They are not those of the averaged model.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The checkpoints, or with --last a run's directory
     #[arg(value_name = "CKPT", required = true)]
@@ -38,6 +37,7 @@ pub struct Args {
 /// Writes the average.
 pub fn run(args: &Args) -> VerbResult {
     foreign::check_destination(&args.out, args.force)?;
+    foreign::check_checkpoint_name(&args.out)?;
     // Metadata without a checkpoint describes nothing, and is replaced without --force.
     foreign::check_destination(&metadata_path(&args.out), true)?;
     let inputs = match args.last {

@@ -24,7 +24,6 @@ const MAX_TRIES: u32 = 5;
 /// not whole is removed. Evaluations are not copied. Exit status 1 if the copy could not be made, or is not
 /// whole.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// A checkpoint: a file, a link, RUN/best, RUN/last
     #[arg(value_name = "CKPT")]

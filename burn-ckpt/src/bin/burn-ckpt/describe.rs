@@ -16,7 +16,6 @@ use crate::verb_result::{Failure, VerbResult};
 /// written with the checkpoint. Needs a checkpoint of format 2, which has its metadata itself. Such a
 /// checkpoint loads and resumes without that file, which is for people and other programs.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// A checkpoint: a file, a link, RUN/best, RUN/last
     #[arg(value_name = "CKPT")]

@@ -20,7 +20,6 @@ use crate::verb_result::{Failure, VerbResult};
 /// burn's backends of these names find. A driver that does not answer within 10 seconds is given up. A dash
 /// means that a value is unknown.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// List all packages
     #[arg(long)]

@@ -26,7 +26,6 @@ use crate::verb_result::{Failure, VerbResult};
 /// Hyperparameters, epoch, step, run and the checkpoint's digest are written to the file's metadata.
 /// `burn-ckpt import` reads the hyperparameters from there.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The checkpoint: a file, a link, or `best` or `last` in a run's directory
     #[arg(value_name = "CKPT")]

@@ -21,9 +21,9 @@ const STANDARD_OUTPUT: [&str; 2] = ["-", "/dev/stdout"];
 ///
 /// One HTML file that needs no network: the curves of every metric with the checkpoints, the settings, the
 /// model, the starts, the environment, and the commands that resume, load and export. Several runs are drawn
-/// into the same charts, with a table of the settings in which they differ.
+/// into the same charts, with a table of the settings in which they differ. A run that cannot be read is
+/// named on standard error, and the page has the others. Exit status 1 then.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// A run's directory, or a directory of runs
     #[arg(value_name = "RUN", required = true)]
@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let mut reported = Vec::new();
+    let (mut reported, mut are_all_read) = (Vec::new(), true);
     let mut seen = HashSet::new();
     for path in &args.runs {
         let found = find::runs(path)?;
@@ -48,7 +48,10 @@ pub fn run(args: &Args) -> VerbResult {
             match read(&run) {
                 Ok(run) => reported.push(run),
                 Err(error) if is_alone => return Err(error.into()),
-                Err(error) => say(format!("{} is left out: {}", run.name, chain(&error))),
+                Err(error) => {
+                    say(format!("error: {} is left out: {}", run.name, chain(&error)));
+                    are_all_read = false;
+                }
             }
         }
     }
@@ -60,12 +63,12 @@ pub fn run(args: &Args) -> VerbResult {
         let mut output = Output::new();
         output.bytes(RunReport::new(reported).html()?.as_bytes())?;
         output.flush()?;
-        return Ok(true);
+        return Ok(are_all_read);
     }
     let written = RunReport::new(reported).write(&args.output)?;
     say(format!("{}: {runs}, {}", args.output.display(), size(written.bytes)));
     written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
-    Ok(true)
+    Ok(are_all_read)
 }
 
 fn read(run: &RunSummary) -> burn_ckpt::Result<ReportedRun> {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{is_directory, storage};
+use burn_ckpt::plumbing::{is_checkpoint, is_directory, storage};
 use burn_ckpt::{Error, Metadata, locate};
 use serde_json::{Value, json};
 
@@ -17,12 +17,14 @@ use crate::verb_result::{Failure, VerbResult};
 
 /// Read checkpoints completely and compare them with their digests
 ///
-/// Compares the file's size and SHA-256, every tensor's BLAKE3, and the tensors and hyperparameters in the
-/// file's header with the metadata. Prints one line per checkpoint, which begins with its state:
+/// Compares the file's size and SHA-256, every tensor's BLAKE3, and the tensors
+/// and hyperparameters in the file's header with the metadata. Prints one line
+/// per checkpoint, which begins with its state:
 ///
 ///   whole    its bytes are those that were written
 ///   damaged  its bytes are not those that were written
-///   unknown  it has no metadata to compare with, or cannot be read
+///   unknown  it has no metadata to compare with, cannot be read, or is
+///            no checkpoint
 ///   missing  a link points to a missing file
 ///
 /// Exit status 1 unless all are complete.
@@ -45,7 +47,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     let mut output = Output::new();
-    let Found { checkpoints, missing, mut failed } = find(&args.paths);
+    let Found { checkpoints, missing, failed } = find(&args.paths);
     let (mut whole, mut outcomes) = (0, Vec::new());
     let mut print = |verified: Verified| -> Result<(), Failure> {
         if args.quiet && verified.state == WHOLE {
@@ -67,15 +69,28 @@ pub fn run(args: &Args) -> VerbResult {
         print(Verified { path: link.clone(), state: "missing", said })?;
     }
     if args.json {
-        output.json(&Value::from(outcomes))?;
+        let failed = failed.iter().map(|(path, problem)| {
+            Verified { path: path.clone(), state: UNKNOWN, said: problem.clone() }.as_json()
+        });
+        output.json(&Value::from(outcomes.into_iter().chain(failed).collect::<Vec<_>>()))?;
     }
     output.flush()?;
-    failed += checkpoints.len() - whole + missing.len();
-    say(match failed {
-        0 => format!("{}, all whole", count(whole, "checkpoint")),
-        _ => format!("{}, {failed} not whole", count(whole + failed, "checkpoint")),
-    });
-    Ok(failed == 0)
+    say(summary(whole, checkpoints.len() - whole + missing.len(), failed.len()));
+    Ok(whole == checkpoints.len() && missing.is_empty() && failed.is_empty())
+}
+
+/// How many checkpoints are whole, and how many paths could not be verified.
+fn summary(whole: usize, not_whole: usize, failed: usize) -> String {
+    let checkpoints = count(whole + not_whole, "checkpoint");
+    let verified = match (whole, not_whole) {
+        (0, 0) => checkpoints,
+        (_, 0) => format!("{checkpoints}, all whole"),
+        _ => format!("{checkpoints}, {not_whole} not whole"),
+    };
+    match failed {
+        0 => verified,
+        _ => format!("{verified}; {} not verified", count(failed, "path")),
+    }
 }
 
 /// The checkpoints that the paths name.
@@ -83,22 +98,26 @@ struct Found {
     checkpoints: Vec<PathBuf>,
     /// Links to missing files, with their targets.
     missing: Vec<(PathBuf, PathBuf)>,
-    /// The number of paths that name nothing. An error has been printed for each.
-    failed: usize,
+    /// The paths of which no checkpoints could be found, and why. An error has been printed for each.
+    failed: Vec<(PathBuf, String)>,
 }
 
 fn find(paths: &[PathBuf]) -> Found {
-    let mut found = Found { checkpoints: Vec::new(), missing: Vec::new(), failed: 0 };
+    let mut found = Found { checkpoints: Vec::new(), missing: Vec::new(), failed: Vec::new() };
     for path in paths {
         if let Err(failure) = found.add(path) {
-            say(format!("error: {}", chain(&failure)));
-            found.failed += 1;
+            found.fail(path, chain(&failure));
         }
     }
     found
 }
 
 impl Found {
+    fn fail(&mut self, path: &Path, problem: String) {
+        say(format!("error: {problem}"));
+        self.failed.push((path.to_path_buf(), problem));
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), Failure> {
         #[cfg(feature = "mirror")]
         if let Some(address) = crate::mirror::address_of(path)? {
@@ -107,8 +126,7 @@ impl Found {
         }
         if is_directory(path)? {
             for listing in listings(path)? {
-                listing.unreadable.iter().for_each(|error| say(format!("error: {}", chain(error))));
-                self.failed += listing.unreadable.len();
+                listing.unreadable.iter().for_each(|error| self.fail(&listing.directory, chain(error)));
                 self.checkpoints.extend(listing.rows.into_iter().map(|row| row.path));
                 self.missing.extend(listing.dangling.into_iter().map(|link| (link.path, link.target)));
             }
@@ -126,6 +144,7 @@ impl Found {
 }
 
 const WHOLE: &str = "whole";
+const UNKNOWN: &str = "unknown";
 
 /// What was found of a path.
 struct Verified {
@@ -140,13 +159,18 @@ impl Verified {
         let (state, said) = match &outcome {
             Ok(metadata) => (WHOLE, metadata.checkpoint_checksum.clone()),
             Err(error) if is_without_metadata(error) => {
-                ("unknown", "it has no metadata to compare its bytes with".to_owned())
+                (UNKNOWN, "it has no metadata to compare its bytes with".to_owned())
+            }
+            // What has the name of a checkpoint was one.
+            Err(error @ Error::NotACheckpoint { path: file, .. }) if file == path => {
+                let state = if is_checkpoint(path) { "damaged" } else { UNKNOWN };
+                (state, format!("it is not a checkpoint: {}", reason(error)))
             }
             Err(error @ (Error::Checksum { .. } | Error::Damaged { .. } | Error::NotACheckpoint { .. })) => {
                 ("damaged", reason(error))
             }
             // A newer version wrote it, its metadata is invalid, or it cannot be read.
-            Err(error) => ("unknown", reason(error)),
+            Err(error) => (UNKNOWN, reason(error)),
         };
         Self { path: path.to_path_buf(), state, said }
     }

@@ -159,3 +159,27 @@ fn a_file_of_which_the_lock_file_is_another_name_keeps_its_bytes() {
     drop(lock);
     drop(RunLock::acquire(copy.path(), LockMode::Required).unwrap());
 }
+
+#[test]
+fn what_a_process_leaves_that_does_not_train_says_nothing() {
+    let run = tempdir().unwrap();
+    let path = run.path().join(LOCK_FILE);
+    let left_by = |lock: RunLock| {
+        let text = fs::read(&path).unwrap();
+        drop(lock);
+        fs::write(&path, &text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    left_by(RunLock::acquire_to_tidy(run.path(), LockMode::Required).unwrap());
+    assert_eq!(lock_state(run.path()).unwrap(), LockState::Free);
+    // One that trains leaves no trace of it, and is what a kill leaves.
+    left_by(RunLock::acquire(run.path(), LockMode::Required).unwrap());
+    assert!(matches!(lock_state(run.path()).unwrap(), LockState::Left(Some(_))));
+    let both = left_by(RunLock::acquire_to_tidy(run.path(), LockMode::Required).unwrap());
+    assert_eq!(both.lines().count(), 2, "{both}");
+    assert!(matches!(lock_state(run.path()).unwrap(), LockState::Left(Some(_))));
+    // Two that are killed do not add up, and the last that ends well puts back what the first had left.
+    left_by(RunLock::acquire_to_tidy(run.path(), LockMode::Required).unwrap());
+    drop(RunLock::acquire_to_tidy(run.path(), LockMode::Required).unwrap());
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", both.lines().next().unwrap()));
+}

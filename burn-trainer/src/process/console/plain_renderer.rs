@@ -244,7 +244,12 @@ impl TrainingProgressLogger for PlainRenderer {
     }
 
     fn end_split(&mut self) {
-        self.print();
+        // Of a split without an item there is nothing to say: a run that was complete when it was resumed.
+        if self.done > 0
+            || self.metrics.values().any(|shown| shown.value.is_some_and(|value| !value.is_nan()))
+        {
+            self.print();
+        }
         if self.split == TRAIN {
             self.resumed_after.store(0, Ordering::Relaxed);
         }

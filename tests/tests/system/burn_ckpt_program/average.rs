@@ -150,3 +150,21 @@ fn a_damaged_input_is_found_and_nothing_is_written() {
     assert!(said.contains("is damaged") && said.contains("epoch=2-step=30.ckpt"), "{said}");
     assert!(!out.exists());
 }
+
+#[test]
+fn a_name_that_no_other_verb_would_see_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let inputs = three(root.path());
+    let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    let out = root.path().join("mean");
+    let file = exported(paths[0], root.path(), "one.safetensors");
+    let refused = [
+        average(&paths, &["-o", out.to_str().unwrap()]),
+        burn_ckpt_command().arg("import").args([&file, &out]).output().unwrap(),
+    ];
+    for output in refused {
+        let (_, err) = ended_with(&output, 2);
+        assert!(err.contains("mean is no name of a checkpoint, which ends in .ckpt"), "{err}");
+    }
+    assert!(!out.exists());
+}

@@ -59,7 +59,7 @@ fn what_is_not_there_or_no_checkpoint_ends_with_status_1_and_is_named() {
         assert!(out.is_empty() && err.contains("error: "), "{out}{err}");
     }
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &text]), 1);
-    assert!(out.starts_with("damaged  ") && out.contains("text"), "{out}");
+    assert!(out.starts_with("unknown  ") && out.contains("text"), "{out}");
 }
 
 #[test]

@@ -316,3 +316,29 @@ fn a_pipe_in_a_files_place_is_not_waited_for() {
     let (text, _) = ended_with(&burn_ckpt(&[&"verify", &logs]), 1);
     assert_eq!(text.lines().filter(|line| !line.starts_with("whole")).count(), 1, "{text}");
 }
+
+#[test]
+fn what_is_no_directory_is_named_as_what_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let (run, directory) = (run_dir(root.path()), checkpoints(root.path()));
+    for path in [
+        run.join("best"),
+        run.join("last"),
+        directory.join("last.ckpt"),
+        directory.join("last/epoch=0-step=10.ckpt"),
+    ] {
+        let (_, err) = ended_with(&burn_ckpt(&[&"ls", &path]), 1);
+        let expected = format!(
+            "{0} is a checkpoint, not a directory of checkpoints: burn-ckpt show {0}",
+            path.display()
+        );
+        assert!(err.contains(&expected), "{err}");
+    }
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run.join("metrics.jsonl")]), 1);
+    assert!(err.contains("metrics.jsonl is a file: name a run's directory"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run.join("nosuch")]), 1);
+    assert!(err.contains("No such file or directory"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &"s3://bucket/runs/r1"]), 1);
+    assert!(!err.contains("No such file or directory"), "{err}");
+}

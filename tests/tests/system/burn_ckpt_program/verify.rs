@@ -190,3 +190,42 @@ fn a_file_that_is_cut_while_it_is_verified_is_an_error() {
         assert!(result.is_err());
     }
 }
+
+#[test]
+fn what_names_no_checkpoint_is_counted_apart_and_is_in_the_json() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let empty = run.with_file_name("empty");
+    fs::create_dir_all(empty.join("checkpoint")).unwrap();
+    let nosuch = root.path().join("nosuch");
+    let (out, err) = ended_with(&burn_ckpt(&[&"verify", &nosuch]), 1);
+    assert!(out.is_empty() && err.contains("0 checkpoints; 1 path not verified"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"verify", &run, &empty, &nosuch]), 1);
+    assert!(err.contains("2 checkpoints, all whole; 2 paths not verified"), "{err}");
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run, &empty, &nosuch, &"--json"]), 1);
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let of = |place: usize, key: &str| found[place][key].as_str().unwrap_or_default().to_owned();
+    assert_eq!(found.as_array().map(Vec::len), Some(4), "{out}");
+    assert_eq!([of(0, "state"), of(1, "state")], ["whole", "whole"]);
+    for (place, path, problem) in [(2, &empty, "has no checkpoint"), (3, &nosuch, "No such file")] {
+        assert_eq!(
+            (of(place, "path"), of(place, "state")),
+            (path.display().to_string(), "unknown".to_owned())
+        );
+        assert!(of(place, "problem").contains(problem), "{out}");
+    }
+}
+
+#[test]
+fn a_file_that_never_was_a_checkpoint_is_not_called_a_damaged_one() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let log = run_dir(root.path()).join("metrics.jsonl");
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &log]), 1);
+    assert!(out.starts_with("unknown  ") && out.contains(": it is not a checkpoint: "), "{out}");
+    // A file with the name of one was one.
+    fs::write(last(root.path(), 0), fs::read(&log).unwrap()).unwrap();
+    let (out, _) = ended_with(&burn_ckpt(&[&"verify", &last(root.path(), 0)]), 1);
+    assert!(out.starts_with("damaged  ") && out.contains(": it is not a checkpoint: "), "{out}");
+}

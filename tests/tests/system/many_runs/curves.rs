@@ -242,3 +242,17 @@ fn a_hostile_log_has_a_limit_of_metrics_and_writes_nothing_else_to_the_terminal(
         assert!(err.contains("more than 10000 metrics"), "{err}");
     }
 }
+
+#[test]
+fn csv_says_what_is_missing_once() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    let mut log = fs::File::options().append(true).open(run.join("metrics.jsonl")).unwrap();
+    log.write_all(b"{\"step\":\n").unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"csv", &run]), 1);
+    assert_eq!(err.matches("it is left out").count(), 1, "{err}");
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"csv", &run]), 0);
+    assert_eq!(err.matches("has no metrics.jsonl").count(), 1, "{err}");
+}

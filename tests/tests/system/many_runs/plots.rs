@@ -198,3 +198,17 @@ fn odd_values_are_drawn_or_said() {
     let logarithms = plot(&["0", "1e-9", "1", "1e9"], &["--log"]);
     assert!(logarithms.contains("1 without a logarithm") && logarithms.contains("1.000e-9"), "{logarithms}");
 }
+
+#[test]
+fn a_narrow_chart_keeps_the_numbers_apart_from_what_they_are_of() {
+    let (_root, run) = trained(3);
+    let run = run.display().to_string();
+    for columns in [80, 40, 30, 24, 20] {
+        let text = without_colors(&shown(24, columns, &["plot", &run, "val_loss"], &[("LC_ALL", "C.UTF-8")]));
+        let axis = text.lines().position(|line| line.contains('└')).unwrap();
+        let words: Vec<&str> = text.lines().nth(axis + 1).unwrap().split_whitespace().collect();
+        let (first, last) = (words[0], words[words.len() - 1]);
+        assert!(first == "10" && last == "30", "{columns}: {text}");
+        assert!(words.len() < 3 || words[1] == "step", "{columns}: {text}");
+    }
+}

@@ -153,6 +153,44 @@ fn on_a_terminal_the_program_asks() {
     assert!(run.exists());
 }
 
+#[test]
+fn a_kill_at_the_question_changes_nothing_and_neither_does_an_answer_to_an_old_question() {
+    let (_root, run) = trained();
+    let before = files(&run);
+    let asked = || {
+        let mut command = burn_ckpt_command();
+        command.arg("rm").arg(&run);
+        let mut terminal = OnTerminal::start(&command);
+        terminal.wait_for("the question", |shown| shown.contains("[y/N]"));
+        terminal
+    };
+    for signal in ["INT", "HUP", "TERM", "KILL"] {
+        let terminal = asked();
+        terminal_is_ended(terminal, signal);
+        assert_eq!(files(&run), before, "{signal}");
+        let runs = stdout(&burn_ckpt(&[&"runs", &run, &"--columns", &"status"]));
+        assert!(runs.contains("done") && !runs.contains("killed"), "{signal}: {runs}");
+    }
+    // A process begins to write meanwhile, or has written.
+    let mut terminal = asked();
+    let lock = RunLock::acquire(&run, LockMode::Required).unwrap();
+    terminal.press("y\r");
+    let ended = terminal.end();
+    assert!(ended.stdout.contains("is in use by"), "{ended:?}");
+    drop(lock);
+    let mut terminal = asked();
+    fs::write(run.join("checkpoint/last/.x.ckpt.0-1.staging"), "half").unwrap();
+    terminal.press("y\r");
+    let ended = terminal.end();
+    assert!(ended.stdout.contains("has changed since the question was asked"), "{ended:?}");
+    assert_eq!(files(&run).len(), before.len() + 1);
+}
+
+fn terminal_is_ended(mut terminal: OnTerminal, signal: &str) {
+    terminal.send(signal);
+    let _ = terminal.end();
+}
+
 /// A command that is not root's, who may write everything.
 fn not_as_root(mut command: std::process::Command) -> std::process::Command {
     if fs::metadata("/proc/self").unwrap().uid() == 0 {

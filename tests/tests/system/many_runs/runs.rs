@@ -13,6 +13,8 @@ use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with,
 use system_tests::run_files::{copy_tree, metadata};
 use system_tests::{config, train, train_scored, train_scripted};
 
+use super::terminals::shown;
+
 fn runs(directory: &Path, more: &[&str]) -> Vec<Value> {
     let mut command = burn_ckpt_command();
     let output = command.arg("runs").arg(directory).arg("--json").args(more).output().unwrap();
@@ -249,4 +251,28 @@ fn runs_whose_newest_checkpoint_is_not_a_best_one_are_sorted_by_their_best() {
         fs::write(&last, bytes).unwrap();
     }
     is_sorted_and_marked("an earlier version");
+}
+
+#[test]
+fn what_a_status_means_and_what_the_runs_are_sorted_by_stay_on_a_narrow_terminal() {
+    let root = tempfile::tempdir().unwrap();
+    for (run, hidden) in [("a-run-with-a-rather-long-name", 10), ("b", 9)] {
+        let script = Script { hidden, ..Script::default() };
+        let config = config(root.path(), 1).with_primary_metric("val_loss").with_seed(hidden as u64);
+        train_scripted(config.with_run_id(run), script).unwrap();
+    }
+    fs::write(logs(root.path()).join("b/checkpoint/last/x.ckpt"), "not a checkpoint").unwrap();
+    let logs = logs(root.path()).display().to_string();
+    let of = |more: &[&str]| shown(24, 80, &[&["runs", &logs][..], more].concat(), &[("NO_COLOR", "1")]);
+    let text = of(&[]);
+    assert!(text.contains("why") && text.contains("1 of 3 checkpoi"), "{text}");
+    let text = of(&["--sort", "steps"]);
+    assert!(text.lines().next().unwrap().contains("steps"), "{text}");
+    let all = stdout(&burn_ckpt(&[&"runs", &logs, &"--sort", &"train_loss"]));
+    assert!(all.lines().next().unwrap().contains("train_loss"), "{all}");
+    // What is there already is there once.
+    let all = stdout(&burn_ckpt(&[&"runs", &logs, &"--sort", &"hidden"]));
+    assert_eq!(all.lines().next().unwrap().matches("hidden").count(), 1, "{all}");
+    let all = stdout(&burn_ckpt(&[&"runs", &logs, &"--sort", &"val_loss"]));
+    assert_eq!(all.lines().next().unwrap().matches("val_loss").count(), 1, "{all}");
 }

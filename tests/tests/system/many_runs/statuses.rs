@@ -4,8 +4,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use burn_ckpt::plumbing::RunLock;
 use burn_trainer::callbacks::EarlyStopping;
+use burn_trainer::config::LockMode;
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::programs::running::{Running, digits, warmup};
@@ -151,6 +154,31 @@ fn what_changes_nothing_leaves_the_sign_of_a_kill() {
 }
 
 #[test]
+fn a_verb_that_is_killed_while_it_holds_the_lock_is_not_a_run_that_was_killed() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    Running::start(warmup(root.path(), "--run-id done --epochs 1")).end_well();
+    waiting(root.path(), "killed", &gate).kill();
+    for run in ["done", "killed"] {
+        let path = logs(root.path()).join(run);
+        let lock = RunLock::acquire_to_tidy(&path, LockMode::Required).unwrap();
+        let (status, holder) = of(root.path(), run);
+        assert_eq!(status, "running");
+        assert!(holder.starts_with(&format!("process {} on host", std::process::id())), "{holder}");
+        let written = fs::read(path.join("run.lock")).unwrap();
+        let modified = fs::metadata(path.join("run.lock")).unwrap().modified().unwrap();
+        drop(lock);
+        // What the system leaves of a process that ends without a word.
+        fs::write(path.join("run.lock"), written).unwrap();
+        fs::File::options().write(true).open(path.join("run.lock")).unwrap().set_modified(modified).unwrap();
+        assert_eq!(of(root.path(), run).0, run);
+        // The next one leaves what there was before.
+        drop(RunLock::acquire_to_tidy(&path, LockMode::Required).unwrap());
+        assert_eq!(of(root.path(), run).0, run);
+        assert_eq!(path.join("run.lock").exists(), run == "killed");
+    }
+}
+
+#[test]
 fn a_run_that_was_done_and_is_killed_while_it_trains_further_is_killed() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     Running::start(warmup(root.path(), "--run-id a --epochs 1")).end_well();
@@ -194,8 +222,10 @@ fn a_run_that_a_limit_or_early_stopping_has_ended_is_done() {
     let early = config(root.path(), 9).with_run_id("early").with_primary_metric("val_loss");
     let early = early.with_early_stopping(EarlyStopping::new("val_loss").with_threshold(1e9));
     train(early).unwrap();
-    for run in ["steps", "early"] {
-        assert_eq!(of(root.path(), run), ("done".to_owned(), String::new()), "{run}");
+    train(config(root.path(), 9).with_run_id("time").with_max_time(Duration::from_nanos(1))).unwrap();
+    train(config(root.path(), 1).with_run_id("whole").with_max_steps(10)).unwrap();
+    for (run, why) in [("steps", "max_steps"), ("time", "max_time"), ("early", ""), ("whole", "")] {
+        assert_eq!(of(root.path(), run), ("done".to_owned(), why.to_owned()), "{run}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask train`: its flags, its exit statuses, and what goes to which output.
 
 use system_tests::programs::commands::{stderr, stdout, xtask_train, xtask_train_on_a_terminal};
+use system_tests::programs::running::{Running, digits, warmup};
 use system_tests::run_files::{checkpoints, metadata, stems};
 
 #[test]
@@ -138,4 +139,40 @@ fn a_reader_that_goes_away_does_not_end_the_run() {
     assert_eq!(stdout(&output), "starting r1\n");
     assert_eq!(metadata(&checkpoints(root.path()).join("last.ckpt"))["global_step"], 90);
     assert!(!root.path().join("burn_trainer_logs/r1/run.lock").exists());
+}
+
+#[test]
+fn a_limit_that_ends_a_run_is_named_and_a_command_that_would_do_nothing_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |more: &str| {
+        Running::start(warmup(root.path(), &format!("--run-id r1 --epochs 9 {more}"))).end_well()
+    };
+    for more in ["", "--ckpt-path auto"] {
+        let ended = run(&format!("--set max_steps=10 {more}"));
+        assert!(ended.stdout.contains("max_steps ended the run after 10 steps"), "{ended:?}");
+        assert!(!ended.stdout.contains("resume: "), "{ended:?}");
+        // Of nothing there is no line, and no NaN.
+        assert_eq!(ended.stderr.contains("epoch 1/9 train"), more.is_empty(), "{ended:?}");
+        assert_eq!(ended.stdout.contains("nothing to do"), !more.is_empty(), "{ended:?}");
+    }
+    let ended = run("--set max_time=0.000001 --ckpt-path auto");
+    assert!(ended.stdout.contains("max_time ended the run after 10 steps"), "{ended:?}");
+    assert!(!ended.stdout.contains("resume: "), "{ended:?}");
+    // A larger one trains it further.
+    let ended = run("--set max_steps=20 --ckpt-path auto");
+    assert!(ended.stdout.contains("max_steps ended the run after 20 steps"), "{ended:?}");
+}
+
+#[test]
+fn a_run_whose_states_are_not_finite_is_not_to_be_resumed_and_says_why() {
+    let root = tempfile::tempdir().unwrap();
+    let ended =
+        Running::start(digits(root.path(), "--run-id r1 --epochs 1 --set learning_rate=1e30")).end_well();
+    assert!(
+        ended.stdout.contains("not to be resumed: ") && ended.stdout.contains("not all finite"),
+        "{ended:?}"
+    );
+    assert!(!ended.stdout.contains("resume: "), "{ended:?}");
+    let again = Running::start(digits(root.path(), "--run-id r1 --epochs 2 --ckpt-path auto")).end();
+    assert_ne!(again.code(), Some(0), "{again:?}");
 }

@@ -1,6 +1,6 @@
 //! The programs' help, with the keys of `--set`; and what a value of it may be.
 
-use system_tests::programs::commands::{burn_ckpt, stdout, xtask_train};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout, xtask_train};
 use system_tests::programs::running::warmup;
 use system_tests::run_files::{checkpoints, metadata};
 
@@ -53,6 +53,11 @@ fn help_is_wrapped() {
         let wide = page.lines().find(|line| line.chars().count() > HELP_COLUMNS && line.trim().contains(' '));
         assert_eq!(wide, None, "{page}");
     }
+    // A text without a layout of its own fills its lines: none but the last of a paragraph is short.
+    let page = stdout(&burn_ckpt(&[&"watch", &"--help"]));
+    let text: Vec<&str> = page.lines().skip(2).take_while(|line| !line.is_empty()).collect();
+    let (_, full) = text.split_last().unwrap();
+    assert!(full.len() > 3 && full.iter().all(|line| line.len() > HELP_COLUMNS - 20), "{page}");
 }
 
 #[test]
@@ -63,4 +68,20 @@ fn a_bare_word_is_a_text() {
     let described = metadata(&checkpoints(root.path()).join("last.ckpt"));
     assert_eq!((&described["name"], &described["project"]), (&"5".into(), &"a try".into()));
     assert_eq!(described["hparams"]["data"], "digits");
+}
+
+#[test]
+fn what_is_null_is_set_as_a_whole_and_help_and_the_error_say_how() {
+    let root = tempfile::tempdir().unwrap();
+    let help = stdout(&warmup(root.path(), "--help").output().unwrap());
+    assert!(
+        words_of(&help, "early_stopping")
+            .starts_with("early_stopping null (JSON with metric, mode, patience,"),
+        "{help}"
+    );
+    let run = |set: &str| warmup(root.path(), "--epochs 1").args(["--set", set]).output().unwrap();
+    let (_, err) = ended_with(&run("early_stopping.metric=val_loss"), 2);
+    let (_, example) = err.split_once("--set '").unwrap();
+    let (example, _) = example.split_once('\'').unwrap();
+    ended_with(&run(example), 0);
 }

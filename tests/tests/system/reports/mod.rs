@@ -1,5 +1,6 @@
 //! The page about runs, in a real browser.
 
+mod left_out;
 mod page;
 mod size;
 mod while_training;

@@ -106,5 +106,16 @@ fn a_damaged_checkpoint_is_named_in_one_line_while_training_continues() {
     let named: Vec<&str> =
         resumed.stderr.lines().filter(|line| line.contains("best/epoch=0-step=30.ckpt")).collect();
     let [line] = named[..] else { panic!("{resumed:?}") };
-    assert!(line.starts_with("warning: skipped ") && line.contains("is damaged"), "{line}");
+    let expected = format!("warning: skipped {}: it is damaged: ", oldest.display());
+    assert!(line.starts_with(&expected), "{line}");
+    // The newest, of which a start is to resume, is read twice and named once.
+    let newest = checkpoints(root.path()).join("last/epoch=3-step=120.ckpt");
+    fs::write(&newest, "cut").unwrap();
+    let resumed =
+        Running::start(warmup(root.path(), &format!("{flags} --epochs 4 --ckpt-path auto"))).end_well();
+    let path = newest.display().to_string();
+    let named: Vec<&str> =
+        resumed.stderr.lines().filter(|line| line.contains(&format!("skipped {path}"))).collect();
+    let [line] = named[..] else { panic!("{resumed:?}") };
+    assert!(line.starts_with(&format!("warning: skipped {path}: it is damaged: ")), "{line}");
 }

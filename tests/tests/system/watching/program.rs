@@ -197,3 +197,24 @@ fn wrong_usage_is_status_2_and_a_wrong_name_is_an_error_at_once() {
         ended_with(&output, 2);
     }
 }
+
+#[test]
+fn a_directory_of_runs_is_no_run_and_its_runs_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    for run in ["a", "b"] {
+        train(config(root.path(), 1).with_run_id(run)).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    let named = format!("{0}/a, {0}/b", logs.display());
+    for directory in [root.path(), &logs] {
+        for verb in ["watch", "log", "plot", "csv", "rm"] {
+            let (_, err) = ended_with(&burn_ckpt(&[&verb, &directory]), 1);
+            assert!(
+                err.contains("is not a run's directory, but one of runs") && err.contains(&named),
+                "{verb}: {err}"
+            );
+        }
+        let (_, err) = ended_with(&burn_ckpt(&[&"tag", &directory, &"x"]), 1);
+        assert!(err.contains(&named), "{err}");
+    }
+}

@@ -25,7 +25,6 @@ use differences::Differences;
 /// Exit status: 0 if there is no difference, 1 if there is one. Also 1, with an error on standard error, if
 /// the checkpoints cannot be compared.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// A checkpoint: a file, a link, RUN/best, RUN/last
     a: PathBuf,

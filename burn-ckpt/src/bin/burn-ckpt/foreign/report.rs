@@ -4,9 +4,24 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use burn_ckpt::Error;
-use burn_ckpt::plumbing::{sha256_of_file, storage};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_checkpoint, sha256_of_file, storage};
 
 use crate::verb_result::{Failure, VerbResult};
+
+/// Fails for the name of a checkpoint to write that `ls` and `verify` would not see.
+///
+/// # Errors
+///
+/// Wrong usage for one that does not end in `.ckpt`.
+pub fn check_checkpoint_name(path: &Path) -> Result<(), Failure> {
+    match is_checkpoint(path) {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "{} is no name of a checkpoint, which ends in {CHECKPOINT_SUFFIX}: add the ending",
+            path.display()
+        ))),
+    }
+}
 
 /// Checks that the destination can be written. Only a regular file is replaced: a link, a pipe, a device or a
 /// directory is not the program's.

@@ -33,7 +33,6 @@ use names::Rename;
 /// In PyTorch's layout, layer numbers are made contiguous: nn.Sequential(Linear, ReLU, Linear) has the layers
 /// 0 and 2 in PyTorch, and 0 and 1 in burn.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The file to read
     #[arg(value_name = "IN")]
@@ -52,7 +51,7 @@ pub struct Args {
     ///
     /// Its hyperparameters are used, names and shapes must be the same, and the tensors are converted to its
     /// layout.
-    #[arg(long, value_name = "CKPT", verbatim_doc_comment)]
+    #[arg(long, value_name = "CKPT")]
     like: Option<PathBuf>,
     /// Replace each match of a regular expression in the names, before any other change of names; may be
     /// repeated
@@ -62,7 +61,7 @@ pub struct Args {
     ///
     /// The model has such weights twice, and the file once. Names are those after --rename and with
     /// contiguous layer numbers.
-    #[arg(long, value_name = "FROM=TO", value_parser = parse_copy, verbatim_doc_comment)]
+    #[arg(long, value_name = "FROM=TO", value_parser = parse_copy)]
     copy: Vec<(String, String)>,
     /// Import only the tensors under this key of a PyTorch file
     #[arg(long, value_name = "KEY")]
@@ -131,6 +130,7 @@ fn parse_copy(text: &str) -> Result<(String, String), String> {
 /// Writes the checkpoint.
 pub fn run(args: &Args) -> VerbResult {
     foreign::check_destination(&args.out, args.force)?;
+    foreign::check_checkpoint_name(&args.out)?;
     // Metadata without a checkpoint describes nothing, and is replaced without --force.
     foreign::check_destination(&metadata_path(&args.out), true)?;
     let like = args.like.as_ref().map(Checkpoint::open).transpose()?;

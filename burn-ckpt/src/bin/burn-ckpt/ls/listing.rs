@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint,
-    is_directory, is_shards_directory, is_staging_directory, is_symlink, run_at, scan_directory_reduced,
-    storage, unfinished_files,
+    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, run_at,
+    scan_directory_reduced, storage, unfinished_files,
 };
-use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
+use burn_ckpt::{Catalog, Checkpoint, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -77,6 +77,7 @@ pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
             false => Ok(vec![listing]),
         };
     }
+    check_is_directory(directory)?;
     let mut found = vec![Listing::of_directory(directory)?];
     for path in list(directory)? {
         let checkpoints = path.join(CHECKPOINT_DIR);
@@ -99,6 +100,25 @@ pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
             directory.display()
         ))),
         false => Ok(found),
+    }
+}
+
+/// Fails for a path that names no directory, and says what it names.
+fn check_is_directory(path: &Path) -> Result<(), Failure> {
+    if is_directory(path)? {
+        return Ok(());
+    }
+    let shown = path.display();
+    match Checkpoint::open(path) {
+        Ok(_) => Err(Failure::Other(format!(
+            "{shown} is a checkpoint, not a directory of checkpoints: burn-ckpt show {shown}"
+        ))),
+        // An address, which this program was not built for.
+        Err(error @ Error::Name { .. }) => Err(error.into()),
+        Err(_) if is_there(path)? => Err(Failure::Other(format!(
+            "{shown} is a file: name a run's directory, a directory of runs, or a directory of {CHECKPOINT_SUFFIX} files"
+        ))),
+        Err(_) => Ok(()),
     }
 }
 

@@ -33,7 +33,6 @@ use crate::verb_result::{Failure, VerbResult};
 /// are listed. Exit status 1 then, and if there is no checkpoint. Unfinished files are counted on standard
 /// error.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// A run's directory, a directory of runs, or one with .ckpt files
     #[arg(value_name = "DIR", default_value = ".")]

@@ -6,7 +6,7 @@ use burn_ckpt::metrics_log::csv::{heading, row, scope_name};
 use indexmap::IndexSet;
 
 use crate::metrics::names;
-use crate::metrics::read::for_each;
+use crate::metrics::read::{for_each, for_each_silently};
 use crate::metrics::values::Values;
 use crate::runs::run_directory::run_in;
 use crate::terminal::output::Output;
@@ -20,7 +20,6 @@ use crate::verb_result::VerbResult;
 /// digits. Reads metrics.jsonl, also while the run writes it; for a run without one, as of an earlier
 /// version, the epochs in its newest checkpoint.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]
@@ -38,7 +37,7 @@ pub fn run(args: &Args) -> VerbResult {
     };
     // A log can be larger than the memory, so it is read twice: for the names, and for the values.
     let (mut names, mut rows) = (IndexSet::new(), 0_u64);
-    for_each(&layout, |values| {
+    for_each_silently(&layout, |values| {
         rows += 1;
         if is_wanted(&values) {
             names::add(&mut names, &values)?;

@@ -11,7 +11,6 @@ use serde_json::Value;
 use crate::ls::listing::Listing;
 use crate::metrics::epoch_blocks;
 use crate::metrics::values::Values;
-use crate::terminal::output::say;
 use crate::verb_result::Failure;
 
 /// The tensors of a history: JSON, and the values of the epochs in blocks, which earlier versions have in the
@@ -30,7 +29,8 @@ const OF_VALIDATION: &str = "val_";
 const STEPS: [&str; 2] = ["step", "validated step"];
 
 /// The values of the epochs that are done: for each those of the training, and those of the validation.
-pub fn epochs(layout: &RunLayout) -> Result<Vec<Values>, Failure> {
+/// What is missing of them is told to `say`.
+pub fn epochs(layout: &RunLayout, say: impl Fn(String)) -> Result<Vec<Values>, Failure> {
     let run = layout.run_dir().display();
     let rows = match is_directory(&layout.checkpoint_dir())? {
         true => Listing::of_run(layout)?.rows,
@@ -46,14 +46,14 @@ pub fn epochs(layout: &RunLayout) -> Result<Vec<Values>, Failure> {
             "note: {run} has no {METRICS_FILE}: these are the epochs in {}",
             checkpoint.path().display()
         ));
-        return read(&checkpoint);
+        return read(&checkpoint, say);
     }
     Err(Failure::Other(format!(
         "{run} has neither {METRICS_FILE} nor a checkpoint with the history of its metrics"
     )))
 }
 
-fn read(checkpoint: &Checkpoint) -> Result<Vec<Values>, Failure> {
+fn read(checkpoint: &Checkpoint, say: impl Fn(String)) -> Result<Vec<Values>, Failure> {
     let invalid = |reason: &str| {
         Failure::Other(format!("the history in {} cannot be read: {reason}", checkpoint.path().display()))
     };

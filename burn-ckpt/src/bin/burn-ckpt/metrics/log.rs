@@ -31,7 +31,6 @@ const SHOWN_EPOCHS: usize = 50;
 /// than 50 epochs the newest are listed, and the best. Reads metrics.jsonl, also while the run writes it; for
 /// a run without one, as of an earlier version, the history in its newest checkpoint.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]

@@ -19,12 +19,32 @@ use crate::verb_result::Failure;
 /// When there is neither a log nor a checkpoint with a history, and those of `each`.
 pub fn for_each(
     layout: &RunLayout,
+    each: impl FnMut(Values) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    read(layout, say, each)
+}
+
+/// The same without a word, for a log that is read again.
+///
+/// # Errors
+///
+/// As for [`for_each`].
+pub fn for_each_silently(
+    layout: &RunLayout,
+    each: impl FnMut(Values) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    read(layout, |_| (), each)
+}
+
+fn read(
+    layout: &RunLayout,
+    say: impl Fn(String),
     mut each: impl FnMut(Values) -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
     let lines = match metrics_log::read(layout.run_dir().join(METRICS_FILE)) {
         Ok(lines) => lines,
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            history_values::epochs(layout)?.into_iter().try_for_each(each)?;
+            history_values::epochs(layout, say)?.into_iter().try_for_each(each)?;
             return Ok(true);
         }
         Err(error) => return Err(error.into()),

@@ -19,7 +19,6 @@ use crate::verb_result::{Failure, VerbResult};
 /// Credentials come from the environment (AWS_ACCESS_KEY_ID, ..). Prints one line per checkpoint. Exit status
 /// 1 if one could not be sent.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]

@@ -148,19 +148,29 @@ impl Chart<'_> {
     /// The numbers below the axis, and what they are of.
     fn below(&self, x: Range, indent: usize, columns: usize) -> String {
         let [_, _, saved, best] = self.axis_letters();
-        let mut middle = match self.along {
+        let mut texts = vec![match self.along {
             Along::Step => "step".to_owned(),
             Along::Epoch => "epoch".to_owned(),
-        };
+        }];
         if !self.saved.all.is_empty() {
-            middle.push_str(&format!("  {saved} checkpoint"));
+            texts.push(format!("{saved} checkpoint"));
         }
         if !self.saved.best.is_empty() {
-            middle.push_str(&format!("  {best} best"));
+            texts.push(format!("{best} best"));
         }
         let (first, last) = (x.low.to_string(), x.high.to_string());
         let room = columns.saturating_sub(first.len() + last.len());
-        format!("{:indent$}{first}{middle:^room$}{last}", "")
+        // Where there is no room for all, the marks are explained last, and the numbers stay.
+        let middle = |texts: &[String]| texts.join("  ");
+        let fits = |texts: &[String]| measure_text_width(&middle(texts)) + 2 <= room;
+        while !texts.is_empty() && !fits(&texts) {
+            texts.pop();
+        }
+        let middle = middle(&texts);
+        match measure_text_width(&first) + 1 + measure_text_width(&last) <= columns {
+            true => format!("{:indent$}{first}{middle:^room$}{last}", ""),
+            false => format!("{:indent$}{last:>columns$}", ""),
+        }
     }
 
     /// What a curve is, and its numbers.

@@ -35,13 +35,12 @@ const MAX_CURVES: usize = 12;
 /// Draw metrics of a run, or of several, in the terminal
 ///
 /// A METRIC is a name (val_loss), or what training and validation have in common (loss), of which all are
-/// drawn into one chart. Without one it is the metric that ranks the run's checkpoints. A METRIC that is a
-/// run's directory, or a checkpoint of it, is another run, drawn into the same charts. Of a run's training
-/// the means of its epochs are drawn, or the single batches as long as there are not two epochs. Values that
-/// are not finite are gaps.
-/// Reads metrics.jsonl, also while the run writes it, and without one the history in the newest checkpoint.
+/// drawn into one chart. Without one it is what the metric that ranks the run's checkpoints is of (loss for
+/// val_loss). A METRIC that is a run's directory, or a checkpoint of it, is another run, drawn into the same
+/// charts. Of a run's training the means of its epochs are drawn, or the single batches as long as there are
+/// not two epochs. Values that are not finite are gaps. Reads metrics.jsonl, also while the run writes it,
+/// and without one the history in the newest checkpoint.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]

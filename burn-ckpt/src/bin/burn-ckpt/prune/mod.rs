@@ -26,14 +26,17 @@ use rules::{Rule, parse_mode};
 /// A checkpoint stays if any rule keeps it. Rules:
 ///
 ///   last=N         the N newest
-///   best=METRIC:N  the N best by a metric: best=val_loss:3, or best=val_loss:3:min if the run does not
-///                  say whether lower or higher is better
+///   best=METRIC:N  the N best by a metric: best=val_loss:3, or
+///                  best=val_loss:3:min if the run does not say whether lower
+///                  or higher is better
 ///   links          only the files that links point to, which every rule keeps
 ///
-/// If a state has several names (in best/ and last/), all of them stay. Before a file is removed, the files
-/// that stay are read and verified. If one of them is not complete, or none would stay, no file is removed.
-/// Files that are not complete are kept (see --broken). Unfinished files of killed processes are removed. A
-/// run that is being written to is an error. Prints one line per removed file.
+/// If a state has several names (in best/ and last/), all of them stay. Before
+/// a file is removed, the files that stay are read and verified. If one of them
+/// is not complete, or none would stay, no file is removed. Files that are not
+/// complete are kept (see --broken). Unfinished files of killed processes are
+/// removed. A run that is being written to is an error. Prints one line per
+/// removed file.
 ///
 /// Exit status 1 if no file can be removed safely.
 #[derive(clap::Args)]
@@ -121,7 +124,7 @@ fn lock(run_dir: &Path, args: &Args) -> Result<Option<RunLock>, Failure> {
     if args.dry_run {
         return Ok(None);
     }
-    let lock = RunLock::acquire(run_dir, LockMode::IfPossible)?;
+    let lock = RunLock::acquire_to_tidy(run_dir, LockMode::IfPossible)?;
     if let Some(error) = lock.unsupported() {
         say(format!(
             "warning: the file system of {} has no locks ({error}), so a process that is writing to this run cannot be noticed: \

@@ -1,15 +1,17 @@
 //! `burn-ckpt rm`: removes a run, and only what is the run's.
 //!
-//! First everything is found, then the user is asked, then it is removed while the run's lock is held. What
-//! says that the directory is a run's is removed last. A removal that is interrupted leaves a run that can be
-//! listed, and removed.
+//! First everything is found, then the user is asked. Then the run's lock is taken, everything is found
+//! again, and it is removed if it is what the user was asked about. What says that the directory is a run's
+//! is removed last. A removal that is interrupted leaves a run that can be listed, and removed.
 
 mod own_files;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{LaterTags, LockMode, RunLock, check_own, is_symlink, real_path, storage};
+use burn_ckpt::plumbing::{
+    LaterTags, LockMode, LockState, RunLock, check_own, is_symlink, lock_state, real_path, storage,
+};
 use burn_ckpt::{Error, RunLayout};
 use serde_json::json;
 
@@ -32,7 +34,6 @@ const SHOWN_FILES: usize = 5;
 /// elsewhere --yes is needed. A run that is being written to is an error, and so is a directory that is not a
 /// run's.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]
@@ -60,40 +61,60 @@ pub fn run(args: &Args) -> VerbResult {
     // Another run's directory, whose lock is not held.
     check_own(&layout)?;
     let shows_a_run = shows_a_run(layout.run_dir())?;
-    // A dry run takes no lock, as that would create a file.
-    let lock =
-        if args.dry_run { None } else { Some(RunLock::acquire(layout.run_dir(), LockMode::IfPossible)?) };
-    if let Some(error) = lock.as_ref().and_then(RunLock::unsupported) {
+    // No lock is held while the user thinks: training can go on.
+    let asks = !args.dry_run && !args.yes;
+    if asks && let Ok(LockState::Held(holder)) = lock_state(layout.run_dir()) {
+        return Err(Error::Locked { path: layout.run_dir().to_path_buf(), holder }.into());
+    }
+    let own = OwnFiles::of(&layout, shows_a_run)?;
+    let found = found(&own, &layout);
+    if args.dry_run {
+        report(args, &own, &found, &own.left(&layout)?, &layout)?;
+        return Ok(true);
+    }
+    if asks && !is_confirmed(&found, &layout)? {
+        say("nothing is removed");
+        return Ok(false);
+    }
+    remove(args, &own, &layout, shows_a_run)
+}
+
+/// Removes the run while its locks are held, if what is found then is what was found before.
+fn remove(args: &Args, before: &OwnFiles, layout: &RunLayout, shows_a_run: bool) -> VerbResult {
+    let shown = in_one_line(&layout.run_dir().display().to_string());
+    let lock = RunLock::acquire_to_tidy(layout.run_dir(), LockMode::IfPossible)?;
+    if let Some(error) = lock.unsupported() {
         say(format!(
             "warning: the file system of {shown} has no locks ({error}), so a process that is writing to this run cannot be noticed"
         ));
     }
     // Taken to keep others from changing the tags meanwhile, and to remove the file that a killed one left.
-    let tags_lock = if args.dry_run { None } else { Some(LaterTags::lock(layout.run_dir())?) };
-    let own = OwnFiles::of(&layout, shows_a_run)?;
-    let found = format!(
+    let tags_lock = LaterTags::lock(layout.run_dir())?;
+    let own = OwnFiles::of(layout, shows_a_run)?;
+    let now = found(&own, layout);
+    let all = |own: &OwnFiles| (own.checkpoints.clone(), own.files.clone(), own.bytes);
+    if !args.yes && all(before) != all(&own) {
+        return Err(Failure::Other(format!(
+            "nothing is removed: {shown} has changed since the question was asked, and has {now} now"
+        )));
+    }
+    own.remove(layout)?;
+    // The lock files go with the locks, also one that a killed process had left.
+    drop((tags_lock, lock.with_file_removed()));
+    let left = remove_directory(layout.run_dir())?;
+    report(args, &own, &now, &left, layout)?;
+    Ok(true)
+}
+
+/// What of a run is to be removed, in words.
+fn found(own: &OwnFiles, layout: &RunLayout) -> String {
+    format!(
         "{} and {} of the run {}, {}",
         count(own.checkpoints.len(), "checkpoint"),
         count(own.files.len(), "other file"),
         in_one_line(layout.run_id()),
         size(own.bytes)
-    );
-    if !args.dry_run && !args.yes && !is_confirmed(&found, &layout)? {
-        say("nothing is removed");
-        return Ok(false);
-    }
-    let left = match args.dry_run {
-        true => own.left(&layout)?,
-        false => {
-            own.remove(&layout)?;
-            // The lock files go with the locks, also one that a killed process had left.
-            let lock = lock.map(RunLock::with_file_removed);
-            drop((tags_lock, lock));
-            remove_directory(layout.run_dir())?
-        }
-    };
-    report(args, &own, &found, &left, &layout)?;
-    Ok(true)
+    )
 }
 
 fn report(

@@ -80,14 +80,15 @@ impl Column {
         match self {
             Self::Run | Self::Status => 0,
             Self::Best | Self::Metric(_) => 1,
-            Self::Epochs => 2,
-            Self::Hparam(_) | Self::Setting(_) => 3,
-            Self::Why | Self::Tags | Self::Notes => 4,
-            Self::Steps => 5,
-            Self::Age | Self::Started => 6,
-            Self::Time => 7,
-            Self::Speed => 8,
-            Self::Size | Self::Checkpoints => 9,
+            Self::Why => 2,
+            Self::Epochs => 3,
+            Self::Hparam(_) | Self::Setting(_) => 4,
+            Self::Tags | Self::Notes => 5,
+            Self::Steps => 6,
+            Self::Age | Self::Started => 7,
+            Self::Time => 8,
+            Self::Speed => 9,
+            Self::Size | Self::Checkpoints => 10,
         }
     }
 
@@ -167,16 +168,25 @@ fn unknown(key: &str, runs: &[RunSummary]) -> Failure {
     ))
 }
 
-/// The columns that are shown: those that the user names, or the usual ones and those of what differs between
-/// the runs.
-pub fn chosen(wanted: &[String], runs: &[RunSummary]) -> Result<Vec<Column>, Failure> {
+/// The columns that are shown: those that the user names, or the usual ones, that by which the runs are
+/// sorted, and those of what differs between the runs.
+pub fn chosen(
+    wanted: &[String],
+    sorted_by: Option<&Column>,
+    runs: &[RunSummary],
+) -> Result<Vec<Column>, Failure> {
     if !wanted.is_empty() {
         return wanted.iter().map(|key| find(key, runs)).collect();
     }
     use Column::{Age, Best, Epochs, Run, Size, Speed, Status, Steps, Tags, Time, Why};
     let mut columns = vec![Run, Status, Epochs, Steps, Best, Time, Speed, Size, Age];
-    columns.extend(differing(runs).into_iter().take(SHOWN_DIFFERENCES));
-    if runs.iter().any(|run| !run.tags.tags.is_empty()) {
+    // What ranks the runs is a metric's best value, as a column of that metric is.
+    let same_best = same_best(runs).map(|(metric, _)| Column::Metric(metric.to_owned()));
+    let is_usual = |column: &Column| columns.contains(column) || same_best.as_ref() == Some(column);
+    let sorted_by = sorted_by.filter(|column| !is_usual(column) && **column != Why);
+    columns.extend(sorted_by.cloned());
+    columns.extend(differing(runs).into_iter().filter(|c| Some(c) != sorted_by).take(SHOWN_DIFFERENCES));
+    if runs.iter().any(|run| !run.tags.tags.is_empty()) && sorted_by != Some(&Tags) {
         columns.push(Tags);
     }
     if runs.iter().any(|run| !run.status.why.is_empty()) {

@@ -18,27 +18,33 @@ use crate::verb_result::VerbResult;
 
 /// List the runs of a directory, a line each
 ///
-/// Prints for each run its status, the epochs done and configured, the optimizer steps, the best value of its
-/// primary metric among its checkpoints, the training time, the items a second, the size of its checkpoints,
-/// how long ago the newest was saved, and the hyperparameters and trainer settings in which the runs differ.
-/// Status:
+/// Prints for each run its status, the epochs done and configured, the
+/// optimizer steps, the best value of its primary metric among its checkpoints,
+/// the training time, the items a second, the size of its checkpoints, how long
+/// ago the newest was saved, and the hyperparameters and trainer settings in
+/// which the runs differ. Status:
 ///
 ///   running      a process holds the run's lock: which one
 ///   done         its training is complete
-///   stopped      by a signal, from the dashboard, or by the program, and the state was saved
+///   stopped      by a signal, from the dashboard, or by the program, and the
+///                state was saved
 ///   failed       with an error or a panic, and the state before it was saved
-///   killed       its last process left the lock behind: a kill, a power loss, an abort
+///   killed       its last process left the lock behind: a kill, a power loss,
+///                an abort
 ///   never saved  it has no checkpoint
 ///   damaged      none of its checkpoints can be read
 ///   unreadable   a directory or file of it cannot be read
-///   unknown      none of these can be seen: the newest checkpoint does not say how the run ended
+///   unknown      none of these can be seen: the newest checkpoint does not say
+///                how the run ended
 ///   not a run    another directory
 ///
-/// --columns and --sort take: run, status, why, epochs, steps, best, time, items/s, size, age, started,
-/// checkpoints, tags, notes; the name of a metric; the path of a hyperparameter or of a trainer setting
-/// (seed); or one of them with its kind before it: metric.loss, hparam.loss, trainer.seed. A metric's value
-/// is the best one among the checkpoints where the run says in which direction it is better, else the newest.
-/// A sort by metric shows the best run first.
+/// --columns and --sort take: run, status, why, epochs, steps, best, time,
+/// items/s, size, age, started, checkpoints, tags, notes; the name of a metric;
+/// the path of a hyperparameter or of a trainer setting (seed); or one of them
+/// with its kind before it: metric.loss, hparam.loss, trainer.seed. A metric's
+/// value is the best one among the checkpoints where the run says in which
+/// direction it is better, else the newest. A sort by metric shows the best run
+/// first, and a column that the runs are sorted by is shown.
 ///
 /// Exit status 1 if a run cannot be read, and if there is no run.
 #[derive(clap::Args)]
@@ -75,8 +81,9 @@ pub fn run(args: &Args) -> VerbResult {
     if args.json {
         output.json(&report::as_json(&runs)?)?;
     } else {
-        let columns = columns::chosen(&args.columns, &runs)?;
-        output.table(report::table(&runs, &columns, !args.columns.is_empty()), 0)?;
+        let columns = columns::chosen(&args.columns, sorted_by.as_ref(), &runs)?;
+        let ranks = report::Ranks { is_chosen: !args.columns.is_empty(), sorted_by: sorted_by.as_ref() };
+        output.table(report::table(&runs, &columns, &ranks), 0)?;
     }
     output.flush()?;
     let unreadable: Vec<String> = runs.iter().flat_map(|run| run.unreadable.iter().cloned()).collect();

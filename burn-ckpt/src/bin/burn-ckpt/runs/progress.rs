@@ -74,6 +74,23 @@ impl Progress {
         })
     }
 
+    /// Which limit has ended a run that is done before its last epoch. `None` if its configuration does not
+    /// say it, as where a callback has ended it.
+    pub fn limit(&self) -> Option<&'static str> {
+        if self.max_epochs.is_none_or(|max| self.epochs >= max) {
+            return None;
+        }
+        let is_at = |limit: &str, done: f64| {
+            let limit = self.settings.get(limit).and_then(Value::as_f64);
+            limit.is_some_and(|limit| done >= limit)
+        };
+        match () {
+            () if is_at("max_steps", self.steps as f64) => Some("max_steps"),
+            () if is_at("max_time", self.seconds) => Some("max_time"),
+            () => None,
+        }
+    }
+
     /// The values of the primary metric.
     pub fn best(&self) -> Option<(&str, MetricValues)> {
         let primary = self.primary.as_deref()?;

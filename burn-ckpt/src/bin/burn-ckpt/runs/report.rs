@@ -13,9 +13,16 @@ use crate::terminal::figures::{age, grouped, moment, number, size, span, words};
 use crate::terminal::table::{Align, Cell, Table, Tone};
 use crate::verb_result::Failure;
 
-/// A row for each run. `is_chosen` says that the user named the columns: then the last ones are dropped first
-/// where there is no room.
-pub fn table(runs: &[RunSummary], columns: &[Column], is_chosen: bool) -> Table {
+/// Which columns are dropped first where there is no room.
+pub struct Ranks<'a> {
+    /// The user named the columns: the last ones are dropped first.
+    pub is_chosen: bool,
+    /// This one stays as long as the best value.
+    pub sorted_by: Option<&'a Column>,
+}
+
+/// A row for each run.
+pub fn table(runs: &[RunSummary], columns: &[Column], ranks: &Ranks<'_>) -> Table {
     let now = Timestamp::now();
     let is_text = |column: &Column| match column {
         Column::Run | Column::Status | Column::Why | Column::Tags | Column::Notes => true,
@@ -29,8 +36,12 @@ pub fn table(runs: &[RunSummary], columns: &[Column], is_chosen: bool) -> Table 
     let align = |column: &Column| if is_text(column) { Align::Left } else { Align::Right };
     let headings: Vec<(String, Align)> =
         columns.iter().map(|column| (column.heading(runs), align(column))).collect();
-    let ranks = columns.iter().enumerate();
-    let ranks = ranks.map(|(place, column)| if is_chosen { place } else { column.rank() });
+    let rank = |(place, column): (usize, &Column)| match ranks.is_chosen {
+        true => place,
+        false if ranks.sorted_by == Some(column) => column.rank().min(Column::Best.rank()),
+        false => column.rank(),
+    };
+    let ranks = columns.iter().enumerate().map(rank);
     let mut table = Table::new(&headings).with_ranks(ranks);
     let names_metric = same_best(runs).is_none();
     for run in runs {

@@ -1,12 +1,16 @@
 //! Which directories are those of runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_directory, run_at};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS, is_directory, list, run_at};
 use burn_ckpt::{Error, RunLayout};
 
 use crate::runs::run_signs::shows_a_run;
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::Failure;
+
+/// Runs that are named in an error.
+const SHOWN_RUNS: usize = 5;
 
 /// Whether a directory is that of a run: it has checkpoints, or what a run writes before its first one.
 pub fn is_run(directory: &Path) -> Result<bool, Error> {
@@ -21,9 +25,51 @@ pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
     let path = directory.display();
     match is_directory(directory)? {
         true if is_run(directory)? => Ok(RunLayout::at(directory)),
+        true if !runs_in(directory)?.is_empty() => Err(is_of_runs(directory, &runs_in(directory)?)),
         true => Err(Failure::Other(format!(
             "{path} is not a run's directory: nothing in it says so, neither checkpoints nor a run's log or lock file"
         ))),
         false => Err(Failure::Other(format!("{path} is not a directory, and so not a run"))),
     }
+}
+
+/// Fails for a directory of runs, and names them. One in which there is nothing yet can become a run.
+pub fn check_is_not_of_runs(directory: &Path) -> Result<(), Failure> {
+    if run_at(directory)?.is_some() || !is_directory(directory)? || is_run(directory)? {
+        return Ok(());
+    }
+    match runs_in(directory)? {
+        runs if runs.is_empty() => Ok(()),
+        runs => Err(is_of_runs(directory, &runs)),
+    }
+}
+
+fn is_of_runs(directory: &Path, runs: &[PathBuf]) -> Failure {
+    let shown = directory.display();
+    let names: Vec<String> =
+        runs.iter().take(SHOWN_RUNS).map(|run| in_one_line(&run.display().to_string())).collect();
+    let more = match runs.len().saturating_sub(SHOWN_RUNS) {
+        0 => String::new(),
+        more => format!(" and {more} more (burn-ckpt runs {shown})"),
+    };
+    Failure::Other(format!(
+        "{shown} is not a run's directory, but one of runs: name one of them: {}{more}",
+        names.join(", ")
+    ))
+}
+
+/// The runs in a directory, or in that of a program's logs in it.
+fn runs_in(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    for directory in [directory.to_path_buf(), directory.join(DEFAULT_LOGS)] {
+        if !is_directory(&directory)? {
+            continue;
+        }
+        let mut runs = list(&directory)?;
+        runs.retain(|path| is_directory(path).unwrap_or(false) && is_run(path).unwrap_or(false));
+        if !runs.is_empty() {
+            runs.sort();
+            return Ok(runs);
+        }
+    }
+    Ok(Vec::new())
 }

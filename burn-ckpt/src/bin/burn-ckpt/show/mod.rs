@@ -25,7 +25,6 @@ const SHOWN_TENSORS: usize = 40;
 /// sections, and the model's tensors. Reads only the header, and verifies nothing. For a file without
 /// metadata, a warning is printed on standard error, and the rest is shown.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// A checkpoint: a file, a link, RUN/best, RUN/last
     #[arg(value_name = "CKPT")]

@@ -20,7 +20,6 @@ use crate::verb_result::{Failure, VerbResult};
 /// those that the run was started with. A tag KEY=VALUE takes the place of an earlier value of KEY. Without
 /// anything to change, the tags are printed. burn-ckpt runs, show and ls --tag know them.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]

@@ -13,6 +13,7 @@ use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent};
 use burn_ckpt::{Error, ErrorKind, chain};
 use serde_json::{Value, json};
 
+use crate::runs::run_directory::check_is_not_of_runs;
 use crate::terminal::figures::{count, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -31,7 +32,6 @@ const MAX_INTERVAL: f64 = 86_400.0;
 /// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, no checkpoint had the name
 /// of --metric, or (with --until-stopped) the run was stopped. A signal ends it with 130 or 143.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The run's directory, which need not exist yet
     #[arg(value_name = "RUN")]
@@ -61,8 +61,7 @@ pub struct Args {
         long,
         value_name = "PROGRAM [ARGUMENT]..",
         num_args = 1..,
-        allow_hyphen_values = true,
-        verbatim_doc_comment
+        allow_hyphen_values = true
     )]
     exec: Vec<OsString>,
 }
@@ -76,6 +75,7 @@ fn interval(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> VerbResult {
+    check_is_not_of_runs(&args.run)?;
     let stop = Stop::on_signals()?;
     let watch = Watch::new(&args.run).only_new(args.only_new).end_when_stopped(args.until_stopped);
     let watch = match &args.metric {

@@ -79,7 +79,7 @@ fn every_verb_ends_whatever_is_in_a_files_place() {
             }
             put(kind, &replaced);
             let run = directory.parent().unwrap();
-            let out = root.path().join("out.safetensors");
+            let (out, imported) = (root.path().join("out.safetensors"), root.path().join("imported.ckpt"));
             for (verb, paths) in [
                 (&["ls"][..], &[run][..]),
                 (&["show"], &[&file]),
@@ -88,7 +88,7 @@ fn every_verb_ends_whatever_is_in_a_files_place() {
                 (&["verify"], &[run]),
                 (&["diff"], &[&link, &other]),
                 (&["export"], &[&file, &out]),
-                (&["import"], &[&file, &out]),
+                (&["import"], &[&file, &imported]),
                 (&["prune", "--keep=last=1"], &[run]),
             ] {
                 match status(verb, paths) {
