@@ -40,8 +40,8 @@ const MAX_SECONDS: u64 = 7 * 24 * 3600;
 pub struct MirrorConfig {
     /// Where the mirror is. The run is below it, under its id.
     pub address: String,
-    /// How many of the newest checkpoints stay in the mirror, of each strategy `last`. By default as many as on
-    /// disk.
+    /// How many of the newest checkpoints stay in the mirror, of each strategy `last`. By default as many as
+    /// on disk.
     pub keep_last: Option<TopK>,
     /// How many of the best checkpoints stay in the mirror, of each strategy that saves best ones. By default
     /// as many as on disk.

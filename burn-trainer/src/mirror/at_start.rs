@@ -12,7 +12,7 @@ use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Progress, RunMirror, Store, 
 use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
 
-use super::download::download_newer;
+use super::download::{download_newer, newest_finite};
 use super::queue::Queue;
 use super::worker::Worker;
 use crate::config::{MirrorConfig, TrainerConfig};
@@ -94,7 +94,8 @@ impl OpenMirror {
         let existing = mirror.as_ref().filter(|mirror| !mirror.checkpoints().is_empty());
         let existing = existing.map(|mirror| format!("{address}/{}", mirror.run_id()).into());
         let is_said = mirror.is_none();
-        let worker = Worker::new(store, writer, mirror, layout.clone(), Arc::clone(&queue), is_said);
+        let (newest, for_worker) = (newest_finite(present), Arc::clone(&queue));
+        let worker = Worker::new(store, writer, mirror, newest, layout.clone(), for_worker, is_said);
         let output = OutputHandle::of_this_thread();
         let thread = thread::Builder::new().name("burn-trainer-mirror".to_owned());
         let work = move || {

@@ -8,7 +8,7 @@ use burn_ckpt::{Error, RunLayout};
 use jiff::SignedDuration;
 
 use super::queue::Queue;
-use super::worker::{FIRST_PAUSE, MAX_PAUSE};
+use super::{FIRST_PAUSE, MAX_PAUSE};
 
 /// The age from which what a killed process has left in the mirror is deleted.
 const LEFTOVER_AGE: SignedDuration = SignedDuration::from_hours(1);

@@ -36,8 +36,7 @@ pub(super) fn download_newer(
     for (name, error) in run.broken() {
         warn(&format!("{name} in the mirror is left out: {}", chain(error)));
     }
-    let finite = present.entries.iter().filter(|entry| entry.metadata.found_non_finite().is_none());
-    let newest_on_disk: Option<Timestamp> = finite.map(|entry| entry.metadata.checkpoint_timestamp).max();
+    let newest_on_disk = newest_finite(present);
     let newer = run.checkpoints().iter().rev().filter(|checkpoint| !checkpoint.non_finite);
     let newer = newer.filter(|checkpoint| Some(checkpoint.checkpoint_timestamp) > newest_on_disk);
     let mut damaged = None;
@@ -60,6 +59,12 @@ pub(super) fn download_newer(
         }
         _ => Ok(false),
     }
+}
+
+/// When the newest state on disk was saved that a run can resume from.
+pub(super) fn newest_finite(present: &Catalog) -> Option<Timestamp> {
+    let finite = present.entries.iter().filter(|entry| entry.metadata.found_non_finite().is_none());
+    finite.map(|entry| entry.metadata.checkpoint_timestamp).max()
 }
 
 fn download_with_needed(

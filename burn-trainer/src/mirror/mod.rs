@@ -31,6 +31,15 @@ mod result;
 mod worker;
 
 #[cfg(feature = "mirror")]
+use std::time::Duration;
+
+#[cfg(feature = "mirror")]
 pub use at_start::connect_by;
 pub(crate) use of_run::MirrorOfRun;
 pub use result::MirrorResult;
+
+/// The pause after a first error, and the longest one. Each is twice the one before.
+#[cfg(feature = "mirror")]
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+#[cfg(feature = "mirror")]
+const MAX_PAUSE: Duration = Duration::from_secs(30);

@@ -10,15 +10,14 @@ use std::time::Duration;
 use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::mirror::{RunMirror, Store, Writer};
 use burn_ckpt::plumbing::{is_there, panic_message};
-use burn_ckpt::{Error, RunLayout, chain};
+use burn_ckpt::{Error, MirrorFailure, RunLayout, chain};
+use jiff::Timestamp;
 
 use super::chores::{Chores, FailedChore};
 use super::queue::{Next, Outcome, Queue};
+use super::{FIRST_PAUSE, MAX_PAUSE};
 use crate::process::console::warn;
 
-/// The pause after a first error, and the longest one. Each is twice the one before.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
-pub(super) const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How often the thread looks whether the lease has to be renewed.
 const LEASE_CHECK: Duration = Duration::from_millis(250);
 
@@ -28,6 +27,10 @@ pub(super) struct Worker {
     writer: Writer,
     /// `None` until the store answers.
     mirror: Option<RunMirror>,
+    /// When the newest state was saved that the disk had at the start.
+    newest_at_start: Option<Timestamp>,
+    /// The mirror was opened late, and has a newer state than that.
+    is_behind: bool,
     layout: RunLayout,
     queue: Arc<Queue>,
     /// After the next error.
@@ -42,7 +45,7 @@ pub(super) struct Worker {
 enum EndsEarly {
     /// The wait at the end of the run is over.
     GivenUp,
-    /// Another process has taken the mirror over.
+    /// Another process has taken the mirror over, or has sent more to it than this one began with.
     Lost(Error),
 }
 
@@ -54,13 +57,25 @@ impl Worker {
         store: Store,
         writer: Writer,
         mirror: Option<RunMirror>,
+        newest_at_start: Option<Timestamp>,
         layout: RunLayout,
         queue: Arc<Queue>,
         is_said: bool,
     ) -> Self {
         let (pause, has_reported, chores) = (FIRST_PAUSE, is_said, Chores::new());
-        let gone = Vec::new();
-        Self { store, writer, mirror, layout, queue, pause, has_reported, chores, gone }
+        Self {
+            store,
+            writer,
+            mirror,
+            newest_at_start,
+            is_behind: false,
+            layout,
+            queue,
+            pause,
+            has_reported,
+            chores,
+            gone: Vec::new(),
+        }
     }
 
     /// Works until the run has ended.
@@ -188,11 +203,28 @@ impl Worker {
             Some(mirror) => mirror,
             None => {
                 let mirror = RunMirror::open(&self.store, self.layout.run_id(), &self.writer)?;
+                let mirror = self.unless_it_is_ahead(mirror)?;
                 log::info!("the mirror {} can be reached", self.store.address());
                 mirror
             }
         };
         Ok(self.mirror.insert(opened))
+    }
+
+    /// The mirror, which the start could not read, unless it has a newer state than the run began with: its
+    /// saves would delete it.
+    fn unless_it_is_ahead(&mut self, mirror: RunMirror) -> Result<RunMirror, Error> {
+        let newest = mirror.checkpoints().iter().filter(|checkpoint| !checkpoint.non_finite).next_back();
+        let newer = newest.filter(|newest| Some(newest.checkpoint_timestamp) > self.newest_at_start);
+        let Some(newer) = newer.map(|newer| newer.name.clone()) else { return Ok(mirror) };
+        self.is_behind = true;
+        mirror.close()?;
+        let reason = format!(
+            "it has {newer}, which is newer than what the disk had at the start, and which the saves of this run would delete: \
+             start the run again to resume from it, or choose another address"
+        );
+        let (object, failure) = (self.store.address().to_string(), MirrorFailure::Conflict);
+        Err(Error::Mirror { action: "write to", object, failure, reason })
     }
 
     fn keep_lease(&mut self) -> Work<()> {
@@ -273,7 +305,7 @@ impl Worker {
 
     /// Notes an error, and waits.
     fn pause_after(&mut self, error: Error, is_of_file: bool) -> Work<()> {
-        if matches!(error, Error::MirrorInUse { .. }) && self.mirror.is_some() {
+        if self.is_behind || matches!(error, Error::MirrorInUse { .. }) && self.mirror.is_some() {
             return Err(EndsEarly::Lost(error));
         }
         let message = chain(&error);

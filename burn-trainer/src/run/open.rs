@@ -76,9 +76,7 @@ impl OpenRun {
         recover(&layout, &elsewhere)?;
         warn_of_missing_directories(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
-        for (path, error) in &present.broken {
-            log::warn!("{} is ignored: {}", path.display(), chain(error));
-        }
+        log_broken(&present);
         let mirror = MirrorOfRun::open(config, &layout, &present)?;
         if mirror.has_downloaded() {
             present = scan(&layout, &elsewhere)?;
@@ -333,6 +331,12 @@ fn remove_shown(layout: &RunLayout) -> Result<()> {
         storage::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
     }
     Ok(())
+}
+
+fn log_broken(present: &Catalog) {
+    for (path, error) in &present.broken {
+        log::warn!("{} is ignored: {}", path.display(), chain(error));
+    }
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {

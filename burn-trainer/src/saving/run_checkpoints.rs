@@ -150,7 +150,7 @@ fn check_lengths(directory: &Path) -> Result<()> {
 /// The checkpoints of which standard error has a line already.
 static SKIPPED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Begins anew with what was said of skipped checkpoints, at the start of a run.
+/// Forgets what was said of skipped checkpoints, at the start of a run.
 pub(crate) fn forget_skipped() {
     SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }

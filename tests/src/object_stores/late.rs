@@ -4,15 +4,7 @@ use futures_util::FutureExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload, Result};
 
-use super::simulated_store::{SimulatedStore, lost};
-
-/// A write or a deletion that is done later.
-pub(super) struct Late {
-    at: u64,
-    path: Path,
-    /// What is written. `None` for a deletion.
-    put: Option<(PutPayload, PutMode)>,
-}
+use super::simulated_store::{Late, SimulatedStore, lost};
 
 impl SimulatedStore {
     /// The objects that late deletions have deleted so far.

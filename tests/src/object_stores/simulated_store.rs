@@ -13,12 +13,12 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    UploadPart,
 };
 use parking_lot::Mutex;
 
 use super::faults::{Fault, FaultRates};
-use super::late::Late;
 use crate::random::SplitMix64;
 
 /// What is done at an operation, before it: another writer's work.
@@ -38,6 +38,14 @@ pub(super) struct State {
     history: Vec<String>,
     /// The bytes of all answers.
     bytes_read: u64,
+}
+
+/// A write or a deletion that is done later.
+pub(super) struct Late {
+    pub(super) at: u64,
+    pub(super) path: Path,
+    /// What is written. `None` for a deletion.
+    pub(super) put: Option<(PutPayload, PutMode)>,
 }
 
 /// A store with a clock. [`SimulatedStore::client`] is how a process reaches it.

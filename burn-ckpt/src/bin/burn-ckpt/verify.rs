@@ -23,8 +23,8 @@ use crate::verb_result::{Failure, VerbResult};
 ///
 ///   whole    its bytes are those that were written
 ///   damaged  its bytes are not those that were written
-///   unknown  it has no metadata to compare with, cannot be read, or is
-///            no checkpoint
+///   unknown  it has no metadata to compare with, cannot be read, or
+///            is not a checkpoint
 ///   missing  a link points to a missing file
 ///
 /// Exit status 1 unless all are complete.

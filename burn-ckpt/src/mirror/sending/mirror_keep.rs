@@ -9,8 +9,8 @@ use crate::mirror::commit_object::MirroredCheckpoint;
 use crate::retention::{Candidate, KeepRule, MetricMode, TopK};
 
 /// Which checkpoints stay in a mirror. Those of several rules stay together. A state that stays does so under
-/// each of its names that the rule is for. The newest whole checkpoint, the newest finite one, and those that
-/// links name always stay.
+/// each of its names that the rule is for. The newest complete checkpoint, the newest finite one, and those
+/// that links name always stay.
 ///
 /// ```
 /// use burn_ckpt::mirror::MirrorKeep;

@@ -80,8 +80,8 @@ impl RunMirror {
             let is_sent_again = self.checkpoints.iter().any(|there| there.name == gone.name);
             let key = commit(&self.run_id, &gone.name);
             if !is_sent_again && self.objects.contains_key(&key) {
-                // A writer that was stopped for longer than its lease finds out here, and deletes nothing that
-                // its successor counts on.
+                // A writer that was stopped for longer than its lease finds out here, and deletes nothing
+                // that its successor counts on.
                 self.lease.renew()?;
                 self.remove_object(&key, removed)?;
                 removed.checkpoints.push(gone.name.clone());

@@ -1,5 +1,5 @@
-//! What killed uploads leave in a directory: files named `X#1`, which the library writes to before an object gets
-//! its name, and which its listings hide.
+//! What killed uploads leave in a directory: files named `X#1`, which the library writes to before an object
+//! gets its name, and which its listings hide.
 
 use std::path::{Path, PathBuf};
 

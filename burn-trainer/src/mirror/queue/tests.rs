@@ -159,7 +159,7 @@ fn one_that_cannot_be_sent_is_unsent_if_the_end_wants_it() {
 }
 
 #[test]
-fn the_end_tries_a_file_that_fails_some_times_and_then_goes_on() {
+fn the_end_tries_a_file_that_fails_some_times_and_then_leaves_it_out() {
     let queue = queue();
     queue.saved("newest".into());
     queue.end(Duration::ZERO, &|| false);

@@ -152,7 +152,7 @@ fn a_damaged_input_is_found_and_nothing_is_written() {
 }
 
 #[test]
-fn a_name_that_no_other_verb_would_see_is_refused() {
+fn a_name_that_no_other_verb_would_see_is_wrong_usage() {
     let root = tempfile::tempdir().unwrap();
     let inputs = three(root.path());
     let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
@@ -164,7 +164,7 @@ fn a_name_that_no_other_verb_would_see_is_refused() {
     ];
     for output in refused {
         let (_, err) = ended_with(&output, 2);
-        assert!(err.contains("mean is no name of a checkpoint, which ends in .ckpt"), "{err}");
+        assert!(err.contains("mean is not the name of a checkpoint, which ends in .ckpt"), "{err}");
     }
     assert!(!out.exists());
 }

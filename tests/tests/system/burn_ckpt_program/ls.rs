@@ -318,7 +318,7 @@ fn a_pipe_in_a_files_place_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_no_directory_is_named_as_what_it_is() {
+fn what_is_not_a_directory_is_named_as_what_it_is() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let (run, directory) = (run_dir(root.path()), checkpoints(root.path()));

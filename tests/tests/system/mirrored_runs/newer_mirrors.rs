@@ -7,9 +7,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::train::LearnerModel;
 use burn_trainer::Error;
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use system_tests::models::small::{Script, train_by};
 use system_tests::object_stores::{HookedStore, delete_objects, give_store, unreachable};
 use system_tests::programs::commands::sha256sum;
 use system_tests::run_files::checkpoints;
@@ -92,4 +95,50 @@ fn nothing_begins_from_the_start_where_the_mirror_has_lost_the_content_of_its_ch
     assert_eq!(source.kind(), burn_ckpt::ErrorKind::Damaged, "{source:?}");
     assert!(!fs::exists(checkpoints(root.path())).unwrap(), "nothing is left of the failed start");
     train(mirrored(root.path(), 1, address).with_ckpt_path("none")).unwrap();
+}
+
+#[test]
+fn a_run_that_could_not_read_a_newer_mirror_sends_nothing_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, copy] = ["root", "copy"].map(|name| directory.path().join(name));
+    let address = "memory:ahead";
+    // Dead for the requests of the start alone, which has the disk to resume from.
+    let (is_dead, is_watched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (dead, watched) = (Arc::clone(&is_dead), Arc::clone(&is_watched));
+    let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        assert!(!(watched.load(Ordering::SeqCst) && operation.path.contains("step=30")), "{operation:?}");
+        if dead.load(Ordering::SeqCst) { Err(unreachable()) } else { Ok(()) }
+    });
+    give_store(address, Arc::new(store) as Arc<dyn ObjectStore>);
+    train(mirrored(&root, 1, address)).unwrap();
+    copy_run(&root, &copy);
+    train(mirrored(&root, 2, address)).unwrap();
+    let before = in_mirror(address);
+    assert!(before.iter().any(|name| name.contains("step=20")), "{before:?}");
+
+    (is_dead.store(true, Ordering::SeqCst), is_watched.store(true, Ordering::SeqCst));
+    let revive = Revive { is_dead: Arc::clone(&is_dead) };
+    let result =
+        train_by(mirrored(&copy, 3, address), Script::default(), |trainer| trainer.callback(revive)).unwrap();
+    assert_eq!(result.global_step, 30);
+    assert!(result.resumed_from.unwrap().ends_with("epoch=0-step=10.ckpt"));
+    let mirror = result.mirror.unwrap();
+    assert!(mirror.sent == 0 && mirror.last_error.unwrap().contains("newer than what the disk had"));
+    assert_eq!(in_mirror(address), before);
+}
+
+/// The store answers again once training has begun.
+struct Revive {
+    is_dead: Arc<AtomicBool>,
+}
+
+impl<M: LearnerModel> Callback<M> for Revive {
+    fn name(&self) -> String {
+        "revive".to_owned()
+    }
+
+    fn on_fit_start(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        self.is_dead.store(false, Ordering::SeqCst);
+        Ok(())
+    }
 }

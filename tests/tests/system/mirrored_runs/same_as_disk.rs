@@ -1,5 +1,5 @@
-//! What stays in the mirror while a run trains: what stays on disk, or as many as it is told. Nothing that the
-//! disk keeps is deleted in between.
+//! What stays in the mirror while a run trains: what stays on disk, or as many as it is told. Nothing that
+//! the disk keeps is deleted in between.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

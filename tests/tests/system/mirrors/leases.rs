@@ -99,7 +99,7 @@ fn of_two_writers_that_take_over_at_once_one_gets_the_lease() {
 }
 
 #[test]
-fn a_deletion_of_a_writer_that_was_overtaken_is_refused_or_noticed_and_mended() {
+fn a_deletion_of_a_writer_that_was_overtaken_fails_or_is_noticed_and_mended() {
     let root = tempfile::tempdir().unwrap();
     let run = run_in(root.path());
     let start = SimulatedStore::new(1, FaultRates::default()).now();

@@ -232,7 +232,7 @@ fn content_whose_deletion_fails_is_deleted_by_the_next_call() {
 }
 
 #[test]
-fn content_of_a_commit_object_that_cannot_be_read_is_no_leftover_and_a_newer_format_is_said() {
+fn content_of_a_commit_object_that_cannot_be_read_is_not_a_leftover_and_a_newer_format_is_said() {
     let root = tempfile::tempdir().unwrap();
     let run = run_in(root.path());
     let disk = Arc::new(InMemory::new());

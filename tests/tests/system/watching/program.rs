@@ -199,7 +199,7 @@ fn wrong_usage_is_status_2_and_a_wrong_name_is_an_error_at_once() {
 }
 
 #[test]
-fn a_directory_of_runs_is_no_run_and_its_runs_are_named() {
+fn a_directory_of_runs_is_not_a_run_and_its_runs_are_named() {
     let root = tempfile::tempdir().unwrap();
     for run in ["a", "b"] {
         train(config(root.path(), 1).with_run_id(run)).unwrap();

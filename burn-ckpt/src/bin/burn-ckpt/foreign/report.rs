@@ -17,7 +17,7 @@ pub fn check_checkpoint_name(path: &Path) -> Result<(), Failure> {
     match is_checkpoint(path) {
         true => Ok(()),
         false => Err(Failure::Usage(format!(
-            "{} is no name of a checkpoint, which ends in {CHECKPOINT_SUFFIX}: add the ending",
+            "{} is not the name of a checkpoint, which ends in {CHECKPOINT_SUFFIX}: add the ending",
             path.display()
         ))),
     }

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> VerbResult {
     // Another run's directory, whose lock is not held.
     check_own(&layout)?;
     let shows_a_run = shows_a_run(layout.run_dir())?;
-    // No lock is held while the user thinks: training can go on.
+    // No lock is held while the user thinks: training can continue.
     let asks = !args.dry_run && !args.yes;
     if asks && let Ok(LockState::Held(holder)) = lock_state(layout.run_dir()) {
         return Err(Error::Locked { path: layout.run_dir().to_path_buf(), holder }.into());
