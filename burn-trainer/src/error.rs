@@ -112,7 +112,7 @@ pub enum Error {
         /// The run's id.
         run_id: String,
         /// What is wrong with the mirror.
-        source: burn_ckpt::Error,
+        source: Box<burn_ckpt::Error>,
     },
     /// A strategy or a file name uses a metric that the training does not have.
     #[error(

@@ -77,6 +77,7 @@ impl OpenMirror {
                 return Err(Error::MirrorUnreadable { run_id: layout.run_id().to_owned(), source });
             }
             Err(Failed::Downloading(source)) => {
+                let source = Box::new(source);
                 return Err(Error::MirrorNotDownloaded { run_id: layout.run_id().to_owned(), source });
             }
             Err(Failed::Reading(error)) if has_checkpoints || is_temporary(&error) => {
