@@ -263,10 +263,11 @@ fn a_checkpoint_that_is_there_is_replaced_on_request_alone() {
     assert_eq!(tensors[0].to_bytes().unwrap()[..], [1, 2, 3, 4]);
     assert_eq!(files(directory.path()), ["a.ckpt", "a.ckpt.metadata.json", "a.safetensors"]);
 
-    for itself in [&["--force"][..], &["--force", "--like", out.to_str().unwrap()]] {
-        let into = if itself.len() == 1 { &file } else { &out };
-        let output = import(&file, into, itself);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(stderr(&output).contains("while it is read"), "{}", stderr(&output));
-    }
+    // Neither the file that is read nor the one that gives the outline.
+    let output = import(&file, &file, &["--force"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("is not the name of a checkpoint"), "{}", stderr(&output));
+    let output = import(&file, &out, &["--force", "--like", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("while it is read"), "{}", stderr(&output));
 }
