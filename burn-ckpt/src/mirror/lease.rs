@@ -208,9 +208,11 @@ impl Lease {
     /// A store that ignores conditions would give the lease to two writers: what was just done must fail if
     /// it is done again. `before` is what was there before the lease was taken.
     fn check_conditions(&self, json: &[u8], before: Option<&Version>) -> Result<()> {
+        // Other bytes of the same meaning: those that are there would be taken for an answer that was lost.
+        let json = [json, b"\n"].concat();
         let written = match before {
-            None => self.store.put_new(&self.key, json),
-            Some(before) => self.store.replace(&self.key, json, before),
+            None => self.store.put_new(&self.key, &json),
+            Some(before) => self.store.replace(&self.key, &json, before),
         };
         // A store that fails does not ignore anything.
         let Ok(Some(_)) = written else { return Ok(()) };

@@ -35,13 +35,21 @@ pub struct FaultRates {
     pub delay: u64,
     /// [`Fault::Truncated`].
     pub truncated: u64,
+    /// How many of 1,000 deletions that meet no fault are [`Fault::Late`].
+    pub late_deletions: u64,
 }
 
 impl FaultRates {
     /// A store in which about every sixth operation goes wrong.
     #[must_use]
     pub fn bad() -> Self {
-        Self { before: 40, after: 40, late: 25, delay: 30, truncated: 25 }
+        Self { before: 40, after: 40, late: 25, delay: 30, truncated: 25, late_deletions: 250 }
+    }
+
+    /// A store in which little goes wrong but deletions, so that there is much to delete.
+    #[must_use]
+    pub fn rare() -> Self {
+        Self { before: 4, after: 4, late: 4, delay: 4, truncated: 4, late_deletions: 250 }
     }
 
     /// The fault of the next operation.

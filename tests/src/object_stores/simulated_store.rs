@@ -187,6 +187,11 @@ impl SimulatedClient {
             let rates = state.rates;
             let fault = rates.draw(&mut state.random);
             let number = state.random.next_u64();
+            let is_late = name == "delete" && number % 1000 < rates.late_deletions;
+            let fault = match fault {
+                Fault::None if is_late => Fault::Late(1 + number % 40),
+                fault => fault,
+            };
             if let Fault::Delay(time) = fault {
                 state.now += time;
             }
