@@ -1,10 +1,10 @@
 //! What a training program prints at its end, and the exit status that follows.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn_ckpt::chain;
+use burn_ckpt::{Metadata, chain};
 
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
@@ -157,7 +157,7 @@ fn how_to_resume<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str
     // from.
     let states = || result.checkpoints.values().map(|held| held.path.as_path());
     let saved = |path| run_checkpoints::epochs_to_resume_after(path);
-    let finite = states().filter(|path| run_checkpoints::is_finite(path)).filter_map(saved);
+    let finite = states().filter(|path| is_finite(path)).filter_map(saved);
     let Some(done) = finite.max() else {
         let not_finite = states().filter_map(saved).next();
         return not_finite.map(|_| {
@@ -268,6 +268,11 @@ fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     format!("resume: {program} {}", arguments::to_resume_with(&arguments, config, epochs))
+}
+
+/// Whether all parameters of a checkpoint were finite when it was saved, as far as its metadata says it.
+fn is_finite(path: &Path) -> bool {
+    Metadata::of_checkpoint(path).is_ok_and(|metadata| metadata.found_non_finite().is_none())
 }
 
 #[cfg(test)]

@@ -35,11 +35,6 @@ pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
     finite.map(|entry| entry.path).find(|path| epochs_to_resume_after(path).is_some())
 }
 
-/// Whether all parameters of a checkpoint were finite when it was saved, as far as its metadata says it.
-pub(crate) fn is_finite(path: &Path) -> bool {
-    Metadata::of_checkpoint(path).is_ok_and(|metadata| metadata.found_non_finite().is_none())
-}
-
 /// The number of epochs done in a checkpoint, if it can be resumed.
 pub(crate) fn epochs_to_resume_after(path: &Path) -> Option<u64> {
     let checkpoint =

@@ -206,7 +206,7 @@ pub fn delete_objects(store: &dyn ObjectStore, is_meant: impl Fn(&str) -> bool) 
     assert!(!names.is_empty(), "no such object is there");
     for name in names {
         let path = Path::from(name);
-        let deleted = futures_util::FutureExt::now_or_never(ObjectStoreExt::delete(store, &path));
+        let deleted = FutureExt::now_or_never(ObjectStoreExt::delete(store, &path));
         deleted.unwrap_or_else(|| panic!("the store waits")).unwrap_or_else(|error| panic!("{error}"));
     }
 }

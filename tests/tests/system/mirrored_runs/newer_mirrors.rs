@@ -116,7 +116,8 @@ fn a_run_that_could_not_read_a_newer_mirror_sends_nothing_to_it() {
     let before = in_mirror(address);
     assert!(before.iter().any(|name| name.contains("step=20")), "{before:?}");
 
-    (is_dead.store(true, Ordering::SeqCst), is_watched.store(true, Ordering::SeqCst));
+    is_dead.store(true, Ordering::SeqCst);
+    is_watched.store(true, Ordering::SeqCst);
     let revive = Revive { is_dead: Arc::clone(&is_dead) };
     let result =
         train_by(mirrored(&copy, 3, address), Script::default(), |trainer| trainer.callback(revive)).unwrap();
