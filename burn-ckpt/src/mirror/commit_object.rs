@@ -186,3 +186,9 @@ impl MirroredCheckpoint {
         Ok(commit)
     }
 }
+
+/// The newest of checkpoints, which are in the order in which their states were saved, without values that
+/// are NaN or infinite.
+pub(crate) fn newest_finite(checkpoints: &[MirroredCheckpoint]) -> Option<&MirroredCheckpoint> {
+    checkpoints.iter().rfind(|checkpoint| !checkpoint.non_finite)
+}

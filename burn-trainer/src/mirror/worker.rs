@@ -214,8 +214,8 @@ impl Worker {
     /// The mirror, which the start could not read, unless it has a newer state than the run began with: its
     /// saves would delete it.
     fn unless_it_is_ahead(&mut self, mirror: RunMirror) -> Result<RunMirror, Error> {
-        let newest = mirror.checkpoints().iter().rfind(|checkpoint| !checkpoint.non_finite);
-        let newer = newest.filter(|newest| Some(newest.checkpoint_timestamp) > self.newest_at_start);
+        let newer =
+            mirror.newest_finite().filter(|newest| Some(newest.checkpoint_timestamp) > self.newest_at_start);
         let Some(newer) = newer.map(|newer| newer.name.clone()) else { return Ok(mirror) };
         self.is_behind = true;
         mirror.close()?;

@@ -187,9 +187,7 @@ impl MultipartUpload for HookedParts {
 /// When the store waits or fails.
 #[must_use]
 pub fn objects(store: &dyn ObjectStore) -> Vec<(String, u64)> {
-    let listed = FutureExt::now_or_never(store.list(None).try_collect::<Vec<_>>());
-    let listed = listed.unwrap_or_else(|| panic!("the store waits"));
-    let listed = listed.unwrap_or_else(|error| panic!("{error}"));
+    let listed = at_once(store.list(None).try_collect::<Vec<_>>());
     let mut objects: Vec<_> = listed.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
     objects.sort();
     objects
@@ -206,7 +204,11 @@ pub fn delete_objects(store: &dyn ObjectStore, is_meant: impl Fn(&str) -> bool) 
     assert!(!names.is_empty(), "no such object is there");
     for name in names {
         let path = Path::from(name);
-        let deleted = FutureExt::now_or_never(ObjectStoreExt::delete(store, &path));
-        deleted.unwrap_or_else(|| panic!("the store waits")).unwrap_or_else(|error| panic!("{error}"));
+        at_once(ObjectStoreExt::delete(store, &path));
     }
+}
+
+fn at_once<T>(request: impl Future<Output = Result<T>>) -> T {
+    let answer = FutureExt::now_or_never(request).unwrap_or_else(|| panic!("the store waits"));
+    answer.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::file_names::CHECKPOINT_SUFFIX;
 use crate::format::container::bounded_json::parse;
-use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint};
+use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, newest_finite};
 use crate::mirror::object_names::{check_relative, checkpoint_of_commit, link, link_of_key};
 use crate::mirror::store::{Listed, Store};
 use crate::retention::MetricMode;
@@ -132,7 +132,7 @@ impl MirroredRun {
     /// The newest complete checkpoint without values that are NaN or infinite: the one to resume from.
     #[must_use]
     pub fn newest_finite(&self) -> Option<&MirroredCheckpoint> {
-        self.checkpoints.iter().rev().find(|checkpoint| !checkpoint.non_finite)
+        newest_finite(&self.checkpoints)
     }
 
     /// The checkpoint with the best value of a metric, of those that are finite.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::mirror::commit_object::MirroredCheckpoint;
+use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
 use crate::retention::{Candidate, KeepRule, MetricMode, TopK};
 
 /// Which checkpoints stay in a mirror. Those of several rules stay together. A state that stays does so under
@@ -82,8 +82,7 @@ impl MirrorKeep {
     /// The names of the checkpoints that do not stay, and that no link names; of checkpoints in the order in
     /// which their states were saved.
     pub(super) fn others(&self, checkpoints: &[MirroredCheckpoint], linked: &[&str]) -> Vec<String> {
-        let newest_finite = checkpoints.iter().rev().find(|checkpoint| !checkpoint.non_finite);
-        let always = checkpoints.last().into_iter().chain(newest_finite);
+        let always = checkpoints.last().into_iter().chain(newest_finite(checkpoints));
         let mut stay: BTreeSet<&str> = always.map(|checkpoint| checkpoint.name.as_str()).collect();
         stay.extend(linked);
         for rule in &self.rules {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::Result;
-use crate::mirror::commit_object::MirroredCheckpoint;
+use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
 use crate::mirror::lease::{Lease, Writer};
 use crate::mirror::metrics_pieces::{SentLog, parts_up_to, term_of_piece};
 use crate::mirror::object_names::{below_checkpoints, term_of_content};
@@ -77,6 +77,12 @@ impl RunMirror {
     #[must_use]
     pub fn checkpoints(&self) -> &[MirroredCheckpoint] {
         &self.checkpoints
+    }
+
+    /// The newest of them without values that are NaN or infinite.
+    #[must_use]
+    pub fn newest_finite(&self) -> Option<&MirroredCheckpoint> {
+        newest_finite(&self.checkpoints)
     }
 
     /// Renews the lease if a third of its time is over. A writer that waits calls this more often than that.

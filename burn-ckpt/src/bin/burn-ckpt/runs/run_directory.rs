@@ -23,14 +23,16 @@ pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
         return Ok(run);
     }
     let path = directory.display();
-    match is_directory(directory)? {
-        true if is_run(directory)? => Ok(RunLayout::at(directory)),
-        true if !runs_in(directory)?.is_empty() => Err(is_of_runs(directory, &runs_in(directory)?)),
-        true => Err(Failure::Other(format!(
-            "{path} is not a run's directory: nothing in it says so, neither checkpoints nor a run's log or lock file"
-        ))),
-        false => Err(Failure::Other(format!("{path} is not a directory, and so not a run"))),
+    if !is_directory(directory)? {
+        return Err(Failure::Other(format!("{path} is not a directory, and so not a run")));
     }
+    if is_run(directory)? {
+        return Ok(RunLayout::at(directory));
+    }
+    check_has_no_runs(directory)?;
+    Err(Failure::Other(format!(
+        "{path} is not a run's directory: nothing in it says so, neither checkpoints nor a run's log or lock file"
+    )))
 }
 
 /// Fails for a directory of runs, and names them. One in which there is nothing yet can become a run.
@@ -38,13 +40,14 @@ pub fn check_is_not_of_runs(directory: &Path) -> Result<(), Failure> {
     if run_at(directory)?.is_some() || !is_directory(directory)? || is_run(directory)? {
         return Ok(());
     }
-    match runs_in(directory)? {
-        runs if runs.is_empty() => Ok(()),
-        runs => Err(is_of_runs(directory, &runs)),
-    }
+    check_has_no_runs(directory)
 }
 
-fn is_of_runs(directory: &Path, runs: &[PathBuf]) -> Failure {
+fn check_has_no_runs(directory: &Path) -> Result<(), Failure> {
+    let runs = runs_in(directory)?;
+    if runs.is_empty() {
+        return Ok(());
+    }
     let shown = directory.display();
     let names: Vec<String> =
         runs.iter().take(SHOWN_RUNS).map(|run| in_one_line(&run.display().to_string())).collect();
@@ -52,10 +55,10 @@ fn is_of_runs(directory: &Path, runs: &[PathBuf]) -> Failure {
         0 => String::new(),
         more => format!(" and {more} more (burn-ckpt runs {shown})"),
     };
-    Failure::Other(format!(
+    Err(Failure::Other(format!(
         "{shown} is not a run's directory, but one of runs: name one of them: {}{more}",
         names.join(", ")
-    ))
+    )))
 }
 
 /// The runs in a directory, or in that of a program's logs in it.
