@@ -126,7 +126,7 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         let trained = loader(hparams, seed, data(TRAINED_ITEMS).0);
         trainer = with_everything(trainer).validation_set("trained", trained);
     }
-    if let Some(strategy) = test_hooks::hanging_strategy() {
+    if let Some(strategy) = test_hooks::strategy() {
         trainer = trainer.strategy(strategy);
     }
     let mut training = trainer

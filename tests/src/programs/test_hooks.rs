@@ -31,6 +31,8 @@ pub struct TestHooks {
     /// Never come back from the question what is to be saved when training is stopped; the directory gets a
     /// file `reached` then.
     pub hang_when_stopped: Option<PathBuf>,
+    /// Stop training while this step is being saved.
+    pub stop_in_save: Option<u64>,
     /// Print the metrics at the end, in every digit.
     pub show_metrics: bool,
     /// Train in burn's own loop.
@@ -256,10 +258,12 @@ pub fn is_burns_loop() -> bool {
     TestHooks::of_process().burns_loop
 }
 
-/// The strategy that hangs, where the program is told to have it.
+/// The strategy that hangs or stops, where the program is told to have it.
 #[must_use]
-pub fn hanging_strategy() -> Option<impl Strategy> {
-    TestHooks::of_process().hang_when_stopped.as_deref().map(Hanging)
+pub fn strategy() -> Option<impl Strategy> {
+    let hooks = TestHooks::of_process();
+    let is_told = hooks.hang_when_stopped.is_some() || hooks.stop_in_save.is_some();
+    is_told.then_some(Hooked(hooks))
 }
 
 /// Prints metrics, where the program is told to: Rust writes a number so that it is read back as the same.
@@ -269,11 +273,11 @@ pub fn show(metrics: &IndexMap<String, f64>) {
     }
 }
 
-struct Hanging(&'static Path);
+struct Hooked(&'static TestHooks);
 
-impl Strategy for Hanging {
+impl Strategy for Hooked {
     fn name(&self) -> String {
-        "hanging".to_owned()
+        "hooked".to_owned()
     }
 
     fn keep(&self) -> KeepRule {
@@ -281,13 +285,17 @@ impl Strategy for Hanging {
     }
 
     fn output(&self) -> CheckpointOutput {
-        CheckpointOutput::new("hanging")
+        CheckpointOutput::new("hooked")
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, _facts: &RunProgress<'_>) -> SaveDecision {
-        if let TrainingEvent::Interrupted(_) = event {
-            touch(&self.0.join("reached"));
-            std::thread::sleep(PATIENCE);
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
+        match (event, &self.0.hang_when_stopped) {
+            (TrainingEvent::Interrupted(_), Some(gate)) => {
+                touch(&gate.join("reached"));
+                std::thread::sleep(PATIENCE);
+            }
+            (TrainingEvent::StepEnd, _) if Some(progress.step) == self.0.stop_in_save => stop(),
+            _ => {}
         }
         SaveDecision::Skip
     }

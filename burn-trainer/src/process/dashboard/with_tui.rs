@@ -44,11 +44,11 @@ static DRAWN: Mutex<Option<Drawn>> = Mutex::new(None);
 /// Whether there is a dashboard, for a thread that must not wait for the lock.
 static IS_DRAWN: AtomicBool = AtomicBool::new(false);
 /// Whether a panic has taken the terminal from the dashboard.
-static GAVE_WAY: AtomicBool = AtomicBool::new(false);
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+/// Why a panic takes it. It is set before.
+static TAKEN_BY: Mutex<Option<Ended>> = Mutex::new(None);
 /// Whether the process was stopped while it was drawn.
 static SUSPENDED: AtomicBool = AtomicBool::new(false);
-/// Why burn's thread has ended.
-static FAILURE: Mutex<Option<String>> = Mutex::new(None);
 
 /// The dashboard of a run. Dropping it closes the dashboard.
 pub(crate) struct Dashboard {
@@ -70,9 +70,9 @@ impl Dashboard {
         let may_suspend = terminal_signals::watch(WaysBack { leave, suspend, is_drawn });
         #[cfg(not(unix))]
         let may_suspend = false;
-        GAVE_WAY.store(false, Ordering::SeqCst);
+        IS_TAKEN.store(false, Ordering::SeqCst);
+        *TAKEN_BY.lock() = None;
         SUSPENDED.store(false, Ordering::SeqCst);
-        *FAILURE.lock() = None;
         IS_DRAWN.store(true, Ordering::SeqCst);
         if let Err(error) = captured_output::begin() {
             log::warn!("what the program prints will be on the dashboard: {error}");
@@ -87,8 +87,8 @@ impl Dashboard {
         set_hook(&hook);
         *drawn = Some(Drawn { burns, hook });
         drop(drawn);
-        let failure = FAILURE.lock().take();
-        if let Some(reason) = failure {
+        let failure = TAKEN_BY.lock().take_if(|ended| matches!(ended, Ended::Failed(_)));
+        if let Some(Ended::Failed(reason)) = failure {
             close();
             return Err(reason);
         }
@@ -105,18 +105,14 @@ impl Dashboard {
 
     /// Whether it is drawn no longer, and why.
     pub(crate) fn has_ended(&self) -> Option<Ended> {
-        if let Some(reason) = FAILURE.lock().take() {
-            return Some(Ended::Failed(reason));
-        }
-        if GAVE_WAY.load(Ordering::SeqCst) {
-            return Some(Ended::GaveWay);
-        }
         if SUSPENDED.load(Ordering::SeqCst) {
             return Some(Ended::Suspended);
         }
         // burn's thread restores the terminal when it cannot draw.
-        let is_gone = captured_output::is_lost() || !terminal::is_drawn_on();
-        is_gone.then(|| Ended::Failed("the terminal cannot be drawn on".to_owned()))
+        let is_gone =
+            IS_TAKEN.load(Ordering::SeqCst) || captured_output::is_lost() || !terminal::is_drawn_on();
+        let unknown = || Ended::Failed("the terminal cannot be drawn on".to_owned());
+        is_gone.then(|| TAKEN_BY.lock().take().unwrap_or_else(unknown))
     }
 
     /// The stop that the user asked for with `q`, once: with burn's reason.
@@ -246,12 +242,14 @@ fn at_panic(panic: &PanicHookInfo<'_>, hook: &PanicHook) {
         say("ended at once from the dashboard: the newest checkpoint stands");
         end_process();
     }
+    let has_failed = is_burns && cfg!(panic = "unwind");
+    // The loop may see that the terminal is left before all of that is done.
+    *TAKEN_BY.lock() = Some(if has_failed { Ended::Failed(message) } else { Ended::GaveWay });
     terminal::leave_dashboard();
-    if is_burns && cfg!(panic = "unwind") {
-        *FAILURE.lock() = Some(message);
+    IS_TAKEN.store(true, Ordering::SeqCst);
+    if has_failed {
         return;
     }
-    GAVE_WAY.store(true, Ordering::SeqCst);
     say_what_was_held_back();
     hook(panic);
 }

@@ -11,8 +11,9 @@ use burn_trainer::callbacks::EarlyStopping;
 use burn_trainer::config::LockMode;
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::programs::running::{Running, digits, warmup};
+use system_tests::programs::running::{Running, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
+use system_tests::run_files::metadata;
 use system_tests::{config, train, train_scored};
 
 fn of(root: &Path, run: &str) -> (String, String) {
@@ -68,37 +69,27 @@ fn a_run_is_running_while_its_process_lives_and_then_stopped_or_killed() {
     assert_eq!(of(root.path(), "b"), ("done".to_owned(), String::new()));
 }
 
-/// How often a stop is tried until it falls into a save. A run that saves each step does little else.
-const STOPS: usize = 20;
-
 #[test]
 fn a_run_that_is_stopped_where_its_state_was_saved_already_is_stopped() {
     let root = tempfile::tempdir().unwrap();
-    let last_line = |run: &Path| {
-        let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-        log.lines().last().unwrap().to_owned()
-    };
-    let stopped = (0..STOPS).map(|attempt| format!("a{attempt}")).find(|id| {
-        let run = logs(root.path()).join(id);
-        let program = digits(root.path(), &format!("--run-id {id} --epochs 99 --save-every-steps 1"));
-        let mut running = Running::start(program);
-        running.wait_for("its save", |_| run.join("checkpoint/last.ckpt").exists());
-        running.send("TERM");
-        assert_eq!(running.end().code(), Some(143));
-        assert_eq!(of(root.path(), id), ("stopped".to_owned(), "SIGTERM".to_owned()), "{id}");
-        last_line(&run).starts_with("{\"ended\":\"stopped: SIGTERM\",\"step\":")
-    });
-    let id = stopped.expect("a stop that fell on a state which was saved");
-    let run = logs(root.path()).join(&id);
+    let run = logs(root.path()).join("a");
+    let hooks = TestHooks { stop_in_save: Some(7), stop_by_signal: true, ..TestHooks::default() };
+    let program = warmup(root.path(), "--run-id a --epochs 2 --save-every-steps 7");
+    let ended = Running::start(hooks.given_to(program)).end();
+    assert_eq!(ended.code(), Some(143), "{ended:?}");
+    assert_eq!(metadata(&run.join("checkpoint/last.ckpt"))["global_step"], 7);
+    assert_eq!(of(root.path(), "a"), ("stopped".to_owned(), "SIGTERM".to_owned()));
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let last = log.lines().last().unwrap();
+    assert!(last.starts_with("{\"ended\":\"stopped: SIGTERM\",\"step\":7"), "{last}");
     let mut watch = burn_ckpt_command();
     watch.args(["watch", "--interval", "0.01", "--until-stopped"]).arg(&run);
     let (_, err) = ended_with(&watch.output().unwrap(), 1);
     assert!(err.contains("no process writes to it: stopped: SIGTERM"), "{err}");
     // The line is gone when the run resumes.
-    let resumed = format!("--run-id {id} --epochs 1 --ckpt-path auto");
-    Running::start(digits(root.path(), &resumed)).end_well();
+    Running::start(warmup(root.path(), "--run-id a --epochs 2 --ckpt-path auto")).end_well();
     assert!(!fs::read_to_string(run.join("metrics.jsonl")).unwrap().contains("ended"));
-    assert_eq!(of(root.path(), &id).0, "done");
+    assert_eq!(of(root.path(), "a").0, "done");
 }
 
 #[test]

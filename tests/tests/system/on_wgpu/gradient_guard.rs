@@ -27,6 +27,8 @@ const SEEN_WITHIN: Duration = Duration::from_millis(250);
 const MEASURABLE: Duration = Duration::from_millis(10);
 const SMALLEST: usize = 128;
 const LARGEST: usize = 8192;
+/// How often a guard that does not wait may be seen to be late.
+const ATTEMPTS: usize = 3;
 /// The kernels of the first steps are compiled first.
 const STEPS: std::ops::RangeInclusive<u64> = 4..=6;
 
@@ -149,13 +151,20 @@ fn waits(guard: GradientGuard, work: Work, device: &Device) -> Vec<bool> {
     Arc::into_inner(has_waited).unwrap().into_inner()
 }
 
+fn clipping() -> GradientGuard {
+    GradientGuard::new().with_clip_norm(0.5)
+}
+
 #[test]
 fn no_step_waits_for_the_device_unless_the_check_has_to_come_before_it() {
     let device = super::device(Backend::Wgpu);
     let work = Work::for_device(&device);
-    let clipping = || GradientGuard::new().with_clip_norm(0.5);
-    assert_eq!(waits(clipping(), work, &device), [false; 3], "{work:?}");
-    assert_eq!(waits(clipping().with_clip_value(0.1), work, &device), [false; 3], "{work:?}");
+    for never_waits in [clipping(), clipping().with_clip_value(0.1)] {
+        // A device in software takes the processor from the loop, which then comes too late to see it busy.
+        // A guard that waits is late in each attempt.
+        let mut attempts = (0..ATTEMPTS).map(|_| waits(never_waits.clone(), work, &device));
+        assert!(attempts.any(|waits| waits == [false; 3]), "{work:?}");
+    }
     // A guard that waits is seen.
     for waiting in [
         clipping().with_checks_before_step(true),
