@@ -159,10 +159,11 @@ fn clipping() -> GradientGuard {
 fn no_step_waits_for_the_device_unless_the_check_has_to_come_before_it() {
     let device = super::device(Backend::Wgpu);
     let work = Work::for_device(&device);
-    for never_waits in [clipping(), clipping().with_clip_value(0.1)] {
+    let guards: [fn() -> GradientGuard; 2] = [clipping, || clipping().with_clip_value(0.1)];
+    for never_waits in guards {
         // A device in software takes the processor from the loop, which then comes too late to see it busy.
         // A guard that waits is late in each attempt.
-        let mut attempts = (0..ATTEMPTS).map(|_| waits(never_waits.clone(), work, &device));
+        let mut attempts = (0..ATTEMPTS).map(|_| waits(never_waits(), work, &device));
         assert!(attempts.any(|waits| waits == [false; 3]), "{work:?}");
     }
     // A guard that waits is seen.
