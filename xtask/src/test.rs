@@ -81,9 +81,9 @@ pub fn run(args: &Args) -> ExitCode {
     }
     let mut counts = Counts::default();
     let mut all_succeeded = true;
-    // The programs that tests start are built first, so that no test pays for it.
-    all_succeeded &=
-        counted(&["test", "--workspace", "--bins", "--lib", "--tests", "--no-fail-fast"], &[], &mut counts);
+    // Libraries, programs and system tests. The programs that tests start are built first, so that no test pays
+    // for it.
+    all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
     for tests in BESIDE_THE_CODE.into_iter().chain([&MIRROR_TESTS[..]]) {
         all_succeeded &= counted(&[&WITH_MIRROR[..], tests].concat(), &[], &mut counts);
@@ -148,6 +148,9 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -164,5 +167,28 @@ mod tests {
         }
         let failing = vec!["a::fails".to_owned()];
         assert_eq!(counts, Counts { passed: 5, failed: 1, skipped: 1, failing });
+    }
+
+    /// A program that cargo does not build as a test has none in its file and in the modules of that.
+    #[test]
+    fn a_program_that_is_not_tested_has_no_tests() {
+        let root = cargo::root();
+        let members = ["bench", "burn-serve", "examples/char-lm", "examples/digits", "tests"];
+        let untested = members.map(|member| {
+            let directory = root.join(member);
+            let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+            let manifest: toml::Table = manifest.parse().unwrap();
+            let programs = manifest["bin"].as_array().unwrap().iter();
+            let programs = programs.filter(|program| program["test"].as_bool() == Some(false));
+            programs.map(|program| without_tests(&directory.join(program["path"].as_str().unwrap()))).count()
+        });
+        assert_eq!(untested.iter().sum::<usize>(), 15, "{untested:?}");
+    }
+
+    fn without_tests(file: &Path) {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(!text.contains("#[test]"), "remove `test = false` of this program: {}", file.display());
+        let modules = text.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+        modules.for_each(|module| without_tests(&file.with_file_name(format!("{module}.rs"))));
     }
 }
