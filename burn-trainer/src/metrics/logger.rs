@@ -182,8 +182,10 @@ impl RunMetricLogger {
 /// burn's store drops its loggers while its thread unwinds. burn keeps no message of such a panic.
 impl Drop for RunMetricLogger {
     fn drop(&mut self) {
-        if let Some(message) = last_panic::of_this_thread() {
-            let _ = self.metrics.store_panic.set(message);
+        if std::thread::panicking() {
+            let message = last_panic::of_this_thread();
+            let unknown = || "a metric logger has panicked; its message stands above".to_owned();
+            let _ = self.metrics.store_panic.set(message.unwrap_or_else(unknown));
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::TensorReadError;
 use burn::train::SupervisedTraining;
@@ -228,22 +229,33 @@ enum At {
     EpochEnd,
 }
 
+/// How long a run waits for the others.
+const OTHER_RUNS: Duration = Duration::from_secs(30);
+
 /// Panics at one of its calls.
 #[derive(Clone)]
 struct Panicking {
     at: At,
     updates: usize,
+    /// How many runs of so many have come to their panic.
+    reached: (Arc<AtomicUsize>, usize),
 }
 
 impl Panicking {
-    fn new(at: At) -> Self {
-        Self { at, updates: 0 }
+    fn new(at: At, reached: (Arc<AtomicUsize>, usize)) -> Self {
+        Self { at, updates: 0, reached }
     }
 
     fn reach(&self, at: At) {
         if self.at == at {
+            // Each run sets a panic hook when it starts. While it does, the process has the standard one.
+            let ((count, all), since) = (&self.reached, Instant::now());
+            count.fetch_add(1, Ordering::SeqCst);
+            while count.load(Ordering::SeqCst) < *all && since.elapsed() < OTHER_RUNS {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             // The loop has nothing else to do by then, and waits for burn's thread.
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             panic!("it was told to panic at {at:?}");
         }
     }
@@ -371,17 +383,19 @@ fn a_panic_on_a_thread_of_burns_is_reported_with_its_own_message_and_the_state_i
         (progress, &[At::Definition, At::FirstUpdate, At::FifthUpdate, At::EpochEnd]),
         (renderer, &[At::Definition, At::FirstUpdate, At::FifthUpdate, At::EpochEnd]),
     ];
-    let all = all.iter().flat_map(|(set_up, ats)| ats.iter().map(move |at| (set_up, *at)));
+    let all: Vec<_> = all.iter().flat_map(|(set_up, ats)| ats.iter().map(move |at| (set_up, *at))).collect();
+    let reached = (Arc::new(AtomicUsize::new(0)), all.len());
     // Each waits for values of a thread that is gone.
     std::thread::scope(|scope| {
         for (set_up, at) in all {
+            let reached = reached.clone();
             scope.spawn(move || {
                 let root = tempfile::tempdir().unwrap();
                 let score = ScriptedMetric::new("Score", &[1.0]);
                 let early = stopping_after(5, &score);
                 let result = train_with(config(root.path(), 2), Script::default(), |training| {
                     let training = training.metrics((LossMetric::new(),)).metric_valid_numeric(score);
-                    set_up(training.early_stopping(early), Panicking::new(at))
+                    set_up(training.early_stopping(early), Panicking::new(at, reached))
                 });
                 let (message, saved) = panicked(result);
                 assert_eq!(message, format!("it was told to panic at {at:?}"));
