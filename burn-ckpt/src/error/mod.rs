@@ -33,10 +33,11 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// ```
 /// use burn_ckpt::{Checkpoint, ErrorKind};
 ///
-/// let error = Checkpoint::open("no-such-run/last.ckpt").unwrap_err(); assert_eq!(error.kind(),
-/// ErrorKind::NotFound); assert_eq!(error.to_string(), "cannot open no-such-run/last.ckpt");
-/// assert_eq!(format!("{error:?}"), "cannot open no-such-run/last.ckpt: No such file or directory (os error
-/// 2)");
+/// let error = Checkpoint::open("no-such-run/last.ckpt").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.to_string(), "cannot open no-such-run/last.ckpt");
+/// let cause = "No such file or directory (os error 2)";
+/// assert_eq!(format!("{error:?}"), format!("cannot open no-such-run/last.ckpt: {cause}"));
 /// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
