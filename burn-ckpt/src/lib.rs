@@ -198,7 +198,7 @@ pub mod plumbing {
         DIRECTORIES_FILE, note_outside_directory, outside_directories,
     };
     pub use crate::run_dir::tags::{LaterTags, TAGS_FILE, TAGS_LOCK_FILE};
-    pub use crate::run_dir::training_progress::{epochs_done, is_done};
+    pub use crate::run_dir::training_progress::{EndedBy, ended_by, epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;
     pub use crate::save::copy_checkpoint::copy_checkpoint;

@@ -129,7 +129,7 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         let epochs = count(result.epochs, "epoch");
         lines.push(format!("nothing to do: the run {} is complete after {epochs}", result.run_id));
     }
-    let ended_by_limit = result.ended_because.as_deref().and_then(|reason| limit_of(reason));
+    let ended_by_limit = result.ended_because.as_ref().and_then(|reason| reason.ended_by().limit());
     if let Some(reason) = result.ended_because.as_ref().filter(|_| !result.stopped_early) {
         let steps = count(result.global_step, "step");
         lines.push(match ended_by_limit {
@@ -141,14 +141,6 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         lines.extend(how_to_resume(result, config, program));
     }
     lines
-}
-
-/// Which limit has ended a run, by the reason that the loop gives.
-fn limit_of(reason: &str) -> Option<&'static str> {
-    ["max_steps", "max_time"].into_iter().find(|limit| {
-        let rest = reason.strip_prefix(limit);
-        rest.is_some_and(|rest| rest.starts_with(": "))
-    })
 }
 
 /// The command that resumes the run, or why there is none. `None` without a checkpoint that has a state.
@@ -278,14 +270,6 @@ fn is_finite(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_limit_is_known_by_its_name() {
-        assert_eq!(limit_of("max_steps: 15 optimizer steps are done"), Some("max_steps"));
-        assert_eq!(limit_of("max_time: 1 h of training are over"), Some("max_time"));
-        assert_eq!(limit_of("max_steps are few"), None);
-        assert_eq!(limit_of("mine"), None);
-    }
 
     #[test]
     fn a_callback_fails_after_training_has_begun_and_a_setting_before() {

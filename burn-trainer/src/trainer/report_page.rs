@@ -46,11 +46,11 @@ fn status_of<M>(ended: &Result<FitResult<M>>) -> crate::callbacks::built_in::rep
         Err(error) => return PageStatus::new("failed", burn_ckpt::chain(error)),
     };
     let (word, why) = match &result.interrupted {
-        Some(reason) => ("stopped", Some(reason)),
-        None => ("done", result.ended_because.as_ref()),
+        Some(reason) => ("stopped", Some(reason.clone())),
+        None => ("done", result.ended_because.as_ref().map(ToString::to_string)),
     };
     let unsaved = result.last_save_failed.then(|| "its last state is not saved".to_owned());
-    let reasons: Vec<String> = why.cloned().into_iter().chain(unsaved).collect();
+    let reasons: Vec<String> = why.into_iter().chain(unsaved).collect();
     PageStatus::new(word, reasons.join("; "))
 }
 

@@ -18,6 +18,7 @@ use crate::learner_state::restore::restore;
 use crate::process::signals::StopSignal;
 use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
+use crate::state::end_reason::EndReason;
 use crate::state::event::TrainingEvent;
 use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
@@ -44,7 +45,7 @@ pub(crate) struct Outcome {
     /// Whether early stopping has ended the run.
     pub(crate) stopped_early: bool,
     /// Why a limit or a callback has ended the run.
-    pub(crate) ended_because: Option<String>,
+    pub(crate) ended_because: Option<EndReason>,
     /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
     pub(crate) stop: Option<Stop>,
     /// The step of the newest state that was saved, from a loop that is not the trainer's: no checkpoint of
@@ -100,7 +101,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epochs: self.progress.position.epochs(),
             steps: self.progress.position.global_step,
             finished_before: self.progress.finished_before,
-            stopped_early: self.early_stopping.has_stopped() || self.progress.stopped_early,
+            stopped_early: self.early_stopping.has_stopped()
+                || matches!(self.progress.ended_because, Some(EndReason::EarlyStopping(_))),
             ended_because: self.progress.ended_because.clone(),
             seconds: self.progress.clock.seconds(),
             speed: self.progress.speed.totals(),

@@ -17,8 +17,6 @@ use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::loop_rules::LoopRules;
 use super::parts::trained_learner::TrainedLearner;
-use crate::callbacks::built_in::early_stopping::EARLY_STOPPING;
-use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::metrics::{HistoryAt, MetricsOf, RunMetrics};
@@ -26,6 +24,7 @@ use crate::process::console::warn;
 use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::Saver;
+use crate::state::end_reason::EndReason;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{EpochLengths, Position, TrainerState};
 use crate::state::run_clock::RunClock;
@@ -61,10 +60,8 @@ pub(super) struct LoopProgress {
     pub(super) finished_before: bool,
     /// The rate that the run which saved the checkpoint would have had in its next step.
     pub(super) expected_rate: Option<f64>,
-    /// Whether the early stopping of the configuration has ended the run.
-    pub(super) stopped_early: bool,
     /// Why the run has ended before its last epoch, as done.
-    pub(super) ended_because: Option<String>,
+    pub(super) ended_because: Option<EndReason>,
 }
 
 impl LoopProgress {
@@ -80,7 +77,6 @@ impl LoopProgress {
             begun: position,
             finished_before: false,
             expected_rate: None,
-            stopped_early: false,
             ended_because: None,
         }
     }
@@ -90,21 +86,23 @@ impl LoopProgress {
         self.position.next() != self.begun.next()
     }
 
-    /// The trainer's part of a checkpoint.
+    /// The trainer's part of a checkpoint. `end` is the event that ends the run, if it is saved for that.
     fn trainer_state(
         &self,
         seed: u64,
         rates: LearningRates,
         metrics: &RunMetrics,
-        ended: Option<String>,
+        end: Option<&TrainingEvent<'_>>,
     ) -> TrainerState {
+        let ended_because = self.ended_because.as_ref().filter(|_| end == Some(&TrainingEvent::TrainingEnd));
         TrainerState {
             learning_rate: (self.position.global_step > 0).then_some(rates.last),
             next_learning_rate: rates.next,
             learning_rate_scale: rates.scale,
             batches_per_step: Some(self.batch.batches_per_step()),
             data: Some(self.data.of_epoch(self.position.epoch)),
-            ended,
+            ended: end.and_then(TrainingEvent::ended),
+            ended_by: ended_because.map(EndReason::ended_by),
             speed: self.speed.totals(),
             metrics_log: metrics.log.mark_at(self.position.in_log()),
             validation_sets: metrics.sets.items(),
@@ -120,11 +118,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if !self.rules.limits.may_end_early(*position) {
             self.callbacks.forget_stop();
         }
-        let stop = self.callbacks.stop().cloned();
         let reached = self.rules.limits.reached(*position, clock);
-        let is_early_stopping = |stop: &StopRequest| stop.callback == EARLY_STOPPING;
-        self.progress.stopped_early = reached.is_none() && stop.as_ref().is_some_and(is_early_stopping);
-        self.progress.ended_because = reached.or(stop.map(|stop| stop.reason));
+        self.progress.ended_because = reached.or_else(|| self.callbacks.stop().cloned());
         self.progress.ended_because.is_some()
     }
 
@@ -226,10 +221,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut saves = saves.lock();
         let mut deadline = saves.deadline(burn.interrupter);
         let Some(saver) = saves.saver() else { return Ok(()) };
-        let ended = events.iter().find_map(TrainingEvent::ended);
-        let is_last = ended.is_some();
+        let end = events.iter().find(|event| event.ended().is_some());
+        let is_last = end.is_some();
         let callbacks = callbacks.states()?;
-        let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, ended);
+        let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, end);
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
@@ -258,7 +253,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let requested = requested_saves(saver, &[event], progress, &latest);
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
-        let state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
+        let state = progress.trainer_state(rules.seed, rates, metrics, Some(&event));
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;

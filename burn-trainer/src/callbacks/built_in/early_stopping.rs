@@ -10,9 +10,10 @@ use crate::callbacks::context::CallbackContext;
 use crate::config::EarlyStopping;
 use crate::error::CallbackResult;
 use crate::state::callback_state::CallbackState;
+use crate::state::end_reason::EndReason;
 
 /// The callback's name.
-pub(crate) const EARLY_STOPPING: &str = "early_stopping";
+const EARLY_STOPPING: &str = "early_stopping";
 /// [`EarlyStopping`] in a run.
 pub(crate) struct EarlyStoppingCallback {
     settings: EarlyStopping,
@@ -31,7 +32,11 @@ impl EarlyStoppingCallback {
     }
 
     /// Why the run ends now, by what was seen so far and the present settings.
-    fn reason(&self) -> Option<String> {
+    fn reason(&self) -> Option<EndReason> {
+        self.reason_in_words().map(EndReason::EarlyStopping)
+    }
+
+    fn reason_in_words(&self) -> Option<String> {
         let (metric, since) = (self.watch.metric(), self.watch.counts.since_best);
         if let Some(value) = self.last.0 {
             if self.settings.check_finite && self.watch.is_bad(value) {
@@ -53,7 +58,7 @@ impl EarlyStoppingCallback {
     fn look<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         self.watch.look(context)?;
         self.last = LastValue(context.metrics().get(self.watch.metric()).copied());
-        self.reason().into_iter().for_each(|reason| context.stop(reason));
+        self.reason().into_iter().for_each(|reason| context.end(reason));
         Ok(())
     }
 }
@@ -65,7 +70,7 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
 
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         self.watch.resolve(context)?;
-        self.reason().into_iter().for_each(|reason| context.stop(reason));
+        self.reason().into_iter().for_each(|reason| context.end(reason));
         Ok(())
     }
 

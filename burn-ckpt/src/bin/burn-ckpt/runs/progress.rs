@@ -1,7 +1,7 @@
 //! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its
 //! checkpoints.
 
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, epochs_done, is_done, link_name};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, EndedBy, ended_by, epochs_done, is_done, link_name};
 use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{Checkpoint, Metadata};
 use indexmap::IndexMap;
@@ -19,6 +19,7 @@ pub struct Progress {
     pub max_epochs: Option<u64>,
     /// Whether the training is complete.
     pub is_done: bool,
+    ended_by: Option<EndedBy>,
     pub steps: u64,
     pub seconds: f64,
     /// Over the whole run, validations left out. `None` if its checkpoints do not say it.
@@ -61,6 +62,7 @@ impl Progress {
         Some(Self {
             epochs: epochs_done(metadata, state),
             is_done: is_done(metadata, state),
+            ended_by: ended_by(metadata, state),
             max_epochs: config["max_epochs"].as_u64(),
             steps: metadata.global_step,
             seconds: metadata.training_time_seconds,
@@ -74,21 +76,9 @@ impl Progress {
         })
     }
 
-    /// Which limit has ended a run that is done before its last epoch. `None` if its configuration does not
-    /// say it, as where a callback has ended it.
+    /// Which limit has ended a run that is done before its last epoch.
     pub fn limit(&self) -> Option<&'static str> {
-        if self.max_epochs.is_none_or(|max| self.epochs >= max) {
-            return None;
-        }
-        let is_at = |limit: &str, done: f64| {
-            let limit = self.settings.get(limit).and_then(Value::as_f64);
-            limit.is_some_and(|limit| done >= limit)
-        };
-        match () {
-            () if is_at("max_steps", self.steps as f64) => Some("max_steps"),
-            () if is_at("max_time", self.seconds) => Some("max_time"),
-            () => None,
-        }
+        self.ended_by.and_then(EndedBy::limit)
     }
 
     /// The values of the primary metric.
