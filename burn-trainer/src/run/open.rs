@@ -24,7 +24,7 @@ use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
 use crate::process::progress::figures::count;
 use crate::process::run_output::OpenOutput;
-use crate::saving::run_checkpoints::{elsewhere, forget_skipped, scan, twin, warn_of_missing_directories};
+use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
 
 /// An open run. This process alone writes to it, or leaves that to the process of rank 0.
@@ -63,7 +63,6 @@ impl OpenRun {
         let elsewhere = elsewhere(config, &layout)?;
         let output = OpenOutput::open(run_id, config.progress);
         let _entered = output.enter();
-        forget_skipped();
         start_lines::rank(config, run_id);
         if !config.writes() {
             return Self::open_for_reading(config, layout, &elsewhere, opened, output);

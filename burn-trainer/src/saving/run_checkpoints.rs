@@ -1,9 +1,7 @@
 //! The checkpoints of a run, in all directories of its strategies.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use burn_ckpt::plumbing::{
     DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, scan_directory_reduced,
@@ -15,6 +13,7 @@ use serde_json::Value;
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::process::console::{say, warn};
+use crate::process::run_output::note_named;
 use crate::state::position::TrainerState;
 
 /// Bytes of a metadata file's name: `epoch=99999-step=999999999-v99.ckpt.metadata.json` has 50.
@@ -142,21 +141,13 @@ fn check_lengths(directory: &Path) -> Result<()> {
     }
 }
 
-/// The checkpoints of which standard error has a line already.
-static SKIPPED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-/// Forgets what was said of skipped checkpoints, at the start of a run.
-pub(crate) fn forget_skipped() {
-    SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).clear();
-}
-
 /// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet: there
 /// once in a start. Returns the reason with the path.
 pub(crate) fn report_skipped(path: &Path, reason: &dyn std::fmt::Display) -> String {
     let reason = reason.to_string();
     let line = skipped_line(&path.display().to_string(), &reason);
     log::warn!("{line}");
-    if SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_path_buf()) {
+    if note_named(path) {
         say(&format!("warning: {line}"));
     }
     let path = path.display().to_string();
