@@ -66,6 +66,12 @@ impl From<Interruption> for Stop {
 }
 
 impl Outcome {
+    /// Whether the run is done: all its epochs are, or it has ended before as if they were. A stop that came
+    /// after that has stopped nothing.
+    pub(crate) fn is_done(&self, max_epochs: u64) -> bool {
+        self.stopped_early || self.ended_because.is_some() || self.epochs >= max_epochs
+    }
+
     /// Whether training has begun: an error of the settings or the data did not come before the first step.
     pub(crate) fn has_begun(&self) -> bool {
         let is_of_start = |error: &Error| {
@@ -194,9 +200,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// How the run ended, for the callbacks.
     fn run_end(&self, outcome: &Outcome) -> RunEnd {
-        let is_done = outcome.stopped_early
-            || outcome.ended_because.is_some()
-            || outcome.epochs >= self.rules.max_epochs;
+        let is_done = outcome.is_done(self.rules.max_epochs);
         let ended = match (&outcome.error, &outcome.stop) {
             (Some(error), _) => RunOutcome::Failed(chain(error)),
             (None, Some(stop)) if !is_done => RunOutcome::Stopped(stop.reason.clone()),
