@@ -203,15 +203,8 @@ impl Metadata {
             let reason = format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed");
             return Err(invalid(path, reason, None));
         }
-        let mut text = vec![0; size as usize];
-        let mut read = 0;
         // A file that grows meanwhile is read up to the size that it had; what is cut off does not parse.
-        while read < text.len() {
-            match file.read_at(&mut text[read..], read as u64).map_err(Error::io("read", path))? {
-                0 => text.truncate(read),
-                more => read += more,
-            }
-        }
+        let text = file.read_range(0, size as usize).map_err(Error::io("read", path))?;
         Self::of_text(path, &text)
     }
 

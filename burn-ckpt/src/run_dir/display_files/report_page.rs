@@ -27,9 +27,8 @@ pub fn is_report_page(path: &Path) -> Result<bool> {
         return Ok(false);
     }
     let file = StoredFile::open(path).map_err(Error::io("open", path))?;
-    let mut head = [0; HEAD_BYTES];
-    let read = file.read_at(&mut head, 0).map_err(Error::io("read", path))?;
-    Ok(String::from_utf8_lossy(&head[..read]).contains(GENERATOR))
+    let head = file.read_range(0, HEAD_BYTES).map_err(Error::io("read", path))?;
+    Ok(String::from_utf8_lossy(&head).contains(GENERATOR))
 }
 
 /// Removes the page of an earlier run. Anything else of that name stays.
