@@ -24,16 +24,16 @@ use crate::strategy::FAST_DEV_RUN;
 /// The status is 0 unless a signal stopped training, or a save failed that `failed_saves` counts as a
 /// failure.
 ///
-/// # Errors
-///
-/// The error that training ended with.
-///
 /// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments
 /// that it was started with, as far as they do not say what to resume.
 ///
 /// Takes the result, since burn's terminal dashboard has to be closed before anything that is printed stays.
 ///
 /// The [module's page](crate::cli) has an example.
+///
+/// # Errors
+///
+/// The error that training ended with.
 pub fn print_result<M>(
     result: Result<FitResult<M>>,
     config: &TrainerConfig,
@@ -249,7 +249,8 @@ fn has_begun(error: &Error) -> bool {
     }
 }
 
-/// The same before [`report`] is called, with the program as it was started.
+/// The command that resumes the run, before [`print_result`] says how the program is started: as this process
+/// was.
 pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
     let program = std::env::args_os().next().unwrap_or_default();
     resume_line(config, &arguments::quoted(&program.to_string_lossy()), epochs)
