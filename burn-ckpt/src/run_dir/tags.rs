@@ -2,20 +2,19 @@
 //! it was started with are in the trainer's configuration, in each checkpoint, and stay there: a checkpoint
 //! is not written again for a tag.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
-use crate::disk::directories::{entry, remove_if_there, stat};
+use crate::disk::directories::{entry, remove_if_there};
 use crate::disk::run_lock::{LockMode, RunLock};
 use crate::disk::staged_file::{Existing, write_whole};
-use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
-use crate::format::container::bounded_json::{JsonError, parse};
+use crate::format::container::json_file::read_json_file;
 
 /// The file's name.
 pub const TAGS_FILE: &str = "tags.json";
@@ -52,25 +51,8 @@ impl LaterTags {
     /// cannot be read.
     pub fn read(run_dir: &Path) -> Result<Self> {
         let path = run_dir.join(TAGS_FILE);
-        match stat(&path)? {
-            None => return Ok(Self::default()),
-            Some(stat) if !stat.is_file() => {
-                return Err(invalid(&path, "it is not a regular file: remove it", None));
-            }
-            Some(_) => {}
-        }
-        let file = StoredFile::open(&path).map_err(Error::io("open", &path))?;
-        let mut text = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io("read", &path))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(invalid(&path, &format!("it has more than {MAX_BYTES} bytes"), None));
-        }
-        let tags: Self = parse(&text, MAX_VALUES).map_err(|error| match error {
-            JsonError::Invalid(error) => {
-                invalid(&path, "it does not have tags and notes: correct it, or remove it", Some(error))
-            }
-            error => invalid(&path, &error.to_string(), None),
-        })?;
+        let other_form = "it does not have tags and notes: correct it, or remove it";
+        let tags: Self = read_json_file(&path, (MAX_BYTES, MAX_VALUES), other_form)?.unwrap_or_default();
         tags.check()?;
         Ok(tags)
     }
@@ -195,10 +177,6 @@ impl LaterTags {
             _ => Ok(()),
         }
     }
-}
-
-fn invalid(path: &Path, reason: &str, source: Option<serde_json::Error>) -> Error {
-    Error::Metadata { path: path.to_path_buf(), reason: reason.to_owned(), source }
 }
 
 #[cfg(test)]
