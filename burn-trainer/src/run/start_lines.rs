@@ -42,8 +42,7 @@ pub(super) fn verifying(file: Option<&Path>) -> Result<()> {
     for file in &files {
         bytes += storage::stat(file).map_err(failed)?.map_or(0, |stat| stat.len());
     }
-    let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
-    note(&format!("verifying checkpoints: {count}, {}", size(bytes)));
+    note(&format!("verifying checkpoints: {}, {}", count(files.len() as u64, "file"), size(bytes)));
     Ok(())
 }
 

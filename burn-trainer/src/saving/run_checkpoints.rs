@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
-use crate::process::console::{say, warn};
+use crate::process::console::warn;
 use crate::process::run_output::note_named;
 use crate::state::position::TrainerState;
 
@@ -146,9 +146,9 @@ fn check_lengths(directory: &Path) -> Result<()> {
 pub(crate) fn report_skipped(path: &Path, reason: &dyn std::fmt::Display) -> String {
     let reason = reason.to_string();
     let line = skipped_line(&path.display().to_string(), &reason);
-    log::warn!("{line}");
-    if note_named(path) {
-        say(&format!("warning: {line}"));
+    match note_named(path) {
+        true => warn(&line),
+        false => log::warn!("{line}"),
     }
     let path = path.display().to_string();
     if reason.contains(&path) { reason } else { format!("{path}: {reason}") }
