@@ -192,7 +192,7 @@ pub mod plumbing {
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
-    pub use crate::run_dir::locate::{resolve, run_at};
+    pub use crate::run_dir::locate::{resolve, run_at, run_of_checkpoint};
     pub use crate::run_dir::other_runs::{RUN_MARKS, check_no_other_run, check_own};
     pub use crate::run_dir::outside_directories::{
         DIRECTORIES_FILE, note_outside_directory, outside_directories,

@@ -20,6 +20,10 @@ use epoch_validations::{EpochValidations, ValidationUnderWay};
 /// How often a wait for an update looks.
 const POLL: Duration = Duration::from_millis(1);
 
+/// How long burn may process the metrics of one batch before a save that cannot wait longer, as that of a
+/// failure, continues without them.
+pub(crate) const METRICS_LIMIT: Duration = Duration::from_secs(2);
+
 /// The history of a run in progress. Clones share it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SharedHistory(Arc<Mutex<HistoryState>>);

@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use burn::train::{Interruption, LearnerModel};
 use burn_ckpt::chain;
@@ -15,6 +14,7 @@ use super::loop_state::LoopState;
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
+use crate::metrics::METRICS_LIMIT;
 use crate::process::signals::StopSignal;
 use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
@@ -24,9 +24,6 @@ use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_info::{RunEnd, RunOutcome};
 use crate::strategy::FAST_DEV_RUN;
-
-/// How long burn may process the metrics of one batch before the save of a failure continues without them.
-const METRICS_LIMIT: Duration = Duration::from_secs(2);
 
 /// How training ended.
 #[derive(Default)]
