@@ -100,6 +100,7 @@ pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
+mod strategy_names;
 pub mod watch;
 
 pub use average::average;
@@ -208,4 +209,5 @@ pub mod plumbing {
     };
     pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger, WriterEnd};
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
+    pub use crate::strategy_names::{STRATEGY_KINDS, with_named_strategies};
 }

@@ -17,7 +17,7 @@ use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::loop_rules::LoopRules;
 use super::parts::trained_learner::TrainedLearner;
-use crate::callbacks::built_in::early_stopping::EARLY_STOPPING;
+use crate::callbacks::built_in::early_stopping::{EARLY_STOPPING, EARLY_STOPPING_TEXT};
 use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
@@ -65,6 +65,8 @@ pub(super) struct LoopProgress {
     pub(super) stopped_early: bool,
     /// Why the run has ended before its last epoch, as done.
     pub(super) ended_because: Option<String>,
+    /// The same with the name of what has ended it, as the checkpoint says it.
+    saved_reason: Option<String>,
 }
 
 impl LoopProgress {
@@ -82,6 +84,7 @@ impl LoopProgress {
             expected_rate: None,
             stopped_early: false,
             ended_because: None,
+            saved_reason: None,
         }
     }
 
@@ -124,6 +127,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let reached = self.rules.limits.reached(*position, clock);
         let is_early_stopping = |stop: &StopRequest| stop.callback == EARLY_STOPPING;
         self.progress.stopped_early = reached.is_none() && stop.as_ref().is_some_and(is_early_stopping);
+        self.progress.saved_reason = reached.clone().or_else(|| stop.as_ref().map(named_reason));
         self.progress.ended_because = reached.or(stop.map(|stop| stop.reason));
         self.progress.ended_because.is_some()
     }
@@ -218,7 +222,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Hands the state to the writer.
     fn submit(&mut self, requested: &[RequestedSave], events: &[TrainingEvent<'_>]) -> Result<()> {
-        let Self { learner, burn, progress, rules, metrics, saves, callbacks, .. } = self;
+        let Self { learner, burn, progress, rules, metrics, saves, callbacks, early_stopping, .. } = self;
         let _saving = progress.speed.measure(Activity::Saving);
         // The checkpoint must have the metrics of its step. The lock is not waited for if burn hangs in
         // one of them.
@@ -229,7 +233,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let ended = events.iter().find_map(TrainingEvent::ended);
         let is_last = ended.is_some();
         let callbacks = callbacks.states()?;
-        let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, ended);
+        let rates = learner.rates(callbacks.rate_scale());
+        let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
+        if events.contains(&TrainingEvent::TrainingEnd) {
+            state.ended_because = progress.saved_reason.clone().or_else(|| early_stopping.reason());
+        }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
@@ -325,6 +333,12 @@ impl<M: LearnerModel> LoopState<'_, M> {
 /// The history of the run at a position.
 fn history_at(metrics: &RunMetrics, position: Position) -> HistoryAt {
     metrics.history_at(position.in_log(), position.logged(), position.validated_step())
+}
+
+/// Why a callback ends the run, with its name.
+fn named_reason(stop: &StopRequest) -> String {
+    let name = if stop.callback == EARLY_STOPPING { EARLY_STOPPING_TEXT } else { &stop.callback };
+    format!("{name}: {}", stop.reason)
 }
 
 /// Whether two rates differ by no more than the cosine of two systems does.

@@ -94,7 +94,7 @@ fn each_setting_that_differs_from_the_checkpoints_has_a_line_with_both_values() 
     for expected in [
         "warning: hparams.learning_rate is 0.01, was 0.001 in the checkpoint",
         "warning: hparams.dropout is 0.2, was 0.5 in the checkpoint",
-        "strategies.0.topk is 1, was 2 in the checkpoint",
+        "best.topk is 1, was 2 in the checkpoint",
     ] {
         assert!(lines.contains(&expected), "{expected} is not in {lines:?}");
     }

@@ -170,8 +170,9 @@ impl Listing {
 
     fn of_catalog(catalog: Catalog, name: String, directory: &Path) -> Self {
         let whole = catalog.entries.into_iter().map(|entry| Row::new(entry.path, Ok(entry.metadata)));
-        let rows =
-            whole.chain(catalog.broken.into_iter().map(|(path, error)| Row::new(path, Err(error)))).collect();
+        // The run may be training: what it deletes meanwhile is not damaged.
+        let broken = catalog.broken.into_iter().filter(|(path, _)| is_there(path).unwrap_or(true));
+        let rows = whole.chain(broken.map(|(path, error)| Row::new(path, Err(error)))).collect();
         Self {
             name,
             directory: directory.to_path_buf(),

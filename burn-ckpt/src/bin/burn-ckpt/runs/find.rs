@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use burn_ckpt::Error;
-use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, run_at, start_scoped_work, storage};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at, start_scoped_work, storage};
 
 use crate::parallel_verify::all_processors;
 use crate::runs::run_directory::is_run;
@@ -20,6 +20,12 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     }
     if is_run(directory)? {
         return Ok(vec![RunSummary::of(directory)]);
+    }
+    if !is_directory(directory)? && is_there(directory)? {
+        let file = directory.display();
+        return Err(Failure::Other(format!(
+            "{file} is a file: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}"
+        )));
     }
     let listed = storage::list(directory);
     let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
