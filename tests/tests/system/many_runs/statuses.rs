@@ -225,7 +225,7 @@ fn a_run_that_a_limit_or_early_stopping_has_ended_is_done() {
         assert_eq!((status.as_str(), why.is_empty()), ("done", expected.is_empty()), "{run}: {why}");
         assert!(why.starts_with(expected), "{run}: {why}");
     }
-    // A checkpoint shows it too, and a run that goes on from there no longer has it.
+    // A checkpoint shows it too, and a run that resumes no longer has it.
     let last = logs(root.path()).join("early/checkpoint/last.ckpt");
     let shown = stdout(&burn_ckpt(&[&"show", &last]));
     let ended = shown.lines().find(|line| line.trim_start().starts_with("ended "));

@@ -370,14 +370,10 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     Ok((catalog, unreadable))
 }
 
-/// Whether a directory is that of a checkpoint's shards, or of an unfinished one's.
-fn has_shards(directory: &Path) -> bool {
-    is_shards_directory(directory) || is_staging_directory(directory)
-}
-
 /// Those that are directories of checkpoints, and the errors of those of which that cannot be found out.
 fn directories_of(paths: Vec<PathBuf>, unreadable: &mut Vec<Error>) -> Vec<PathBuf> {
     let mut directories = Vec::new();
+    let has_shards = |path: &Path| is_shards_directory(path) || is_staging_directory(path);
     for path in paths {
         match storage::entry(&path) {
             Ok(Some(entry)) if entry.is_dir() && !has_shards(&path) => directories.push(path),

@@ -30,11 +30,11 @@ const DAMAGED: &str = "damaged";
 ///
 /// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
 /// to it, and its state: "damaged" where its size is not right (`burn-ckpt verify` reads the bytes), and "not
-/// finite" where a parameter was NaN or infinite when it was saved. In a directory of several runs, each is listed;
-/// where that takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints shows
-/// the newest and those that stand out. A run that cannot be read is named on standard error, and the others
-/// are listed. Exit status 1 then, if a checkpoint is damaged or a link leads to a missing file, and if there
-/// is no checkpoint. Unfinished files are counted on standard error.
+/// finite" where a parameter was NaN or infinite when it was saved. In a directory of several runs, each is
+/// listed; where that takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints
+/// shows the newest and those that stand out. A run that cannot be read is named on standard error, and the
+/// others are listed. Exit status 1 then, if a checkpoint is damaged, if a link leads to a missing file, and
+/// if there is no checkpoint. Unfinished files are counted on standard error.
 #[derive(clap::Args)]
 pub struct Args {
     /// A run's directory, a directory of runs, or one with .ckpt files

@@ -1,8 +1,8 @@
 //! The rules that say which checkpoints stay: `last=N`, `best=METRIC:N`, `links`.
 //!
 //! A wrong mode would remove the best checkpoint. So the mode is never guessed, and two modes that differ are
-//! an error. A run states the mode in its newest state or its configuration. Where neither does, its link to its
-//! best checkpoint shows it.
+//! an error. A run states the mode in its newest state or its configuration. Where neither does, its link to
+//! the best checkpoint shows it.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;

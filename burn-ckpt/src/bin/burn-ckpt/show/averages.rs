@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_of_steps_is_no_line() {
+    fn what_says_nothing_of_steps_has_no_line() {
         for text in ["", "{", "[1]", r#"[{"global_step": -1}]"#, r#"{"decay": 0.9}"#] {
             assert_eq!(of_section(OF_CHECKPOINTS, &section(SOURCES, text)), None, "{text}");
             assert_eq!(of_section(MOVING, &section(VALUE, text)), None, "{text}");
