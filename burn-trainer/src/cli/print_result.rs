@@ -123,7 +123,8 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
     lines.extend(result.mirror.as_ref().map(MirrorResult::line));
     if result.stopped_early {
         let epochs = count(result.epochs, "epoch");
-        lines.push(format!("early stopping ended the run after {epochs}"));
+        let why = result.ended_because.iter().map(|reason| format!(": {reason}")).collect::<String>();
+        lines.push(format!("early stopping ended the run after {epochs}{why}"));
     }
     if result.finished_before {
         let epochs = count(result.epochs, "epoch");

@@ -238,7 +238,9 @@ fn a_run_that_a_limit_or_early_stopping_has_ended_is_done() {
 fn runs_says_that_a_metric_has_not_improved() {
     let root = tempfile::tempdir().unwrap();
     let patience = r#"--set early_stopping={"metric":"val_loss","patience":1,"min_delta":1e9}"#;
-    Running::start(warmup(root.path(), &format!("--run-id a --epochs 9 {patience}"))).end_well();
+    let ended = Running::start(warmup(root.path(), &format!("--run-id a --epochs 9 {patience}"))).end_well();
+    let said = "early stopping ended the run after 2 epochs: val_loss has not improved for 1 validation\n";
+    assert!(ended.stdout.contains(said), "{ended:?}");
     let why = "early stopping: val_loss has not improved for 1 validation".to_owned();
     assert_eq!(of(root.path(), "a"), ("done".to_owned(), why));
 }
