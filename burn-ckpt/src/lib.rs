@@ -100,6 +100,7 @@ pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
+mod strategy_names;
 pub mod watch;
 
 pub use average::average;
@@ -198,7 +199,7 @@ pub mod plumbing {
         DIRECTORIES_FILE, note_outside_directory, outside_directories,
     };
     pub use crate::run_dir::tags::{LaterTags, TAGS_FILE, TAGS_LOCK_FILE};
-    pub use crate::run_dir::training_progress::{EndedBy, ended_by, epochs_done, is_done};
+    pub use crate::run_dir::training_progress::{epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;
     pub use crate::save::copy_checkpoint::copy_checkpoint;
@@ -208,4 +209,5 @@ pub mod plumbing {
     };
     pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger, WriterEnd};
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
+    pub use crate::strategy_names::{STRATEGY_KINDS, with_named_strategies};
 }

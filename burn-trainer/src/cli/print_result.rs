@@ -16,6 +16,7 @@ use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::run_speed::RunSpeed;
 use crate::saving::run_checkpoints;
+use crate::state::end_reason::EndReason;
 use crate::strategy::FAST_DEV_RUN;
 
 /// Prints where the checkpoints are, the best score, and the command that resumes the run, also where
@@ -123,13 +124,14 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
     lines.extend(result.mirror.as_ref().map(MirrorResult::line));
     if result.stopped_early {
         let epochs = count(result.epochs, "epoch");
-        lines.push(format!("early stopping ended the run after {epochs}"));
+        let why = result.ended_because.iter().map(|reason| format!(": {reason}")).collect::<String>();
+        lines.push(format!("early stopping ended the run after {epochs}{why}"));
     }
     if result.finished_before {
         let epochs = count(result.epochs, "epoch");
         lines.push(format!("nothing to do: the run {} is complete after {epochs}", result.run_id));
     }
-    let ended_by_limit = result.ended_because.as_ref().and_then(|reason| reason.ended_by().limit());
+    let ended_by_limit = result.ended_because.as_ref().and_then(EndReason::limit);
     if let Some(reason) = result.ended_because.as_ref().filter(|_| !result.stopped_early) {
         let steps = count(result.global_step, "step");
         lines.push(match ended_by_limit {

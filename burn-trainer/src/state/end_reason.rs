@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use burn_ckpt::plumbing::EndedBy;
-
 use crate::process::progress::figures::exact_time;
+
+/// What a run can end by: a setting by its name, early stopping by what people call it.
+const MAX_STEPS: &str = "max_steps";
+const MAX_TIME: &str = "max_time";
+pub(crate) const EARLY_STOPPING_TEXT: &str = "early stopping";
 
 /// Why a run has ended before its last epoch, as done. [`FitResult`](crate::FitResult) has it, and
 /// [`RunOutcome`](crate::callbacks::RunOutcome).
@@ -35,13 +38,21 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// As a checkpoint says it.
-    pub(crate) fn ended_by(&self) -> EndedBy {
+    /// The setting of the limit. `None` if it was not a limit.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
         match self {
-            Self::MaxSteps(_) => EndedBy::MaxSteps,
-            Self::MaxTime(_) => EndedBy::MaxTime,
-            Self::EarlyStopping(_) => EndedBy::EarlyStopping,
-            Self::Callback { .. } => EndedBy::Callback,
+            Self::MaxSteps(_) => Some(MAX_STEPS),
+            Self::MaxTime(_) => Some(MAX_TIME),
+            Self::EarlyStopping(_) | Self::Callback { .. } => None,
+        }
+    }
+
+    /// With the name of what has ended the run, as a checkpoint has it and the page about a run.
+    pub(crate) fn named(&self) -> String {
+        match self {
+            Self::MaxSteps(_) | Self::MaxTime(_) => self.to_string(),
+            Self::EarlyStopping(reason) => format!("{EARLY_STOPPING_TEXT}: {reason}"),
+            Self::Callback { name, reason } => format!("{name}: {reason}"),
         }
     }
 }
@@ -49,8 +60,8 @@ impl EndReason {
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MaxSteps(steps) => write!(f, "max_steps: {steps} optimizer steps are done"),
-            Self::MaxTime(time) => write!(f, "max_time: {} of training are over", exact_time(*time)),
+            Self::MaxSteps(steps) => write!(f, "{MAX_STEPS}: {steps} optimizer steps are done"),
+            Self::MaxTime(time) => write!(f, "{MAX_TIME}: {} of training are over", exact_time(*time)),
             Self::EarlyStopping(reason) | Self::Callback { reason, .. } => f.write_str(reason),
         }
     }

@@ -1,7 +1,7 @@
 //! The training loop's state as it stands in a checkpoint: where in the run the checkpoint was saved.
 
 use burn_ckpt::metrics_log::LogMark;
-use burn_ckpt::plumbing::{EndedBy, FilenameTemplate};
+use burn_ckpt::plumbing::FilenameTemplate;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -42,10 +42,10 @@ pub(crate) struct TrainerState {
     /// How this start of the run ended, in the state that is saved because it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
-    /// What has ended it, if it is done and that was not its last epoch alone. Not read: a resumed run has not
-    /// ended, and a later version may name what this one does not know.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
-    pub(crate) ended_by: Option<EndedBy>,
+    /// Why the run was done before its last epoch: a limit, early stopping or a callback, by its name. Not in
+    /// checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_because: Option<String>,
     /// Where the time went, for the metadata. It is not a part of the state: it differs between two runs that
     /// are the same.
     #[serde(skip)]
@@ -105,7 +105,7 @@ impl TrainerState {
             data: None,
             validation_sets: IndexMap::new(),
             ended: None,
-            ended_by: None,
+            ended_because: None,
             speed: None,
             metrics_log: None,
             training_time_seconds,

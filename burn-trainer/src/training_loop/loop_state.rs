@@ -86,23 +86,21 @@ impl LoopProgress {
         self.position.next() != self.begun.next()
     }
 
-    /// The trainer's part of a checkpoint. `end` is the event that ends the run, if it is saved for that.
+    /// The trainer's part of a checkpoint.
     fn trainer_state(
         &self,
         seed: u64,
         rates: LearningRates,
         metrics: &RunMetrics,
-        end: Option<&TrainingEvent<'_>>,
+        ended: Option<String>,
     ) -> TrainerState {
-        let ended_because = self.ended_because.as_ref().filter(|_| end == Some(&TrainingEvent::TrainingEnd));
         TrainerState {
             learning_rate: (self.position.global_step > 0).then_some(rates.last),
             next_learning_rate: rates.next,
             learning_rate_scale: rates.scale,
             batches_per_step: Some(self.batch.batches_per_step()),
             data: Some(self.data.of_epoch(self.position.epoch)),
-            ended: end.and_then(TrainingEvent::ended),
-            ended_by: ended_because.map(EndReason::ended_by),
+            ended,
             speed: self.speed.totals(),
             metrics_log: metrics.log.mark_at(self.position.in_log()),
             validation_sets: metrics.sets.items(),
@@ -213,7 +211,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Hands the state to the writer.
     fn submit(&mut self, requested: &[RequestedSave], events: &[TrainingEvent<'_>]) -> Result<()> {
-        let Self { learner, burn, progress, rules, metrics, saves, callbacks, .. } = self;
+        let Self { learner, burn, progress, rules, metrics, saves, callbacks, early_stopping, .. } = self;
         let _saving = progress.speed.measure(Activity::Saving);
         // The checkpoint must have the metrics of its step. The lock is not waited for if burn hangs in
         // one of them.
@@ -221,10 +219,15 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut saves = saves.lock();
         let mut deadline = saves.deadline(burn.interrupter);
         let Some(saver) = saves.saver() else { return Ok(()) };
-        let end = events.iter().find(|event| event.ended().is_some());
-        let is_last = end.is_some();
+        let ended = events.iter().find_map(TrainingEvent::ended);
+        let is_last = ended.is_some();
         let callbacks = callbacks.states()?;
-        let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, end);
+        let rates = learner.rates(callbacks.rate_scale());
+        let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
+        if events.contains(&TrainingEvent::TrainingEnd) {
+            let reason = progress.ended_because.as_ref().map(EndReason::named);
+            state.ended_because = reason.or_else(|| early_stopping.reason());
+        }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
@@ -253,7 +256,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let requested = requested_saves(saver, &[event], progress, &latest);
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
-        let state = progress.trainer_state(rules.seed, rates, metrics, Some(&event));
+        let state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;

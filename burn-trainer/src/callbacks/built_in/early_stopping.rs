@@ -9,6 +9,7 @@ use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::config::EarlyStopping;
 use crate::error::CallbackResult;
+use crate::process::progress::figures::count;
 use crate::state::callback_state::CallbackState;
 use crate::state::end_reason::EndReason;
 
@@ -50,8 +51,9 @@ impl EarlyStoppingCallback {
                 return Some(format!("{metric} is {value}, and {threshold} is good enough"));
             }
         }
-        let looks = if self.watch.is_of_validation() { "validations" } else { "epochs" };
-        (since >= self.settings.patience).then(|| format!("{metric} has not improved for {since} {looks}"))
+        let looks = if self.watch.is_of_validation() { "validation" } else { "epoch" };
+        let reason = || format!("{metric} has not improved for {}", count(since, looks));
+        (since >= self.settings.patience).then(reason)
     }
 
     /// Looks at the metric, and ends the run if it is time.

@@ -51,7 +51,7 @@ fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
         assert!(result.interrupted.is_none() && !result.stopped_early);
         let last = Checkpoint::open(checkpoints(parts.path()).join("last.ckpt")).unwrap();
         assert_eq!(last.verify().unwrap().global_step, steps);
-        assert_eq!(last.trainer_state::<Value>().unwrap()["ended_by"], "max_steps");
+        assert_eq!(last.trainer_state::<Value>().unwrap()["ended_because"], reason.to_string());
         let again = train(with(parts.path(), steps)).unwrap();
         assert!(again.finished_before && again.ended_because.is_some() && again.global_step == steps);
         train(with(parts.path(), 42)).unwrap();

@@ -1,11 +1,14 @@
 //! Checks before `export` and `import` write a file, and the line that they print after it.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use burn_ckpt::Error;
 use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_checkpoint, sha256_of_file, storage};
+use serde_json::json;
 
+use crate::terminal::figures::count;
+use crate::terminal::output::Output;
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// Fails for the name of a checkpoint to write that `ls` and `verify` would not see.
@@ -67,22 +70,26 @@ pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
     Ok(matches!((real(a)?, real(b)?), (Some(a), Some(b)) if a == b))
 }
 
-/// Prints one line about the written file.
+/// Prints one line about the written file, or JSON.
 ///
 /// # Errors
 ///
 /// When the file cannot be read again, or the line cannot be printed.
-pub fn print_written(path: &Path, tensors: usize) -> VerbResult {
+pub fn print_written(path: &Path, tensors: usize, as_json: bool) -> VerbResult {
     let stat = storage::StoredFile::open(path).and_then(|file| file.stat()).map_err(|error| {
         Failure::Other(format!("{} was written, but cannot be read again: {error}", path.display()))
     })?;
-    let digest = sha256_of_file(path)?;
-    let line = format!("{}: {tensors} tensors, {} bytes, {digest}", path.display(), stat.len());
-    match writeln!(io::stdout().lock(), "{line}") {
-        // The reader closed standard output. The file is written nevertheless.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Other(format!("cannot print what was written: {error}")))
-        }
-        _ => Ok(true),
+    let (bytes, digest) = (stat.len(), sha256_of_file(path)?);
+    let shown = path.display().to_string();
+    let mut output = Output::new();
+    if as_json {
+        output
+            .json(&json!({ "path": shown, "tensors": tensors, "size_bytes": bytes, "checksum": digest }))?;
+    } else {
+        let tensors = count(tensors, "tensor");
+        output.line(format!("{}: {tensors}, {bytes} bytes, {digest}", in_one_line(&shown)))?;
     }
+    // A reader that has closed standard output is not an error: the file is written.
+    output.flush()?;
+    Ok(true)
 }

@@ -170,8 +170,9 @@ impl Listing {
 
     fn of_catalog(catalog: Catalog, name: String, directory: &Path) -> Self {
         let whole = catalog.entries.into_iter().map(|entry| Row::new(entry.path, Ok(entry.metadata)));
-        let rows =
-            whole.chain(catalog.broken.into_iter().map(|(path, error)| Row::new(path, Err(error)))).collect();
+        // The run may be training: what it deletes meanwhile is not damaged.
+        let broken = catalog.broken.into_iter().filter(|(path, _)| is_there(path).unwrap_or(true));
+        let rows = whole.chain(broken.map(|(path, error)| Row::new(path, Err(error)))).collect();
         Self {
             name,
             directory: directory.to_path_buf(),
@@ -369,14 +370,10 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     Ok((catalog, unreadable))
 }
 
-/// Whether a directory is that of a checkpoint's shards, or of an unfinished one's.
-fn has_shards(directory: &Path) -> bool {
-    is_shards_directory(directory) || is_staging_directory(directory)
-}
-
 /// Those that are directories of checkpoints, and the errors of those of which that cannot be found out.
 fn directories_of(paths: Vec<PathBuf>, unreadable: &mut Vec<Error>) -> Vec<PathBuf> {
     let mut directories = Vec::new();
+    let has_shards = |path: &Path| is_shards_directory(path) || is_staging_directory(path);
     for path in paths {
         match storage::entry(&path) {
             Ok(Some(entry)) if entry.is_dir() && !has_shards(&path) => directories.push(path),

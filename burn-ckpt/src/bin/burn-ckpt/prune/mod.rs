@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::ls::listing::{Listing, Row, reason};
 use crate::parallel_verify::{all_processors, identity, verify_all};
+use crate::runs::run_directory::check_is_not_of_runs;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -105,6 +106,7 @@ fn run_to_prune(args: &Args) -> Result<RunLayout, Failure> {
             "missing --keep: name the files that stay by {rules}; see burn-ckpt prune --help"
         )));
     }
+    check_is_not_of_runs(&args.run)?;
     let Some(run) = run_at(&args.run)? else {
         let path = args.run.display();
         let problem = match storage::stat(&args.run) {

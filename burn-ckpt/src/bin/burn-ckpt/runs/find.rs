@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use burn_ckpt::plumbing::{DEFAULT_LOGS, run_at, start_scoped_work};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at, start_scoped_work};
 
 use crate::parallel_verify::all_processors;
 use crate::runs::run_directory::{directories_of_runs, is_run};
@@ -19,6 +19,12 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     }
     if is_run(directory)? {
         return Ok(vec![RunSummary::of(directory)]);
+    }
+    if !is_directory(directory)? && is_there(directory)? {
+        let file = directory.display();
+        return Err(Failure::Other(format!(
+            "{file} is a file: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}"
+        )));
     }
     let mut directories = directories_of_runs(directory)?;
     if directories.is_empty() {

@@ -203,6 +203,6 @@ fn a_metric_of_the_training_is_ranked_and_looked_at_at_the_ends_of_epochs() {
     let config = config.with_strategies([StrategyConfig::Best(best)]);
     let result = train_by(config, Script::default(), |trainer| trainer).unwrap();
     assert_eq!(result.epochs, 2);
-    assert!(result.ended_because.unwrap().to_string().contains("1 epochs"));
+    assert!(result.ended_because.unwrap().to_string().ends_with("for 1 epoch"));
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["epoch=0-step=10", "epoch=1-step=20"]);
 }
