@@ -24,6 +24,7 @@ use crate::terminal::printable::in_one_line;
 use crate::terminal::table::{Align, Cell, Table, Tone};
 use crate::verb_result::{Failure, VerbResult};
 
+/// In a row, and in the line on standard error.
 const DAMAGED: &str = "damaged";
 
 /// List the checkpoints of a run, oldest first
@@ -76,9 +77,9 @@ pub fn run(args: &Args) -> VerbResult {
     let not_whole = not_whole(&listings);
     if let Some(not_whole) = &not_whole {
         let directory = in_one_line(&args.directory.display().to_string());
-        say(format!(
-            "error: {not_whole}: burn-ckpt verify {directory} says what is wrong, and burn-ckpt prune --broken removes damaged files"
-        ));
+        let removes =
+            if not_whole.contains(DAMAGED) { ", and prune --broken removes damaged files" } else { "" };
+        say(format!("error: {not_whole}: burn-ckpt verify {directory} says what is wrong{removes}"));
     }
     Ok(unreadable.is_empty() && not_whole.is_none())
 }
@@ -94,7 +95,7 @@ fn not_whole(listings: &[Listing]) -> Option<String> {
     let is = |number: usize| if number == 1 { "is" } else { "are" };
     let lead = if dangling == 1 { "leads" } else { "lead" };
     let said = [
-        (damaged > 0).then(|| format!("{} of {of} {} damaged", grouped(damaged), is(damaged))),
+        (damaged > 0).then(|| format!("{} of {of} {} {DAMAGED}", grouped(damaged), is(damaged))),
         (unreadable > 0).then(|| format!("{} of {of} cannot be read", grouped(unreadable))),
         (dangling > 0).then(|| format!("{} {lead} to a missing file", count(dangling, "link"))),
     ];
@@ -104,14 +105,13 @@ fn not_whole(listings: &[Listing]) -> Option<String> {
 
 /// Whether an error says that a file is not what was saved, and not that it cannot be read.
 fn is_damage(error: &Error) -> bool {
-    let is_of_content = matches!(
+    matches!(
         error,
         Error::Checksum { .. }
             | Error::Damaged { .. }
             | Error::NotACheckpoint { .. }
             | Error::Metadata { .. }
-    );
-    is_of_content && !is_without_metadata(error)
+    )
 }
 
 fn print(listings: &[Listing], args: &Args, output: &mut Output) -> Result<(), Failure> {
