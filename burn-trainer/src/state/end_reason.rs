@@ -39,6 +39,7 @@ pub enum EndReason {
 
 impl EndReason {
     /// The setting of the limit. `None` if it was not a limit.
+    #[cfg(feature = "cli")]
     pub(crate) fn limit(&self) -> Option<&'static str> {
         match self {
             Self::MaxSteps(_) => Some(MAX_STEPS),

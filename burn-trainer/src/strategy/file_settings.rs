@@ -25,6 +25,7 @@ impl FileSettings<'_> {
 
 impl StrategyConfig {
     /// Its name in the configuration.
+    #[cfg(feature = "cli")]
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Best(_) => "best",
