@@ -44,11 +44,11 @@ use crate::verb_result::{Failure, VerbResult};
 ///
 /// --columns and --sort take: run, status, why, epochs, steps, best, time,
 /// items/s, size, age, started, checkpoints, tags, notes; the name of a metric;
-/// the path of a hyperparameter or of a trainer setting (seed); or one of them
-/// with its kind before it: metric.loss, hparam.loss, trainer.seed. A metric's
-/// value is the best one among the checkpoints where the run says in which
-/// direction it is better, else the newest. A sort by metric shows the best run
-/// first, and a column that the runs are sorted by is shown.
+/// the path of a hyperparameter or of a trainer setting (seed, best.topk); or
+/// one of them with its kind before it: metric.loss, hparam.loss, trainer.seed.
+/// A metric's value is the best one among the checkpoints where the run says in
+/// which direction it is better, else the newest. A sort by metric shows the
+/// best run first, and a column that the runs are sorted by is shown.
 ///
 /// Exit status 1 if a run cannot be read, and if there is no run.
 #[derive(clap::Args)]
