@@ -205,7 +205,8 @@ pub mod plumbing {
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
+        WriterEnd,
     };
-    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger, WriterEnd};
+    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
 }
