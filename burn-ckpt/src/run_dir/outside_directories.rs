@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::directories::{list, parent};
+use crate::disk::directories::{is_directory, list, parent};
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::disk::storage;
 use crate::error::{Error, Result};
@@ -42,22 +42,45 @@ struct Noted {
 /// [`Error::Metadata`] when the file is invalid, [`Error::Io`] when it or the links cannot be read.
 pub fn outside_directories(layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut found: BTreeSet<PathBuf> = noted(layout)?.into_iter().collect();
+    found.extend(links_outside(layout)?.into_iter().map(|(_, directory)| directory));
+    Ok(found.into_iter().collect())
+}
+
+/// The links of a run into directories outside of its own that are not there, each with the directory: on a
+/// disk that is not mounted there can be checkpoints of the run.
+///
+/// # Errors
+///
+/// [`Error::Io`] when that cannot be found out.
+pub fn links_to_missing_directories(layout: &RunLayout) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut missing = Vec::new();
+    for (link, directory) in links_outside(layout)? {
+        if !is_directory(&directory)? {
+            missing.push((link, directory));
+        }
+    }
+    Ok(missing)
+}
+
+/// The links to checkpoints outside of a run's own directory, each with the directory that it leads to.
+fn links_outside(layout: &RunLayout) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut found = Vec::new();
     let directory = layout.checkpoint_dir();
     let Some(own) = storage::canonicalize(&directory).map_err(Error::io("resolve", &directory))? else {
-        return Ok(found.into_iter().collect());
+        return Ok(found);
     };
     for link in list(&directory)?.into_iter().filter(|path| is_checkpoint(path)) {
         let target = storage::read_link(&link).map_err(Error::io("read the link", &link))?;
         let Some(target) = target.map(|target| own.join(target)) else { continue };
         match layout.strategy_dir(parent(&target)) {
             Ok(target) if target.starts_with(&directory) => {}
-            Ok(target) => drop(found.insert(target)),
+            Ok(target) => found.push((link, target)),
             // A link of the user's: no strategy saves there.
             Err(Error::Name { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(found.into_iter().collect())
+    Ok(found)
 }
 
 /// Notes durably that a run saves into a directory outside of its own.
@@ -156,5 +179,15 @@ mod tests {
         }
         let expected = [PathBuf::from("/gone"), real.join("there")];
         assert_eq!(outside_directories(&layout).unwrap(), expected);
+        let missing = |layout: &RunLayout| -> Vec<PathBuf> {
+            let missing = links_to_missing_directories(layout).unwrap();
+            missing
+                .into_iter()
+                .map(|(link, _)| link.strip_prefix(layout.checkpoint_dir()).unwrap().into())
+                .collect()
+        };
+        assert_eq!(missing(&layout), ["best_a.ckpt", "best_b.ckpt"].map(PathBuf::from));
+        fs::create_dir(real.join("there")).unwrap();
+        assert_eq!(missing(&layout), [PathBuf::from("best_b.ckpt")]);
     }
 }

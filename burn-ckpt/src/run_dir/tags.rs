@@ -105,8 +105,15 @@ impl LaterTags {
         }
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Error::snapshot("the tags cannot be written as JSON", error))?;
-        write_whole(&path, Existing::Replace, |file| {
-            file.write_all(format!("{text}\n").as_bytes()).map_err(Error::io("write", &path))
+        let write = || {
+            write_whole(&path, Existing::Replace, |file| {
+                file.write_all(format!("{text}\n").as_bytes()).map_err(Error::io("write", &path))
+            })
+        };
+        // A start of the run that comes at this moment takes what is unfinished for what a kill has left.
+        write().or_else(|error: Error| match error.kind() {
+            ErrorKind::NotFound => write(),
+            _ => Err(error),
         })
     }
 
@@ -182,8 +189,37 @@ impl LaterTags {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
+
+    /// A start of the run that removes unfinished files when one is about to get its name.
+    #[derive(Default)]
+    struct StartsMeanwhile(AtomicBool);
+
+    impl Observer for StartsMeanwhile {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            if let Operation::Rename { from, .. } = operation
+                && !self.0.swap(true, Ordering::Relaxed)
+            {
+                fs::remove_file(from).unwrap();
+            }
+            Verdict::Proceed
+        }
+    }
+
+    #[test]
+    fn a_start_of_the_run_that_removes_unfinished_files_loses_no_tags() {
+        let run = tempfile::tempdir().unwrap();
+        let tags = LaterTags { added: vec!["a".to_owned()], ..LaterTags::default() };
+        let observer = Arc::new(StartsMeanwhile::default());
+        let _observation = observe(run.path(), observer.clone());
+        tags.write(run.path()).unwrap();
+        assert!(observer.0.load(Ordering::Relaxed));
+        assert_eq!(LaterTags::read(run.path()).unwrap(), tags);
+    }
 
     #[test]
     fn tags_are_those_of_the_configuration_with_what_was_changed_since() {

@@ -120,11 +120,12 @@ pub(crate) fn with_run(line: &str) -> String {
     }
 }
 
-/// Notes that a line of this thread names a file. Returns whether none of its run has done so before.
+/// Notes that a line of this thread names a file. Returns whether none of its run has done so before. `false`
+/// where no run is open: what there was to say of its files was said.
 pub(crate) fn note_named(path: &Path) -> bool {
-    let runs = of_this_thread();
-    let first = runs.iter().filter(|run| run.named.lock().insert(path.to_path_buf())).count();
-    first > 0 || runs.is_empty()
+    // All of them are told.
+    let first = of_this_thread().iter().filter(|run| run.named.lock().insert(path.to_path_buf())).count();
+    first > 0
 }
 
 /// Where the events of this thread are logged.

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, scan_directory_reduced,
-    scan_reduced, storage,
+    DIRECTORIES_FILE, OwnCheckpoints, check_no_other_run, is_directory, outside_directories,
+    scan_directory_reduced, scan_reduced, storage,
 };
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::process::console::warn;
+use crate::process::progress::figures::count;
 use crate::process::run_output::note_named;
 use crate::state::position::TrainerState;
 
@@ -49,13 +50,29 @@ fn reduce(metadata: &mut Metadata) {
 /// The run's checkpoints, oldest first, in its own directory and in the others.
 pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog> {
     let mut catalog = scan_reduced(layout, reduce)?;
+    if elsewhere.is_empty() {
+        return Ok(catalog);
+    }
+    let own = OwnCheckpoints::of(layout)?;
     for directory in elsewhere {
         let found = scan_directory_reduced(directory, reduce)?;
         // Other runs may use the directory too.
-        let ours = |metadata: &Metadata| metadata.run_id == layout.run_id();
-        catalog.entries.extend(found.entries.into_iter().filter(|entry| ours(&entry.metadata)));
-        let is_ours = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| ours(&metadata));
+        let (ours, others): (Vec<_>, Vec<_>) =
+            found.entries.into_iter().partition(|entry| own.have(directory, &entry.metadata));
+        catalog.entries.extend(ours);
+        let is_ours =
+            |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| own.have(directory, &metadata));
         catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| is_ours(path)));
+        let of_the_id = others.iter().filter(|entry| entry.metadata.run_id == layout.run_id()).count();
+        if of_the_id > 0 && note_named(directory) {
+            warn(&format!(
+                "{} has {} of another run with the id {}, which {} left alone: give each run an id of its own",
+                directory.display(),
+                count(of_the_id as u64, "checkpoint"),
+                layout.run_id(),
+                if of_the_id == 1 { "is" } else { "are" }
+            ));
+        }
     }
     catalog.sort();
     Ok(catalog)

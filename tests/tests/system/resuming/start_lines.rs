@@ -253,3 +253,15 @@ fn the_metadata_lists_every_start_with_its_settings_and_how_it_ended() {
     assert!(starts.is_sorted_by(|one, other| one.timestamp < other.timestamp));
     assert_eq!(metadata.start_timestamp, starts[0].timestamp);
 }
+
+#[test]
+fn the_name_of_a_file_writes_nothing_but_its_text_to_the_terminal() {
+    let root = tempfile::tempdir().unwrap();
+    run(root.path(), "--run-id r1 --epochs 1");
+    std::fs::write(checkpoints(root.path()).join("last/\u{1b}[2Jx.ckpt"), "not a checkpoint").unwrap();
+    let resumed = run(root.path(), "--run-id r1 --epochs 2 --ckpt-path auto");
+    let is_named =
+        |line: &str| line.starts_with("warning: skipped ") && line.contains(r"last/\u{1b}[2Jx.ckpt");
+    assert!(resumed.stderr.lines().any(is_named), "{resumed:?}");
+    assert!(!resumed.stderr.contains('\u{1b}'), "{resumed:?}");
+}

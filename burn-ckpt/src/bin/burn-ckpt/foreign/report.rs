@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use burn_ckpt::Error;
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_checkpoint, sha256_of_file, storage};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_checkpoint, sha256_of_file, storage, unfinished_writes_of};
 use serde_json::json;
 
 use crate::terminal::figures::count;
-use crate::terminal::output::Output;
+use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
@@ -27,7 +27,8 @@ pub fn check_checkpoint_name(path: &Path) -> Result<(), Failure> {
 }
 
 /// Checks that the destination can be written. Only a regular file is replaced: a link, a pipe, a device or a
-/// directory is not the program's.
+/// directory is not the program's. Names what a write that was killed has left beside it, as that is hidden
+/// and can be large.
 ///
 /// # Errors
 ///
@@ -42,7 +43,15 @@ pub fn check_destination(path: &Path, force: bool) -> Result<(), Failure> {
         Ok(Some(_)) if !force => {
             Err(Failure::Other(format!("{shown} exists: choose another name, or --force")))
         }
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            for left in unfinished_writes_of(path)? {
+                say(format!(
+                    "note: {} is of a write of {shown} that was killed, or has not ended: remove it if it was killed",
+                    in_one_line(&left.display().to_string())
+                ));
+            }
+            Ok(())
+        }
         Err(error) => Err(Failure::Other(format!("cannot see what {shown} is: {error}"))),
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint,
-    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, run_at,
-    scan_directory_reduced, storage, unfinished_files,
+    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
+    run_at, scan_directory_reduced, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Checkpoint, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
@@ -184,7 +184,8 @@ impl Listing {
         }
     }
 
-    /// Finds the run's unfinished files, also in the directories outside of it to which its links lead.
+    /// Finds the run's unfinished files, also in the directories outside of it to which its links lead, or
+    /// into which it says that it has saved.
     fn add_unfinished(&mut self, run: &RunLayout) {
         let is_outside = |path: &&Path| !path.starts_with(&self.directory);
         let mut outside: Vec<PathBuf> = self
@@ -193,16 +194,14 @@ impl Listing {
             .filter_map(|row| row.path.parent())
             .filter(is_outside)
             .map(Path::to_path_buf)
+            // A start fails if these cannot be read. No reader depends on them.
+            .chain(outside_directories(run).unwrap_or_default())
             .collect();
         outside.sort();
         outside.dedup();
         match unfinished_files(run, &outside) {
             Ok(paths) => {
-                let with_size = |path: PathBuf| {
-                    let bytes = size_of(&path);
-                    (path, bytes)
-                };
-                self.unfinished = paths.into_iter().map(with_size).collect();
+                self.unfinished = paths.into_iter().map(|path| (path.clone(), size_of(&path))).collect();
             }
             Err(error) => self.unreadable.push(error),
         }
