@@ -182,7 +182,7 @@ pub mod plumbing {
     pub use crate::hparams::value_error::ValueError;
     pub use crate::metrics_log::epoch_blocks;
     pub use crate::panics::panic_message;
-    pub use crate::printable::{is_unsafe, shown};
+    pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced, scan_reduced};
     pub use crate::run_dir::cleanup::{
