@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
 use crate::format::contents::Contents;
-use crate::format::digest::sha256_of_file;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
@@ -29,7 +28,6 @@ const SOURCES: &str = "sources";
 struct Input {
     checkpoint: Checkpoint,
     metadata: Metadata,
-    checksum: String,
     section: Section,
     /// The section's tensors by name.
     tensors: HashMap<String, Tensor>,
@@ -91,15 +89,12 @@ pub fn average(checkpoints: &[impl AsRef<Path>], out: impl AsRef<Path>) -> Resul
 impl Input {
     fn open(path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
-        let metadata = checkpoint.metadata()?;
-        let checksum = match metadata.checkpoint_checksum.as_str() {
-            "" => sha256_of_file(checkpoint.path())?,
-            known => known.to_owned(),
-        };
+        let mut metadata = checkpoint.metadata()?;
+        metadata.fill_in_checksum(checkpoint.path())?;
         let section = checkpoint.verified_section(Section::MODEL)?;
         let tensors = section.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.clone()));
         let tensors = tensors.collect();
-        Ok(Self { checkpoint, metadata, checksum, section, tensors })
+        Ok(Self { checkpoint, metadata, section, tensors })
     }
 
     fn path(&self) -> &Path {
@@ -112,7 +107,7 @@ impl Input {
 
     /// Two names of one state would count it twice.
     fn check_is_another_state_than(&self, other: &Self) -> Result<()> {
-        if self.checksum == other.checksum {
+        if self.metadata.checkpoint_checksum == other.metadata.checkpoint_checksum {
             return Err(self.differs(other, "they are the same state: leave out one".to_owned()));
         }
         Ok(())
@@ -156,7 +151,7 @@ impl Input {
     fn described(&self) -> Value {
         json!({
             "path": self.path().to_string_lossy(),
-            "checksum": self.checksum,
+            "checksum": self.metadata.checkpoint_checksum,
             "run_id": self.metadata.run_id,
             "epoch": self.metadata.epoch,
             "global_step": self.metadata.global_step,

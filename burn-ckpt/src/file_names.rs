@@ -176,10 +176,8 @@ impl StagingOwner {
     /// Whether a staging file is this run's.
     #[must_use]
     pub fn owns(&self, path: &Path) -> bool {
-        self.0.as_ref().is_some_and(|owner| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            is_staging(path) && name.rsplit('.').nth(1).is_some_and(|end| end.starts_with(owner.as_str()))
-        })
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.0.as_ref().is_some_and(|owner| staged(&name).is_some_and(|staged| staged.owner == owner))
     }
 }
 
@@ -196,10 +194,29 @@ pub(crate) fn staging_path(destination: &Path, owner: &StagingOwner) -> PathBuf 
 
 /// Whether a file has the name of a staging file.
 pub(crate) fn is_staging(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| {
-        let name = name.to_string_lossy();
-        name.starts_with('.') && name.ends_with(STAGING_SUFFIX)
-    })
+    is_staging_of(path, |_| true)
+}
+
+/// Whether a file has the name of a staging file for one of which the name is such.
+pub(crate) fn is_staging_of(path: &Path, is_such: impl FnOnce(&str) -> bool) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    staged(&name).is_some_and(|staged| is_such(staged.destination))
+}
+
+/// What the name of a staging file says.
+struct StagedName<'a> {
+    destination: &'a str,
+    owner: &'a str,
+}
+
+/// The parts of `.DESTINATION.OWNER-RANDOM.staging`. A user's file can begin and end like that: what it does
+/// not have is the mark, two hexadecimal numbers.
+fn staged(name: &str) -> Option<StagedName<'_>> {
+    let (destination, mark) = name.strip_prefix('.')?.strip_suffix(STAGING_SUFFIX)?.rsplit_once('.')?;
+    let (owner, random) = mark.split_once('-')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_staged = !destination.is_empty() && is_number(owner) && is_number(random);
+    is_staged.then_some(StagedName { destination, owner })
 }
 
 /// Whether a path has the name of a staging directory: that of a checkpoint's shards.
@@ -290,6 +307,11 @@ mod tests {
         assert!(is_staging(&staging));
         assert!(!is_checkpoint(&staging));
         assert!(!is_staging(Path::new("d/epoch=0-step=1.ckpt")));
+        for of_a_user in
+            [".mine.staging", ".mine.ckpt.staging", ".a.0-x.staging", ".0-1.staging", ".a.-1.staging"]
+        {
+            assert!(!is_staging(Path::new(of_a_user)), "{of_a_user}");
+        }
         assert!(is_checkpoint(Path::new("d/epoch=0-step=1.ckpt")));
         assert!(!is_checkpoint(Path::new("d/epoch=0-step=1.ckpt.metadata.json")));
     }

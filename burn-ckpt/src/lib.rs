@@ -100,6 +100,7 @@ pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
+mod strategy_names;
 pub mod watch;
 
 pub use average::average;
@@ -155,7 +156,7 @@ pub mod plumbing {
     };
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::run_lock::{LockMode, LockState, RunLock, lock_state};
-    pub use crate::disk::staged_file::{Existing, write_whole};
+    pub use crate::disk::staged_file::{Existing, unfinished_writes_of, write_whole};
     pub use crate::disk::staged_shards::remove_unfinished;
     pub use crate::disk::storage;
     pub use crate::error::pack_error::PackError;
@@ -184,7 +185,9 @@ pub mod plumbing {
     pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced, scan_reduced};
-    pub use crate::run_dir::cleanup::{clear, links_of_run, recover, unfinished_files};
+    pub use crate::run_dir::cleanup::{
+        clear, is_of_another_program, links_of_run, recover, unfinished_files,
+    };
     pub use crate::run_dir::display_files::report_page::{REPORT_FILE, is_report_page, remove_report_page};
     pub use crate::run_dir::display_files::tracker_files::{
         CSV_FILE, event_file_name, event_file_number, state_name, tracker_files,
@@ -192,10 +195,10 @@ pub mod plumbing {
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
-    pub use crate::run_dir::locate::{resolve, run_at};
-    pub use crate::run_dir::other_runs::{RUN_MARKS, check_no_other_run, check_own};
+    pub use crate::run_dir::locate::{resolve, run_at, run_of_checkpoint};
+    pub use crate::run_dir::other_runs::{OwnCheckpoints, RUN_MARKS, check_no_other_run, check_own};
     pub use crate::run_dir::outside_directories::{
-        DIRECTORIES_FILE, note_outside_directory, outside_directories,
+        DIRECTORIES_FILE, links_to_missing_directories, note_outside_directory, outside_directories,
     };
     pub use crate::run_dir::tags::{LaterTags, TAGS_FILE, TAGS_LOCK_FILE};
     pub use crate::run_dir::training_progress::{epochs_done, is_done};
@@ -205,7 +208,9 @@ pub mod plumbing {
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
+        WriterEnd,
     };
-    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger, WriterEnd};
+    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
+    pub use crate::strategy_names::{STRATEGY_KINDS, with_named_strategies};
 }

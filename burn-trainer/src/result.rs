@@ -16,6 +16,7 @@ use crate::mirror::MirrorResult;
 use crate::process::signals::StopSignal;
 use crate::process::temporary_root::TemporaryRoot;
 use crate::run_speed::RunSpeed;
+use crate::state::end_reason::EndReason;
 
 /// The result of training.
 ///
@@ -55,7 +56,7 @@ pub struct FitResult<M> {
     /// Whether early stopping has ended the run, now or before.
     pub stopped_early: bool,
     /// Why a limit (`max_steps`) or a callback has ended the run before its last epoch, as done.
-    pub ended_because: Option<String>,
+    pub ended_because: Option<EndReason>,
     /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard,
     /// or through burn's interrupter.
     pub interrupted: Option<String>,

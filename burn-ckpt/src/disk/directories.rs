@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 /// [`Error::Io`] when it cannot be created or made durable, or when there is something else of that name.
 pub fn create_directory(path: &Path) -> Result<()> {
     let mut created = Vec::new();
-    let durable = create_missing(path, &mut created)
-        .and_then(|()| created.iter().try_for_each(|directory| sync_directory(parent(directory))));
+    let durable = create_missing(path, &mut created).and_then(|()| {
+        created.iter().try_for_each(|directory| sync_if_readable(parent(directory)).map(drop))
+    });
     durable.inspect_err(|_| {
         // So that the next attempt does not take them for durable.
         for directory in created.iter().rev() {
@@ -45,14 +46,21 @@ pub(crate) fn create_durable_directory(path: &Path, durable: &mut HashSet<PathBu
         if durable.contains(directory) {
             break;
         }
-        match sync_directory(directory) {
-            // A directory that this user cannot list is not one that this program has created.
-            Err(error) if error.kind() == crate::ErrorKind::PermissionDenied => break,
-            synced => synced?,
+        if !sync_if_readable(directory)? {
+            break;
         }
     }
     durable.extend(path.ancestors().skip(1).map(Path::to_path_buf));
     Ok(())
+}
+
+/// Makes the names in a directory durable, unless this user cannot list it: then it cannot be opened, and is
+/// not one that this program has created. Returns whether it was one to sync.
+fn sync_if_readable(directory: &Path) -> Result<bool> {
+    match sync_directory(directory) {
+        Err(error) if error.kind() == crate::ErrorKind::PermissionDenied => Ok(false),
+        synced => synced.map(|()| true),
+    }
 }
 
 /// Creates a directory and its missing parents, and notes those that it has created, the outermost first.

@@ -265,10 +265,13 @@ pub fn lock_state(run_dir: &Path) -> Result<LockState> {
     }
 }
 
-/// What the system answers where there are no locks: ENOLCK, ENOSYS, ENOTSUP, EINVAL.
+/// What the system answers where there are no locks: ENOLCK, ENOSYS, ENOTSUP, EINVAL. EBADF is the answer of
+/// NFS for a file that may be read but not written.
 fn has_no_locks(error: &io::Error) -> bool {
     #[cfg(unix)]
-    let no_locks = error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error());
+    let no_locks = [rustix::io::Errno::NOLCK, rustix::io::Errno::BADF]
+        .iter()
+        .any(|no_locks| error.raw_os_error() == Some(no_locks.raw_os_error()));
     #[cfg(not(unix))]
     let no_locks = false;
     no_locks || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)

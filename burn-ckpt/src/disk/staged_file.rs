@@ -4,10 +4,10 @@ use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::{create_directory, parent, sync_directory};
+use crate::disk::directories::{create_directory, list, parent, sync_directory};
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
-use crate::file_names::{StagingOwner, staging_path};
+use crate::file_names::{StagingOwner, is_staging_of, shards_directory, staging_path};
 
 /// How many staging names are tried. They are random, so that a second one is hardly ever needed.
 const ATTEMPTS: usize = 8;
@@ -124,11 +124,18 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.is_renamed {
-            // Not reported: the write that failed has its own error, and the next start removes what is left.
-            let _ = storage::remove_file(&self.path);
+        if !self.is_renamed
+            && let Err(error) = storage::remove_file(&self.path)
+        {
+            say_left(&self.path, &error);
         }
     }
+}
+
+/// A write that failed has its own error. What it leaves is named, as it is hidden, and can be large: in a
+/// run's directories the next start removes it, and elsewhere nothing does.
+pub(crate) fn say_left(path: &Path, error: &io::Error) {
+    log::warn!("{} is unfinished, and cannot be removed: {error}; remove it by hand", path.display());
 }
 
 /// Makes something at a staging name where there is nothing. Returns its path.
@@ -147,6 +154,20 @@ pub(crate) fn make_at_staging_path<T>(
             Err(error) => return Err((path, error)),
         }
     }
+}
+
+/// The files and directories of writes of a file that are not complete: of a process that was killed, or that
+/// writes at the moment.
+///
+/// # Errors
+///
+/// [`Error::Io`] when the directory cannot be listed.
+pub fn unfinished_writes_of(destination: &Path) -> Result<Vec<PathBuf>> {
+    let shards = shards_directory(destination);
+    let names = [destination, &shards].map(|path| path.file_name().unwrap_or_default().to_string_lossy());
+    let mut found = list(parent(destination))?;
+    found.retain(|path| is_staging_of(path, |of| names.iter().any(|name| name == of)));
+    Ok(found)
 }
 
 /// Copies a file's content to a new one, and makes that durable.

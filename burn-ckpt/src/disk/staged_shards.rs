@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::disk::directories::{entry, list, remove_if_there, sync_directory};
-use crate::disk::staged_file::{copy_content, identity, make_at_staging_path};
+use crate::disk::staged_file::{copy_content, identity, make_at_staging_path, say_left};
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::{
@@ -106,11 +106,13 @@ impl StagedShards {
 impl Drop for StagedShards {
     fn drop(&mut self) {
         if !self.is_renamed {
-            // Not reported: the write that failed has its own error, and the next start removes what is left.
             for path in &self.files {
                 let _ = storage::remove_file(path);
             }
-            let _ = storage::remove_directory(&self.path);
+            // Which also fails where a file could not be removed.
+            if let Err(error) = storage::remove_directory(&self.path) {
+                say_left(&self.path, &error);
+            }
         }
     }
 }

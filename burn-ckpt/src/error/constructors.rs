@@ -28,6 +28,15 @@ impl Error {
         Self::Damaged { path: path.to_path_buf(), reason: reason.into(), source }
     }
 
+    /// The error for a file of metadata, or another file of JSON, that is invalid.
+    pub(crate) fn metadata(
+        path: &Path,
+        reason: impl Into<String>,
+        source: Option<serde_json::Error>,
+    ) -> Self {
+        Self::Metadata { path: path.to_path_buf(), reason: reason.into(), source }
+    }
+
     /// The error for a tensor of a checkpoint that cannot be read.
     pub(crate) fn unreadable_tensor(path: &Path, tensor: &str, source: burn_pack::Error) -> Self {
         let reason = format!("the tensor {tensor} cannot be read");

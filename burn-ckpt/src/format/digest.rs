@@ -1,6 +1,6 @@
 //! The two digests: SHA-256 of a whole file (as `sha256sum` prints it) and BLAKE3 of one tensor's bytes.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -19,8 +19,43 @@ const PIECE_BYTES: usize = 1024 * 1024;
 ///
 /// [`Error::Io`] when the file cannot be read.
 pub fn sha256_of_file(path: &Path) -> Result<String> {
-    let mut file = StoredFile::open(path).map_err(Error::io("open", path))?;
-    sha256_of_pieces(|piece| file.read(piece).map_err(Error::io("read", path)))
+    let mut digest = FileDigest::begin(path)?;
+    digest.advance(&|| false)?;
+    Ok(digest.finish())
+}
+
+/// The SHA-256 of a file that can be computed in several goes.
+#[derive(Debug)]
+pub(crate) struct FileDigest {
+    file: StoredFile,
+    hasher: Sha256,
+}
+
+impl FileDigest {
+    /// Opens the file, and reads nothing.
+    pub(crate) fn begin(path: &Path) -> Result<Self> {
+        let file = StoredFile::open(path).map_err(Error::io("open", path))?;
+        Ok(Self { file, hasher: Sha256::new() })
+    }
+
+    /// Reads on, until the file's end or until `is_stopped`. Returns whether the end is reached.
+    pub(crate) fn advance(&mut self, is_stopped: &dyn Fn() -> bool) -> Result<bool> {
+        let mut piece = vec![0; PIECE_BYTES];
+        while !is_stopped() {
+            match self.file.read(&mut piece) {
+                Ok(0) => return Ok(true),
+                Ok(length) => self.hasher.update(&piece[..length]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", self.file.path())(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The digest of what was read, in the form that the metadata has.
+    pub(crate) fn finish(self) -> String {
+        checksum(self.hasher)
+    }
 }
 
 /// The same of what `read` gives, piece by piece, until it gives nothing more.

@@ -190,7 +190,7 @@ impl Metadata {
         if let Some(stat) = storage::stat(path).map_err(Error::io("open the metadata file", path))?
             && !stat.is_file()
         {
-            return Err(invalid(path, "it is not a regular file", None));
+            return Err(Error::metadata(path, "it is not a regular file", None));
         }
         StoredFile::open(path).map_err(Error::io("open the metadata file", path))
     }
@@ -201,17 +201,10 @@ impl Metadata {
         let size = file.stat().map_err(Error::io("read", path))?.len();
         if size > MAX_METADATA_BYTES {
             let reason = format!("it has {size} bytes, and {MAX_METADATA_BYTES} are allowed");
-            return Err(invalid(path, reason, None));
+            return Err(Error::metadata(path, reason, None));
         }
-        let mut text = vec![0; size as usize];
-        let mut read = 0;
         // A file that grows meanwhile is read up to the size that it had; what is cut off does not parse.
-        while read < text.len() {
-            match file.read_at(&mut text[read..], read as u64).map_err(Error::io("read", path))? {
-                0 => text.truncate(read),
-                more => read += more,
-            }
-        }
+        let text = file.read_range(0, size as usize).map_err(Error::io("read", path))?;
         Self::of_text(path, &text)
     }
 
@@ -221,9 +214,9 @@ impl Metadata {
             JsonError::Invalid(source) => {
                 let reason = placeholder(path, text);
                 let reason = reason.unwrap_or("its JSON does not describe a checkpoint".to_owned());
-                invalid(path, reason, Some(source))
+                Error::metadata(path, reason, Some(source))
             }
-            other => invalid(path, other.to_string(), None),
+            other => Error::metadata(path, other.to_string(), None),
         })
     }
 
@@ -237,10 +230,6 @@ impl Metadata {
             .map_err(|error| Error::snapshot("the metadata cannot be written as JSON", error))?;
         Ok(text + "\n")
     }
-}
-
-fn invalid(path: &Path, reason: impl Into<String>, source: Option<serde_json::Error>) -> Error {
-    Error::Metadata { path: path.to_path_buf(), reason: reason.into(), source }
 }
 
 /// Compares a file's size with its metadata: the quick half of a verification.

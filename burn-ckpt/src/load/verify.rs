@@ -94,11 +94,16 @@ impl Checkpoint {
 
     /// The same on the calling thread, and so on one alone, until it is to stop. `None` if it was stopped.
     pub(crate) fn verify_unless(&self, is_stopped: &(dyn Fn() -> bool + Sync)) -> Option<Result<Metadata>> {
+        // Whether it is to stop can change again until it is told of.
+        let was_stopped = AtomicBool::new(false);
         let verified = self.verify_while(NonZeroUsize::MIN, &|_| match is_stopped() {
-            true => Err(io::Error::other("the verification was stopped")),
+            true => {
+                was_stopped.store(true, Ordering::Relaxed);
+                Err(io::Error::other("the verification was stopped"))
+            }
             false => Ok(()),
         });
-        (!is_stopped()).then_some(verified)
+        (!was_stopped.into_inner()).then_some(verified)
     }
 
     fn verify_while(&self, threads: NonZeroUsize, progress: Progress<'_>) -> Result<Metadata> {

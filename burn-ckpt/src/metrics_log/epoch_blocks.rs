@@ -12,6 +12,24 @@
 //! Numbers are in LEB128. An epoch's value of a metric takes 1 byte if it has not changed, about 5 for a
 //! number that was an `f32`, and at most 9.
 
+/// The tensor of a history with all but the epochs' values, as JSON.
+pub const HISTORY_JSON: &str = "metrics";
+/// The tensor of a history with the values of the epochs that are done, in blocks.
+pub const EPOCHS: &str = "epochs";
+/// The same in its place where the first epochs are left to the log. It has another name, so that a reader
+/// which does not know of that has none of them, rather than wrong ones.
+pub const LATEST_EPOCHS: &str = "latest_epochs";
+/// What the number of the optimizer step is called among the values of an epoch, or of a validation, which
+/// ended with it. No metric has such a name: each begins with its split.
+pub const STEP: &str = "step";
+/// The same of the last validation in an epoch, among the values of the epoch. A metric's name has no space.
+pub const VALIDATED_STEP: &str = "validated step";
+/// The longest history, in bytes.
+pub const MAX_HISTORY_BYTES: usize = 256 * 1024 * 1024;
+/// The most JSON values in a history: 1,000,000 epochs of two metrics, or as many batches.
+pub const MAX_HISTORY_VALUES: usize = 5_000_000;
+/// The most epochs in a history, since each takes memory, also one without values. No run comes near.
+pub const MAX_EPOCHS: usize = 10_000_000;
 /// Epochs in a block that is full.
 pub const BLOCK: usize = 256;
 /// The most bytes of a number in LEB128.

@@ -53,7 +53,7 @@ impl Curves {
         starts: &[Timestamp],
     ) -> (Self, Option<Error>) {
         let mut curves = Self::default();
-        let mut clock = RunClock { starts, last: None, seconds: 0.0 };
+        let mut clock = LogClock { starts, last: None, seconds: 0.0 };
         let mut problem = None;
         for line in lines {
             match line {
@@ -71,7 +71,7 @@ impl Curves {
         end.map_or((0, 0.0), |(step, seconds)| (*step, *seconds))
     }
 
-    fn add(&mut self, line: Line, clock: &mut RunClock<'_>) {
+    fn add(&mut self, line: Line, clock: &mut LogClock<'_>) {
         if let Some(time) = line.time {
             clock.advance(time);
             if self.clock.steps.last().is_none_or(|last| *last < line.step) {
@@ -108,13 +108,13 @@ fn speed_values(speed: &LineSpeed) -> impl Iterator<Item = (&'static str, f64)> 
 }
 
 /// Tells the seconds of training from the times in a log.
-struct RunClock<'a> {
+struct LogClock<'a> {
     starts: &'a [Timestamp],
     last: Option<Timestamp>,
     seconds: f64,
 }
 
-impl RunClock<'_> {
+impl LogClock<'_> {
     fn advance(&mut self, now: Timestamp) {
         let last = self.last.or(self.starts.first().copied()).unwrap_or(now);
         let start = self.starts.iter().filter(|start| (last..=now).contains(*start)).max();

@@ -19,6 +19,7 @@ use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{resolve, run_at};
 use crate::run_dir::tags::LaterTags;
 use crate::run_dir::training_progress::epochs_done;
+use crate::strategy_names::with_named_strategies;
 
 /// Where the environment in the metadata has what a run computed on, and its program.
 const DEVICES: &str = "/hardware/devices_used";
@@ -147,7 +148,7 @@ impl RunData {
             speed: newest.speed,
             model: newest.model,
             hparams: newest.hparams,
-            trainer_config: newest.trainer_config,
+            trainer_config: with_named_strategies(&newest.trainer_config),
             primary_metric,
             best,
             checkpoints,

@@ -21,7 +21,7 @@ use crate::retention::{Candidate, KeepRule};
 mod ranked;
 
 pub use ranked::SavedCheckpoint;
-use ranked::{Entry, Strategy};
+use ranked::{Entry, RankedCheckpoints};
 
 /// Each file of a checkpoint with its SHA-256 in the metadata: the `.ckpt` file first, then its shards.
 pub type FileDigests = Vec<(PathBuf, String)>;
@@ -29,7 +29,7 @@ pub type FileDigests = Vec<(PathBuf, String)>;
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    strategies: IndexMap<String, Strategy>,
+    strategies: IndexMap<String, RankedCheckpoints>,
     next_order: u64,
     versions: Versions,
     /// The checkpoint that the run resumed from, as long as nothing newer can be resumed.
@@ -92,7 +92,7 @@ impl Ledger {
     ) {
         let entry = |saved| Entry { saved, order: self.take_order(), durable: true };
         let entries = present.into_iter().map(entry).collect();
-        self.strategies.insert(strategy.into(), Strategy { keep, link, entries });
+        self.strategies.insert(strategy.into(), RankedCheckpoints { keep, link, entries });
     }
 
     /// Makes a registered checkpoint count only once its bytes are compared with its digests. Until then it

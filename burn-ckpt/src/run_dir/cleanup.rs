@@ -5,19 +5,28 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
 use crate::disk::directories::{entry, is_directory, is_symlink, is_there, list, parent, remove_if_there};
+use crate::disk::links;
 use crate::disk::staged_shards::remove_unfinished;
-use crate::disk::{links, storage};
+use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::{
-    EVALUATION_SUFFIX, METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_staging, metadata_path,
+    EVALUATION_SUFFIX, METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_staging,
+    is_staging_directory, is_staging_of, metadata_path,
 };
 use crate::format::metadata::Metadata;
 use crate::format::shards::run_of_shards;
+use crate::metrics_log::METRICS_FILE;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
-use crate::run_dir::display_files::report_page::unfinished_pages;
+use crate::run_dir::display_files::report_page::REPORT_FILE;
+use crate::run_dir::display_files::tracker_files;
 use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
+use crate::run_dir::other_runs::RUN_MARKS;
+use crate::run_dir::outside_directories::DIRECTORIES_FILE;
 use crate::run_dir::tags::{LaterTags, TAGS_FILE};
+
+/// The first bytes of each checkpoint.
+const CONTAINER_START: &[u8] = b"NRUB";
 
 /// Cleans a run's directory before the run resumes: removes what unfinished writes and removals left, and
 /// links that point to missing files. In the directories outside the run's own, where other runs may be
@@ -72,27 +81,47 @@ fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
 
 /// The files that unfinished writes and removals of a run left, or that a process writes at the moment: all
 /// staging files in the directories of its checkpoints, its shards and metadata there without a checkpoint,
-/// its pages, and the staging files that have the run's mark in the directories outside of them.
+/// those of the files that it has beside them, and the staging files that have the run's mark in the
+/// directories outside of them.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when a directory cannot be listed.
 pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let directory = layout.checkpoint_dir();
-    let mut found = unfinished_pages(layout.run_dir())?;
-    found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
+    let mut found = staged_in(layout.run_dir(), |path| is_staging_of(path, is_beside_checkpoints))?;
+    found.extend(staged_in(&directory, is_staging)?);
     for directory in subdirectories(&directory)? {
-        found.extend(list(&directory)?.into_iter().filter(|path| is_staging(path)));
+        found.extend(staged_in(&directory, is_staging)?);
         // Of a checkpoint, which is removed first, or was to be published after them.
         found.extend(orphans(&directory, layout.run_id(), true)?);
     }
     if !outside.is_empty() && is_there(layout.run_dir())? {
         let owner = layout.staging_owner()?;
         for directory in outside {
-            found.extend(list(directory)?.into_iter().filter(|path| owner.owns(path)));
+            found.extend(staged_in(directory, |path| owner.owns(path))?);
         }
     }
     Ok(found)
+}
+
+/// What has such a name in a directory, but directories that no write makes.
+fn staged_in(directory: &Path, is_such: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in list(directory)?.into_iter().filter(|path| is_such(path)) {
+        if is_staging_directory(&path) || entry(&path)?.is_none_or(|entry| !entry.is_dir()) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a name is that of a file of a run beside its checkpoints which is written whole. In a run's
+/// directory there can be files of users, also unfinished ones.
+fn is_beside_checkpoints(name: &str) -> bool {
+    [REPORT_FILE, TAGS_FILE, DIRECTORIES_FILE, METRICS_FILE].contains(&name)
+        || RUN_MARKS.contains(&name)
+        || tracker_files::is_written_whole(name)
 }
 
 /// Removes the links to a run's checkpoints, and the files that a catalog lists, valid or not, with their
@@ -100,10 +129,19 @@ pub fn unfinished_files(layout: &RunLayout, outside: &[PathBuf]) -> Result<Vec<P
 /// empty. All other files stay, also one of the name of the tags' file that has something else in it. The
 /// caller must hold the run's lock.
 ///
+/// Returns the files that the catalog lists as not valid and that are not checkpoints at all: those of
+/// another program, which stay.
+///
 /// # Errors
 ///
 /// [`Error::Io`] when something cannot be read, listed or removed.
-pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
+pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<Vec<PathBuf>> {
+    let mut of_others = Vec::new();
+    for (path, _) in &catalog.broken {
+        if is_of_another_program(path)? {
+            of_others.push(path.clone());
+        }
+    }
     let directory = layout.checkpoint_dir();
     let has_tags = LaterTags::are_there(layout.run_dir())?;
     // First the links, so that none leads to a removed file if this ends in the middle.
@@ -114,7 +152,7 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
         }
     }
     // The newest whole one is the last: after a rename of the directory its id says whose the others are.
-    let broken = catalog.broken.iter().map(|(path, _)| path);
+    let broken = catalog.broken.iter().map(|(path, _)| path).filter(|path| !of_others.contains(path));
     for path in broken.chain(catalog.entries.iter().map(|entry| &entry.path)) {
         remove_checkpoint(path)?;
     }
@@ -130,7 +168,26 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<()> {
             storage::remove_directory(directory).map_err(Error::io("remove", directory))?;
         }
     }
-    Ok(())
+    Ok(of_others)
+}
+
+/// Whether something with a checkpoint's name is another program's, such as a checkpoint of PyTorch's: no
+/// metadata says what it is, and it does not begin as a checkpoint does. One that is empty, or begins with
+/// zeros, can be a checkpoint that a loss of power has damaged.
+///
+/// # Errors
+///
+/// [`Error::Io`] when it cannot be read.
+pub fn is_of_another_program(path: &Path) -> Result<bool> {
+    if entry(path)?.is_none_or(|entry| !entry.is_file()) {
+        return Ok(true);
+    }
+    if Metadata::of_checkpoint(path).is_ok() || Metadata::read(&metadata_path(path)).is_ok() {
+        return Ok(false);
+    }
+    let file = StoredFile::open(path).map_err(Error::io("open", path))?;
+    let begin = file.read_range(0, CONTAINER_START.len()).map_err(Error::io("read", path))?;
+    Ok(begin != CONTAINER_START && begin.iter().any(|byte| *byte != 0))
 }
 
 /// The links to a run's checkpoints, and the files in place of such links, which [`clear`] removes.

@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::disk::directories::{real_path, stat};
+use crate::disk::directories::{is_symlink, real_path, stat};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{MAX_NAME_BYTES, SHARDS_SUFFIX, StagingOwner, is_shards_directory, name_error};
@@ -89,8 +89,8 @@ impl RunLayout {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, a file, or named as
-    /// a directory of shards is.
+    /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, a file, below a
+    /// link that leads nowhere, or named as a directory of shards is.
     pub fn strategy_dir(&self, dirpath: &Path) -> Result<PathBuf> {
         let checkpoint_dir = self.checkpoint_dir();
         let (own, wanted) = (resolved(&checkpoint_dir)?, resolved(&checkpoint_dir.join(dirpath))?);
@@ -111,6 +111,15 @@ impl RunLayout {
         }
         if stat(&wanted)?.is_some_and(|stat| !stat.is_dir()) {
             return invalid("is not a directory");
+        }
+        // Those that lead somewhere are resolved.
+        for part in wanted.ancestors() {
+            if is_symlink(part)? {
+                let part = part.display();
+                return invalid(&format!(
+                    "needs the link {part}, which leads nowhere: mount what it leads to, or remove it"
+                ));
+            }
         }
         Ok(match wanted.strip_prefix(&own) {
             Ok(below) => checkpoint_dir.join(below),
@@ -181,5 +190,22 @@ mod tests {
         let layout = RunLayout::at(run.join("checkpoint/.."));
         assert_eq!((layout.run_id(), layout.run_dir()), ("r1", run.join("checkpoint/..").as_path()));
         assert_eq!(RunLayout::at(run.join("missing/..")).run_id(), "");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_saved_behind_a_link_that_leads_nowhere() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = RunLayout::at(root.path().join("r1"));
+        std::fs::create_dir_all(layout.checkpoint_dir()).unwrap();
+        let disk = root.path().join("disk");
+        std::os::unix::fs::symlink(&disk, layout.checkpoint_dir().join("last")).unwrap();
+        for dirpath in ["last", "last/deeper"] {
+            let error = layout.strategy_dir(Path::new(dirpath)).unwrap_err().to_string();
+            assert!(error.contains("checkpoint/last, which leads nowhere"), "{error}");
+        }
+        std::fs::create_dir(&disk).unwrap();
+        let real = real_path(&disk).unwrap();
+        assert_eq!(layout.strategy_dir(Path::new("last/deeper")).unwrap(), real.join("deeper"));
     }
 }

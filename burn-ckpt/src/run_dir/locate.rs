@@ -10,6 +10,9 @@ use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate_without_links::{self, Located};
 
+/// How far above a checkpoint its run's directory can be: `RUN/checkpoint/last/X.ckpt`.
+const CHECKPOINT_DEPTH: usize = 3;
+
 /// The checkpoint that a path names. The path may be:
 ///
 /// | path | checkpoint |
@@ -162,6 +165,15 @@ pub fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
         Some(real) if is_checkpoint_dir(&real)? => Ok(Some(RunLayout::at(parent(&real)))),
         _ => Ok(None),
     }
+}
+
+/// The run that a checkpoint is in, by its path. `None` if no directory above it is a run's.
+#[must_use]
+pub fn run_of_checkpoint(checkpoint: &Path) -> Option<RunLayout> {
+    let above = checkpoint.ancestors().skip(1).take(CHECKPOINT_DEPTH);
+    let named = above.filter(|path| !path.as_os_str().is_empty());
+    // One that cannot be read is not known to be a run's.
+    named.filter_map(|path| run_at(path).ok().flatten()).next()
 }
 
 fn is_checkpoint_dir(path: &Path) -> Result<bool> {

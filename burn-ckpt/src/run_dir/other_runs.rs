@@ -5,15 +5,19 @@
 //! have the id of the run that was copied. Behind a link, a checkpoint is the run's if its metadata has the
 //! run's id.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::{is_symlink, is_there, parent};
+use jiff::Timestamp;
+
+use crate::disk::directories::{is_symlink, is_there, list, parent};
 use crate::disk::storage;
 use crate::error::{Error, Result};
-use crate::file_names::LOCK_FILE;
+use crate::file_names::{LOCK_FILE, is_checkpoint};
 use crate::format::metadata::Metadata;
-use crate::run_dir::catalog::Catalog;
+use crate::run_dir::catalog::{Catalog, scan_reduced};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
+use crate::run_dir::outside_directories::outside_directories;
 
 /// Files in a run's directory that tell it from any other directory.
 pub const RUN_MARKS: [&str; 2] = [LOCK_FILE, "experiment.log"];
@@ -76,6 +80,64 @@ pub fn check_no_other_run(layout: &RunLayout, directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What tells a run's checkpoints in a directory outside of its own from those of a run of the same id below
+/// another root, which can save there too.
+#[derive(Debug)]
+pub struct OwnCheckpoints {
+    run_id: String,
+    run_dir: PathBuf,
+    /// When the run was started, as the checkpoints in its own directory and behind its links say it.
+    starts: HashSet<Timestamp>,
+    /// The directories into which the run says that it has saved.
+    noted: Vec<PathBuf>,
+}
+
+impl OwnCheckpoints {
+    /// Those of a run.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Catalog::scan`] and [`outside_directories`].
+    pub fn of(layout: &RunLayout) -> Result<Self> {
+        let is_own = |metadata: &Metadata| metadata.run_id == layout.run_id();
+        let own = scan_reduced(layout, reduce)?.entries.into_iter().map(|entry| entry.metadata);
+        let mut starts: HashSet<Timestamp> =
+            own.filter(is_own).map(|metadata| metadata.start_timestamp).collect();
+        for path in list(&layout.checkpoint_dir())?.into_iter().filter(|path| is_checkpoint(path)) {
+            // A link that leads nowhere says nothing.
+            let linked = Metadata::of_checkpoint(&path).ok().filter(is_own);
+            starts.extend(linked.map(|metadata| metadata.start_timestamp));
+        }
+        let (run_id, run_dir) = (layout.run_id().to_owned(), layout.run_dir().to_path_buf());
+        Ok(Self { run_id, run_dir, starts, noted: outside_directories(layout)? })
+    }
+
+    /// Whether a checkpoint in a directory outside is the run's: of its start, or of a run in this place.
+    /// Where nothing says when the run was started, also one in a directory into which the run has saved.
+    #[must_use]
+    pub fn have(&self, directory: &Path, metadata: &Metadata) -> bool {
+        let is_noted = || self.noted.iter().any(|noted| noted == directory);
+        metadata.run_id == self.run_id
+            && (self.starts.contains(&metadata.start_timestamp)
+                || self.is_of_this_place(metadata)
+                || self.starts.is_empty() && is_noted())
+    }
+
+    fn is_of_this_place(&self, metadata: &Metadata) -> bool {
+        let setting = |name: &str| metadata.trainer_config[name].as_str().map(Path::new);
+        let (Some(root), Some(logs)) = (setting("root"), setting("logs")) else { return false };
+        // A relative one says nothing in another working directory.
+        root.is_absolute() && root.join(logs).join(&self.run_id) == self.run_dir
+    }
+}
+
+/// Leaves of a checkpoint's metadata what tells whose it is.
+fn reduce(metadata: &mut Metadata) {
+    let run_id = std::mem::take(&mut metadata.run_id);
+    let start_timestamp = metadata.start_timestamp;
+    *metadata = Metadata { run_id, start_timestamp, ..Metadata::new(metadata.checkpoint_timestamp) };
 }
 
 /// A path without links. `None` where there is nothing.

@@ -6,17 +6,17 @@
 //! kill can come before it.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::directories::{list, parent, stat};
+use crate::disk::directories::{is_directory, list, parent};
 use crate::disk::staged_file::{Existing, write_whole};
-use crate::disk::storage::{self, StoredFile};
+use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::is_checkpoint;
-use crate::format::container::bounded_json::{JsonError, parse};
+use crate::format::container::json_file::read_json_file;
 use crate::run_dir::layout::RunLayout;
 
 /// The file's name.
@@ -42,22 +42,45 @@ struct Noted {
 /// [`Error::Metadata`] when the file is invalid, [`Error::Io`] when it or the links cannot be read.
 pub fn outside_directories(layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut found: BTreeSet<PathBuf> = noted(layout)?.into_iter().collect();
+    found.extend(links_outside(layout)?.into_iter().map(|(_, directory)| directory));
+    Ok(found.into_iter().collect())
+}
+
+/// The links of a run into directories outside of its own that are not there, each with the directory: on a
+/// disk that is not mounted there can be checkpoints of the run.
+///
+/// # Errors
+///
+/// [`Error::Io`] when that cannot be found out.
+pub fn links_to_missing_directories(layout: &RunLayout) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut missing = Vec::new();
+    for (link, directory) in links_outside(layout)? {
+        if !is_directory(&directory)? {
+            missing.push((link, directory));
+        }
+    }
+    Ok(missing)
+}
+
+/// The links to checkpoints outside of a run's own directory, each with the directory that it leads to.
+fn links_outside(layout: &RunLayout) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut found = Vec::new();
     let directory = layout.checkpoint_dir();
     let Some(own) = storage::canonicalize(&directory).map_err(Error::io("resolve", &directory))? else {
-        return Ok(found.into_iter().collect());
+        return Ok(found);
     };
     for link in list(&directory)?.into_iter().filter(|path| is_checkpoint(path)) {
         let target = storage::read_link(&link).map_err(Error::io("read the link", &link))?;
         let Some(target) = target.map(|target| own.join(target)) else { continue };
         match layout.strategy_dir(parent(&target)) {
             Ok(target) if target.starts_with(&directory) => {}
-            Ok(target) => drop(found.insert(target)),
+            Ok(target) => found.push((link, target)),
             // A link of the user's: no strategy saves there.
             Err(Error::Name { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(found.into_iter().collect())
+    Ok(found)
 }
 
 /// Notes durably that a run saves into a directory outside of its own.
@@ -73,14 +96,11 @@ pub fn note_outside_directory(layout: &RunLayout, directory: &Path) -> Result<()
     directories.push(directory.to_path_buf());
     let path = layout.run_dir().join(DIRECTORIES_FILE);
     if directories.len() > MAX_DIRECTORIES {
-        return Err(invalid(
-            &path,
-            format!("it has {MAX_DIRECTORIES} directories, and no more are allowed"),
-            None,
-        ));
+        let reason = format!("it has {MAX_DIRECTORIES} directories, and no more are allowed");
+        return Err(Error::metadata(&path, reason, None));
     }
     let text = serde_json::to_string_pretty(&Noted { directories })
-        .map_err(|error| invalid(&path, "a path cannot be written as JSON".to_owned(), Some(error)))?;
+        .map_err(|error| Error::metadata(&path, "a path cannot be written as JSON", Some(error)))?;
     write_whole(&path, Existing::Replace, |file| {
         file.write_all(text.as_bytes()).map_err(Error::io("write", &path))
     })
@@ -88,37 +108,15 @@ pub fn note_outside_directory(layout: &RunLayout, directory: &Path) -> Result<()
 
 fn noted(layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let path = layout.run_dir().join(DIRECTORIES_FILE);
-    match stat(&path)? {
-        None => return Ok(Vec::new()),
-        Some(stat) if !stat.is_file() => {
-            return Err(invalid(&path, "it is not a regular file: remove it".to_owned(), None));
-        }
-        Some(_) => {}
-    }
-    let file = StoredFile::open(&path).map_err(Error::io("open", &path))?;
-    let mut text = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io("read", &path))?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(invalid(&path, format!("it has more than {MAX_BYTES} bytes"), None));
-    }
-    let Noted { directories } = parse(&text, MAX_VALUES).map_err(|error| match error {
-        JsonError::Invalid(error) => invalid(
-            &path,
-            "it is not a list of directories: correct it, or remove it".to_owned(),
-            Some(error),
-        ),
-        error => invalid(&path, error.to_string(), None),
-    })?;
+    let other_form = "it is not a list of directories: correct it, or remove it";
+    let noted: Option<Noted> = read_json_file(&path, (MAX_BYTES, MAX_VALUES), other_form)?;
+    let Noted { directories } = noted.unwrap_or_default();
     match directories.iter().find(|directory| !directory.is_absolute()) {
         Some(_) => {
-            Err(invalid(&path, "a path in it is not absolute: correct it, or remove it".to_owned(), None))
+            Err(Error::metadata(&path, "a path in it is not absolute: correct it, or remove it", None))
         }
         None => Ok(directories),
     }
-}
-
-fn invalid(path: &Path, reason: String, source: Option<serde_json::Error>) -> Error {
-    Error::Metadata { path: path.to_path_buf(), reason, source }
 }
 
 #[cfg(test)]
@@ -181,5 +179,15 @@ mod tests {
         }
         let expected = [PathBuf::from("/gone"), real.join("there")];
         assert_eq!(outside_directories(&layout).unwrap(), expected);
+        let missing = |layout: &RunLayout| -> Vec<PathBuf> {
+            let missing = links_to_missing_directories(layout).unwrap();
+            missing
+                .into_iter()
+                .map(|(link, _)| link.strip_prefix(layout.checkpoint_dir()).unwrap().into())
+                .collect()
+        };
+        assert_eq!(missing(&layout), ["best_a.ckpt", "best_b.ckpt"].map(PathBuf::from));
+        fs::create_dir(real.join("there")).unwrap();
+        assert_eq!(missing(&layout), [PathBuf::from("best_b.ckpt")]);
     }
 }

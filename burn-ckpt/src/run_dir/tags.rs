@@ -2,20 +2,19 @@
 //! it was started with are in the trainer's configuration, in each checkpoint, and stay there: a checkpoint
 //! is not written again for a tag.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
-use crate::disk::directories::{entry, remove_if_there, stat};
+use crate::disk::directories::{entry, remove_if_there};
 use crate::disk::run_lock::{LockMode, RunLock};
 use crate::disk::staged_file::{Existing, write_whole};
-use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
-use crate::format::container::bounded_json::{JsonError, parse};
+use crate::format::container::json_file::read_json_file;
 
 /// The file's name.
 pub const TAGS_FILE: &str = "tags.json";
@@ -52,25 +51,8 @@ impl LaterTags {
     /// cannot be read.
     pub fn read(run_dir: &Path) -> Result<Self> {
         let path = run_dir.join(TAGS_FILE);
-        match stat(&path)? {
-            None => return Ok(Self::default()),
-            Some(stat) if !stat.is_file() => {
-                return Err(invalid(&path, "it is not a regular file: remove it", None));
-            }
-            Some(_) => {}
-        }
-        let file = StoredFile::open(&path).map_err(Error::io("open", &path))?;
-        let mut text = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io("read", &path))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(invalid(&path, &format!("it has more than {MAX_BYTES} bytes"), None));
-        }
-        let tags: Self = parse(&text, MAX_VALUES).map_err(|error| match error {
-            JsonError::Invalid(error) => {
-                invalid(&path, "it does not have tags and notes: correct it, or remove it", Some(error))
-            }
-            error => invalid(&path, &error.to_string(), None),
-        })?;
+        let other_form = "it does not have tags and notes: correct it, or remove it";
+        let tags: Self = read_json_file(&path, (MAX_BYTES, MAX_VALUES), other_form)?.unwrap_or_default();
         tags.check()?;
         Ok(tags)
     }
@@ -123,8 +105,15 @@ impl LaterTags {
         }
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Error::snapshot("the tags cannot be written as JSON", error))?;
-        write_whole(&path, Existing::Replace, |file| {
-            file.write_all(format!("{text}\n").as_bytes()).map_err(Error::io("write", &path))
+        let write = || {
+            write_whole(&path, Existing::Replace, |file| {
+                file.write_all(format!("{text}\n").as_bytes()).map_err(Error::io("write", &path))
+            })
+        };
+        // A start of the run that comes at this moment takes what is unfinished for what a kill has left.
+        write().or_else(|error: Error| match error.kind() {
+            ErrorKind::NotFound => write(),
+            _ => Err(error),
         })
     }
 
@@ -197,15 +186,40 @@ impl LaterTags {
     }
 }
 
-fn invalid(path: &Path, reason: &str, source: Option<serde_json::Error>) -> Error {
-    Error::Metadata { path: path.to_path_buf(), reason: reason.to_owned(), source }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
+
+    /// A start of the run that removes unfinished files when one is about to get its name.
+    #[derive(Default)]
+    struct StartsMeanwhile(AtomicBool);
+
+    impl Observer for StartsMeanwhile {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            if let Operation::Rename { from, .. } = operation
+                && !self.0.swap(true, Ordering::Relaxed)
+            {
+                fs::remove_file(from).unwrap();
+            }
+            Verdict::Proceed
+        }
+    }
+
+    #[test]
+    fn a_start_of_the_run_that_removes_unfinished_files_loses_no_tags() {
+        let run = tempfile::tempdir().unwrap();
+        let tags = LaterTags { added: vec!["a".to_owned()], ..LaterTags::default() };
+        let observer = Arc::new(StartsMeanwhile::default());
+        let _observation = observe(run.path(), observer.clone());
+        tags.write(run.path()).unwrap();
+        assert!(observer.0.load(Ordering::Relaxed));
+        assert_eq!(LaterTags::read(run.path()).unwrap(), tags);
+    }
 
     #[test]
     fn tags_are_those_of_the_configuration_with_what_was_changed_since() {

@@ -7,7 +7,6 @@ use crate::disk::directories::{create_directory, parent};
 use crate::disk::staged_file::Existing;
 use crate::error::Result;
 use crate::file_names::StagingOwner;
-use crate::format::digest::sha256_of_file;
 use crate::format::metadata::Metadata;
 use crate::save::persist::metadata_json;
 
@@ -20,10 +19,7 @@ use crate::save::persist::metadata_json;
 /// exists; [`Error::Metadata`](crate::Error::Metadata) when the checkpoint's metadata is invalid.
 pub fn copy_checkpoint(checkpoint: &Path, place: &Path, existing: Existing) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
-    if metadata.checkpoint_checksum.is_empty() {
-        // The file beside it, which has it, is lost.
-        metadata.checkpoint_checksum = sha256_of_file(checkpoint)?;
-    }
+    metadata.fill_in_checksum(checkpoint)?;
     create_directory(parent(place))?;
     let owner = StagingOwner::default();
     let staged = StagedCheckpoint::copy(checkpoint, metadata.shards.len(), place, &owner)?;

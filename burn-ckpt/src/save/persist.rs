@@ -14,7 +14,6 @@ use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path};
 use crate::format::contents::Contents;
-use crate::format::digest::sha256_of_file;
 use crate::format::metadata::Metadata;
 use crate::save::container::plan_state::plan_state;
 use crate::save::container::write_state::write_state;
@@ -125,10 +124,7 @@ pub(crate) fn persist(
 /// metadata is invalid.
 pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOwner) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
-    if metadata.checkpoint_checksum.is_empty() {
-        // The file beside the other name, which has it, is lost.
-        metadata.checkpoint_checksum = sha256_of_file(checkpoint)?;
-    }
+    metadata.fill_in_checksum(checkpoint)?;
     create_directory(parent(place))?;
     let orphan = metadata_path(place);
     if !is_there(place)? && Metadata::read(&orphan).is_ok_and(|orphan| orphan.run_id == metadata.run_id) {

@@ -74,6 +74,17 @@ impl<T> Queue<T> {
         inner.abandoned || (!inner.busy && inner.waiting.is_empty())
     }
 
+    /// Whether an item waits, or the queue is closed: other work of the thread gives way.
+    pub(crate) fn needs_its_thread(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.closed || !inner.waiting.is_empty()
+    }
+
+    /// Whether an item can still be pushed.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.inner.lock().closed
+    }
+
     /// Declares that no further item will be pushed: the thread ends after the items in the queue.
     pub(crate) fn close(&self) {
         self.inner.lock().closed = true;

@@ -171,6 +171,17 @@ impl SaveReport {
     }
 }
 
+/// How saving ended.
+#[derive(Debug)]
+pub struct WriterEnd {
+    /// The reports that were not taken yet.
+    pub reports: Vec<SaveReport>,
+    /// Whether everything is written.
+    pub is_complete: bool,
+    /// Why a link leads to an older checkpoint than it should.
+    pub unmoved_link: Option<Error>,
+}
+
 /// What to do with a state when the queue is full because the disk is slower than the training loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -31,6 +31,8 @@ struct Waiting {
     count: usize,
     /// Whether the caller had to wait for room for the last state. Then the saves after it do not give way.
     had_to_wait: bool,
+    /// Since when saves are waited for, or states find no room.
+    since: Option<Instant>,
     current: Option<Arc<Pace>>,
 }
 
@@ -40,6 +42,7 @@ impl Urgency {
         let mut waiting = self.0.lock();
         waiting.count += 1;
         waiting.had_to_wait = true;
+        waiting.since.get_or_insert_with(Instant::now);
         if let Some(pace) = &waiting.current {
             pace.hurry();
         }
@@ -50,6 +53,24 @@ impl Urgency {
     /// A state is submitted, for which the caller did not have to wait yet.
     pub(crate) fn new_state(&self) {
         self.0.lock().had_to_wait = false;
+    }
+
+    /// A state was skipped, as there was no room for it.
+    pub(crate) fn found_no_room(&self) {
+        self.0.lock().since.get_or_insert_with(Instant::now);
+    }
+
+    /// A state has found room.
+    pub(crate) fn found_room(&self) {
+        let mut waiting = self.0.lock();
+        if waiting.count == 0 {
+            waiting.since = None;
+        }
+    }
+
+    /// Whether what the writer's thread does has held up its caller for this long.
+    pub(crate) fn holds_up_for(&self, long: Duration) -> bool {
+        self.0.lock().since.is_some_and(|since| since.elapsed() >= long)
     }
 
     /// Saves are waited for from now on.
@@ -84,7 +105,11 @@ pub(crate) struct WaitGuard<'a>(&'a Urgency);
 
 impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
-        self.0.0.lock().count -= 1;
+        let mut waiting = self.0.0.lock();
+        waiting.count -= 1;
+        if waiting.count == 0 {
+            waiting.since = None;
+        }
     }
 }
 
@@ -149,6 +174,24 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_caller_is_held_up_while_it_waits_or_finds_no_room() {
+        let urgency = Urgency::default();
+        let now = Duration::ZERO;
+        assert!(!urgency.holds_up_for(now));
+        let waits = urgency.wait_guard();
+        assert!(urgency.holds_up_for(now) && !urgency.holds_up_for(Duration::from_hours(1)));
+        urgency.found_room();
+        assert!(urgency.holds_up_for(now), "another thread waits");
+        drop(waits);
+        assert!(!urgency.holds_up_for(now));
+        urgency.found_no_room();
+        urgency.new_state();
+        assert!(urgency.holds_up_for(now), "the next one may find none either");
+        urgency.found_room();
+        assert!(!urgency.holds_up_for(now));
+    }
 
     #[test]
     fn a_save_is_urgent_when_it_is_waited_for_and_so_is_the_next_until_a_state_had_not_to_wait() {

@@ -3,17 +3,15 @@
 //! A start that read all of them first would take 15 s for 40 files of 72 MB.
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::disk::file_identity::{FileIdentity, file_identity};
-use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
-use crate::format::digest::sha256_of_pieces;
+use crate::format::digest::FileDigest;
 use crate::load::checkpoint::Checkpoint;
 use crate::retention::ledger::FileDigests;
 use crate::save::low_priority::at_low_priority;
@@ -40,6 +38,8 @@ impl TimeLeft {
 #[derive(Debug)]
 pub(crate) struct Verifier {
     digests: HashMap<FileIdentity, String>,
+    /// Of the file whose verification gave way.
+    begun: Option<BegunDigest>,
     time_left: Arc<TimeLeft>,
     /// Who waits for the writer. What is being read at that moment stays at its priority.
     urgency: Arc<Urgency>,
@@ -47,9 +47,18 @@ pub(crate) struct Verifier {
     at_full_speed: bool,
 }
 
+/// A file of which a part is read. It is continued, so that a loop which saves often does not keep a large
+/// file from ever being verified.
+#[derive(Debug)]
+struct BegunDigest {
+    path: PathBuf,
+    identity: Option<FileIdentity>,
+    digest: FileDigest,
+}
+
 impl Verifier {
     pub(crate) fn new(time_left: Arc<TimeLeft>, urgency: Arc<Urgency>) -> Self {
-        Self { digests: HashMap::new(), time_left, urgency, at_full_speed: false }
+        Self { digests: HashMap::new(), begun: None, time_left, urgency, at_full_speed: false }
     }
 
     /// From now on the run waits for each verification.
@@ -62,19 +71,26 @@ impl Verifier {
         self.time_left.is_over()
     }
 
-    /// Compares the files of a checkpoint with their digests. `None` if there was no time to read all of
-    /// them. Without the digest of its own file, as the file beside it is missing, those in the checkpoint
-    /// itself say whether it is complete.
-    pub(crate) fn verify(&mut self, path: &Path, files: &FileDigests) -> Option<Result<()>> {
+    /// Compares the files of a checkpoint with their digests. `None` if it had to give way, or there was no
+    /// time to read all of them. Without the digest of its own file, as the file beside it is missing, those
+    /// in the checkpoint itself say whether it is complete.
+    pub(crate) fn verify(
+        &mut self,
+        path: &Path,
+        files: &FileDigests,
+        gives_way: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Result<()>> {
+        let time_left = Arc::clone(&self.time_left);
+        let is_stopped = move || time_left.is_over() || gives_way();
         if files.iter().any(|(_, expected)| expected.is_empty()) {
             let verified = self.at_its_speed(|| match Checkpoint::open(path) {
-                Ok(checkpoint) => checkpoint.verify_unless(&|| self.time_left.is_over()),
+                Ok(checkpoint) => checkpoint.verify_unless(&is_stopped),
                 Err(error) => Some(Err(error)),
             });
             return verified.map(|verified| verified.map(drop));
         }
         for (path, expected) in files {
-            let found = match self.digest(path) {
+            let found = match self.digest(path, &is_stopped) {
                 Ok(found) => found?,
                 Err(error) => return Some(Err(error)),
             };
@@ -92,28 +108,27 @@ impl Verifier {
         }
     }
 
-    fn digest(&mut self, path: &Path) -> Result<Option<String>> {
+    /// The digest of a file, unless it is stopped.
+    fn digest(&mut self, path: &Path, is_stopped: &(dyn Fn() -> bool + Sync)) -> Result<Option<String>> {
         let identity = file_identity(path)?;
         if let Some(known) = identity.as_ref().and_then(|identity| self.digests.get(identity)) {
             return Ok(Some(known.clone()));
         }
-        let digest = self.at_its_speed(|| digest_unless(&self.time_left, path))?;
-        if let (Some(identity), Some(digest)) = (identity, &digest) {
+        let is_begun = |begun: &BegunDigest| begun.path == path && begun.identity == identity;
+        let mut digest = match self.begun.take().filter(is_begun) {
+            Some(begun) => begun.digest,
+            None => FileDigest::begin(path)?,
+        };
+        if !self.at_its_speed(|| digest.advance(is_stopped))? {
+            self.begun = Some(BegunDigest { path: path.to_path_buf(), identity, digest });
+            return Ok(None);
+        }
+        let digest = digest.finish();
+        if let Some(identity) = identity {
             self.digests.insert(identity, digest.clone());
         }
-        Ok(digest)
+        Ok(Some(digest))
     }
-}
-
-/// The digest of a file, unless the time is over.
-fn digest_unless(time_left: &TimeLeft, path: &Path) -> Result<Option<String>> {
-    let mut file = StoredFile::open(path).map_err(Error::io("open", path))?;
-    let is_stopped = || time_left.is_over();
-    let digest = sha256_of_pieces(|piece| match is_stopped() {
-        true => Ok(0),
-        false => file.read(piece).map_err(Error::io("read", path)),
-    })?;
-    Ok((!is_stopped()).then_some(digest))
 }
 
 #[cfg(test)]
@@ -142,20 +157,58 @@ mod tests {
         let mut verifier = Verifier::new(Arc::clone(&time_left), Arc::default());
         let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let files = |path: &PathBuf| vec![(path.clone(), expected.to_owned())];
-        assert!(verifier.verify(&first, &files(&first)).unwrap().is_ok());
+        assert!(verifier.verify(&first, &files(&first), &|| false).unwrap().is_ok());
         // A second read would find other bytes.
         fs::write(&first, "another").unwrap();
         fs::write(&other, "another").unwrap();
-        assert!(verifier.verify(&second, &files(&second)).unwrap().is_ok());
-        let error = verifier.verify(&other, &files(&other)).unwrap().unwrap_err();
+        assert!(verifier.verify(&second, &files(&second), &|| false).unwrap().is_ok());
+        let error = verifier.verify(&other, &files(&other), &|| false).unwrap().unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Damaged);
         let shards = [files(&second), files(&other)].concat();
-        assert_eq!(verifier.verify(&second, &shards).unwrap().unwrap_err().kind(), crate::ErrorKind::Damaged);
-        let error = verifier.verify(&gone, &files(&gone)).unwrap().unwrap_err();
+        assert_eq!(
+            verifier.verify(&second, &shards, &|| false).unwrap().unwrap_err().kind(),
+            crate::ErrorKind::Damaged
+        );
+        let error = verifier.verify(&gone, &files(&gone), &|| false).unwrap().unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::NotFound);
         time_left.set(Duration::ZERO);
         fs::write(&last, "abc").unwrap();
-        assert!(verifier.verify(&last, &files(&last)).is_none());
+        assert!(verifier.verify(&last, &files(&last), &|| false).is_none());
+    }
+
+    #[test]
+    fn a_verification_that_gives_way_is_continued_where_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("large");
+        let bytes: Vec<u8> = (0..3_u32 << 18).flat_map(u32::to_le_bytes).collect();
+        fs::write(&path, &bytes).unwrap();
+        let files = vec![(path.clone(), crate::format::digest::sha256_of_file(&path).unwrap())];
+        let reads =
+            Arc::new(StopsAfter { reads: AtomicUsize::new(0), at: usize::MAX, time_left: Arc::default() });
+        let _observation = observe(directory.path(), reads.clone());
+        let mut verifier = Verifier::new(Arc::default(), Arc::default());
+        let mut goes = 0;
+        let verified = loop {
+            goes += 1;
+            let asked = AtomicUsize::new(0);
+            let gives_way = || asked.fetch_add(1, Ordering::Relaxed) > 0;
+            if let Some(verified) = verifier.verify(&path, &files, &gives_way) {
+                break verified;
+            }
+            assert!(goes < 10, "it begins again and again");
+        };
+        assert!(verified.is_ok(), "{verified:?}");
+        // A piece of one MiB each time, and the end.
+        assert_eq!((goes, reads.reads.load(Ordering::Relaxed)), (4, 4));
+        // One that is not continued, as another file has its name, is read from its beginning.
+        let gives_way_at_once = AtomicUsize::new(0);
+        let gives_way = || gives_way_at_once.fetch_add(1, Ordering::Relaxed) > 0;
+        let mut verifier = Verifier::new(Arc::default(), Arc::default());
+        assert!(verifier.verify(&path, &files, &gives_way).is_none());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &bytes[1..]).unwrap();
+        let error = verifier.verify(&path, &files, &|| false).unwrap().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Damaged);
     }
 
     /// A disk that ends the verification once some of a file was read.
@@ -192,7 +245,7 @@ mod tests {
             let reads = AtomicUsize::new(0);
             let observer = Arc::new(StopsAfter { reads, at, time_left: Arc::clone(&time_left) });
             let observation = observe(directory.path(), observer.clone());
-            let verified = Verifier::new(time_left, Arc::default()).verify(&path, &unknown);
+            let verified = Verifier::new(time_left, Arc::default()).verify(&path, &unknown, &|| false);
             drop(observation);
             (verified.map(|verified| verified.is_ok()), observer.reads.load(Ordering::Relaxed))
         };

@@ -27,7 +27,7 @@ use crate::save::apply_retention::{Applied, apply};
 use crate::save::persist::{Naming, persist};
 use crate::save::queue::{Push, Queue};
 use crate::save::read_progress::ReadProgress;
-use crate::save::request::{RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy};
+use crate::save::request::{RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy, WriterEnd};
 use crate::save::urgency::{Pace, Urgency};
 use crate::save::verify_earlier::{TimeLeft, Verifier};
 
@@ -64,17 +64,8 @@ type UnmovedLink = Arc<Mutex<Option<Error>>>;
 /// How long the end of a run verifies checkpoints of earlier starts where it does not wait for all of them.
 /// Runs that fail soon after each start would otherwise verify none, and so keep all.
 const LAST_VERIFICATIONS: Duration = Duration::from_millis(200);
-
-/// How saving ended.
-#[derive(Debug)]
-pub struct WriterEnd {
-    /// The reports that were not taken yet.
-    pub reports: Vec<SaveReport>,
-    /// Whether everything is written.
-    pub is_complete: bool,
-    /// Why a link leads to an older checkpoint than it should.
-    pub unmoved_link: Option<Error>,
-}
+/// How long the loop waits for verifications on which a save depends.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 impl CheckpointWriter {
     /// Starts the thread. At most `max_waiting` states wait while it writes another; each keeps its copy of
@@ -168,8 +159,12 @@ impl CheckpointWriter {
         let mut waits = None;
         loop {
             match self.queue.push(state, replaces) {
-                Push::Done => return Ok(Submitted::Accepted),
+                Push::Done => {
+                    self.urgency.found_room();
+                    return Ok(Submitted::Accepted);
+                }
                 Push::Replaced(waiting) => {
+                    self.urgency.found_room();
                     self.ledger.lock().forget(&SaveRequest::paths(&waiting));
                     if is_conditional(&waiting) {
                         return Ok(Submitted::Accepted);
@@ -184,6 +179,7 @@ impl CheckpointWriter {
                     self.queue.wait(POLL);
                 }
                 Push::Full(_) => {
+                    self.urgency.found_no_room();
                     self.ledger.lock().forget(&new);
                     return Ok(Submitted::Skipped);
                 }
@@ -214,8 +210,9 @@ impl CheckpointWriter {
         if let Some(wait) = wait {
             self.time_to_verify.set(LAST_VERIFICATIONS.min(wait / 2));
         }
-        self.urgency.stay_urgent();
+        // First, so that the thread does not take the end for a loop that waits for room.
         self.queue.close();
+        self.urgency.stay_urgent();
         // A time that the clock cannot express is as good as none.
         let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut reports = Vec::new();
@@ -244,8 +241,8 @@ impl CheckpointWriter {
 
 impl Drop for CheckpointWriter {
     fn drop(&mut self) {
-        self.urgency.stay_urgent();
         self.queue.close();
+        self.urgency.stay_urgent();
         if let Some(thread) = self.thread.take() {
             // An error here says nothing new: panics of a save are caught in the thread and reported.
             let _ = thread.join();
@@ -269,28 +266,28 @@ impl Worker {
     fn run(mut self, states: &Queue<Vec<SaveRequest>>, reports: &mpsc::Sender<SaveReport>) {
         let mut items = states.items();
         loop {
-            while items.has_time() && self.verify_next() {}
+            while items.has_time() && self.verify_next(&|| states.needs_its_thread()) {}
             let Some(saves) = items.next() else { break };
             for save in saves {
-                let report = self.save_and_report(save);
+                let report = self.save_and_report(save, states);
                 if reports.send(report).is_err() {
                     return;
                 }
             }
         }
         self.verifier.hurry();
-        while self.verify_next() {}
+        while self.verify_next(&|| false) {}
         if self.a_link_is_behind {
             *self.unmoved_link.lock() = self.apply_rules().unmoved_link;
         }
     }
 
-    /// Verifies a checkpoint of an earlier start. After the last one the rules apply to all. Returns whether
-    /// one was verified.
-    fn verify_next(&mut self) -> bool {
+    /// Verifies a checkpoint of an earlier start, unless it has to give way. After the last one the rules
+    /// apply to all. Returns whether one was verified.
+    fn verify_next(&mut self, gives_way: &(dyn Fn() -> bool + Sync)) -> bool {
         let next = self.ledger.lock().next_unverified();
         let Some((path, files)) = next.filter(|_| !self.verifier.is_stopped()) else { return false };
-        let Some(outcome) = self.verifier.verify(&path, &files) else { return false };
+        let Some(outcome) = self.verifier.verify(&path, &files, gives_way) else { return false };
         let is_last = {
             let mut ledger = self.ledger.lock();
             ledger.note_verified(&path, outcome);
@@ -306,7 +303,7 @@ impl Worker {
         true
     }
 
-    fn save_and_report(&mut self, mut save: SaveRequest) -> SaveReport {
+    fn save_and_report(&mut self, mut save: SaveRequest, states: &Queue<Vec<SaveRequest>>) -> SaveReport {
         let start = Instant::now();
         let (epoch, global_step) = (save.epoch, save.global_step);
         let reserved = SaveRequest::paths(std::slice::from_ref(&save));
@@ -315,7 +312,10 @@ impl Worker {
                 let ledger = ledger.lock();
                 reserved.iter().any(|path| ledger.depends_on_unverified(path))
             };
-            while depends(&self.ledger) && self.verify_next() {}
+            let urgency = Arc::clone(&self.urgency);
+            // What is written without them goes when they are done.
+            let holds_up = || states.is_open() && urgency.holds_up_for(LONGEST_WAIT);
+            while depends(&self.ledger) && self.verify_next(&holds_up) {}
         }
         let superseded = self.drop_superseded(&mut save);
         let mut written = Written::default();

@@ -7,11 +7,12 @@ use burn::train::{Learner, LearnerModel};
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 
-use super::requests::{Requests, StopRequest};
+use super::requests::Requests;
 use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
 use crate::error::CallbackResult;
 use crate::learner_state::learning_rates::can_be_scaled;
 use crate::metrics::{RunMetrics, is_of_validation};
+use crate::state::end_reason::EndReason;
 use crate::state::run_info::{RunEnd, RunInfo};
 
 /// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
@@ -264,8 +265,13 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     /// ended a run, and that should not continue when it is started again, stops it again in
     /// [`on_fit_start`](super::Callback::on_fit_start).
     pub fn stop(&mut self, reason: impl Into<String>) {
-        let (callback, reason) = (self.name.to_owned(), reason.into());
-        self.requests.stop.get_or_insert(StopRequest { callback, reason });
+        let (name, reason) = (self.name.to_owned(), reason.into());
+        self.end(EndReason::Callback { name, reason });
+    }
+
+    /// The same, for a callback whose reason has a variant of its own. The first reason counts.
+    pub(super) fn end(&mut self, reason: EndReason) {
+        self.requests.stop.get_or_insert(reason);
     }
 }
 

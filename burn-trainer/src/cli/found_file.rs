@@ -27,9 +27,8 @@ pub(super) fn check(flag: &str, file: &Path) -> Result<()> {
     if !stat.is_file() {
         return Err(Error::config(flag, format!("{place} is not a file: name another one")));
     }
-    let mut beginning = [0; BEGINNING];
-    let count = StoredFile::open(file).and_then(|file| file.read_at(&mut beginning, 0)).map_err(failed)?;
-    let text = String::from_utf8_lossy(&beginning[..count]);
+    let beginning = StoredFile::open(file).and_then(|file| file.read_range(0, BEGINNING)).map_err(failed)?;
+    let text = String::from_utf8_lossy(&beginning);
     if stat.len() == 0 || MARKS.iter().any(|mark| text.contains(mark)) {
         return Ok(());
     }

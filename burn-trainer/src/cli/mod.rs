@@ -156,11 +156,12 @@ impl TrainArgs {
         trainer: &mut TrainerConfig,
         program: &mut C,
     ) -> Result<()> {
-        if let Some(run) = &self.resume {
-            trainer.root = self.root.clone().unwrap_or_else(|| trainer.root.clone());
-            resume::resume(run, trainer, program)?;
-        } else if let Some(root) = &self.root {
+        if let Some(root) = &self.root {
             trainer.root.clone_from(root);
+        }
+        // The run's id is looked for below the root.
+        if let Some(run) = &self.resume {
+            resume::resume(run, trainer, program)?;
         }
         if let Some(epochs) = self.epochs {
             trainer.max_epochs = epochs;

@@ -16,6 +16,7 @@ use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::run_speed::RunSpeed;
 use crate::saving::run_checkpoints;
+use crate::state::end_reason::EndReason;
 use crate::strategy::FAST_DEV_RUN;
 
 /// Prints where the checkpoints are, the best score, and the command that resumes the run, also where
@@ -24,16 +25,16 @@ use crate::strategy::FAST_DEV_RUN;
 /// The status is 0 unless a signal stopped training, or a save failed that `failed_saves` counts as a
 /// failure.
 ///
-/// # Errors
-///
-/// The error that training ended with.
-///
 /// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments
 /// that it was started with, as far as they do not say what to resume.
 ///
 /// Takes the result, since burn's terminal dashboard has to be closed before anything that is printed stays.
 ///
 /// The [module's page](crate::cli) has an example.
+///
+/// # Errors
+///
+/// The error that training ended with.
 pub fn print_result<M>(
     result: Result<FitResult<M>>,
     config: &TrainerConfig,
@@ -123,13 +124,14 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
     lines.extend(result.mirror.as_ref().map(MirrorResult::line));
     if result.stopped_early {
         let epochs = count(result.epochs, "epoch");
-        lines.push(format!("early stopping ended the run after {epochs}"));
+        let why = result.ended_because.iter().map(|reason| format!(": {reason}")).collect::<String>();
+        lines.push(format!("early stopping ended the run after {epochs}{why}"));
     }
     if result.finished_before {
         let epochs = count(result.epochs, "epoch");
         lines.push(format!("nothing to do: the run {} is complete after {epochs}", result.run_id));
     }
-    let ended_by_limit = result.ended_because.as_deref().and_then(|reason| limit_of(reason));
+    let ended_by_limit = result.ended_because.as_ref().and_then(EndReason::limit);
     if let Some(reason) = result.ended_because.as_ref().filter(|_| !result.stopped_early) {
         let steps = count(result.global_step, "step");
         lines.push(match ended_by_limit {
@@ -141,14 +143,6 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         lines.extend(how_to_resume(result, config, program));
     }
     lines
-}
-
-/// Which limit has ended a run, by the reason that the loop gives.
-fn limit_of(reason: &str) -> Option<&'static str> {
-    ["max_steps", "max_time"].into_iter().find(|limit| {
-        let rest = reason.strip_prefix(limit);
-        rest.is_some_and(|rest| rest.starts_with(": "))
-    })
 }
 
 /// The command that resumes the run, or why there is none. `None` without a checkpoint that has a state.
@@ -257,7 +251,8 @@ fn has_begun(error: &Error) -> bool {
     }
 }
 
-/// The same before [`report`] is called, with the program as it was started.
+/// The command that resumes the run, before [`print_result`] says how the program is started: as this process
+/// was.
 pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
     let program = std::env::args_os().next().unwrap_or_default();
     resume_line(config, &arguments::quoted(&program.to_string_lossy()), epochs)
@@ -278,14 +273,6 @@ fn is_finite(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_limit_is_known_by_its_name() {
-        assert_eq!(limit_of("max_steps: 15 optimizer steps are done"), Some("max_steps"));
-        assert_eq!(limit_of("max_time: 1 h of training are over"), Some("max_time"));
-        assert_eq!(limit_of("max_steps are few"), None);
-        assert_eq!(limit_of("mine"), None);
-    }
 
     #[test]
     fn a_callback_fails_after_training_has_begun_and_a_setting_before() {

@@ -1,6 +1,6 @@
 //! `--set KEY=VALUE`: any field of the trainer's or the program's configuration, by its dotted key.
 
-use burn_ckpt::plumbing::{SerializedValue, ValueError};
+use burn_ckpt::plumbing::{STRATEGY_KINDS, SerializedValue, ValueError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,10 +23,11 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     };
     // The field's other name, which serde knows in a whole configuration only.
     let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
-    let key = &renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
-    let values = meanings(text).map_err(|error| {
+    let key = renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
+    let mut values = meanings(text).map_err(|error| {
         wrong(format!("{text:?} is not JSON ({error}); put a text that begins so in quotes of JSON"))
     })?;
+    let key = &in_list(trainer, key, &mut values).map_err(wrong)?;
     let to_config = |error: ValueError| wrong(error.to_string());
     spell_out(trainer, key);
     let trainer_fields = SerializedValue::of(trainer).map_err(to_config)?;
@@ -136,6 +137,38 @@ pub(super) fn spell_out(trainer: &mut TrainerConfig, key: &str) {
     }
 }
 
+/// The key of a field in the list of strategies, for one that names a strategy by its kind (`best.topk`):
+/// settings from a checkpoint have that list. Another key stays as it is.
+fn in_list(trainer: &TrainerConfig, key: String, values: &mut [SerializedValue]) -> Result<String, String> {
+    let kind = key.split('.').next().unwrap_or_default();
+    let Some(strategies) = trainer.strategies.as_ref().filter(|_| STRATEGY_KINDS.contains(&kind)) else {
+        return Ok(key);
+    };
+    let of_kind = strategies.iter().enumerate().filter(|(_, strategy)| strategy.kind() == kind);
+    let rest = &key[kind.len()..];
+    let keys: Vec<String> = of_kind.map(|(place, _)| format!("strategies.{place}{rest}")).collect();
+    match keys.as_slice() {
+        [] => Ok(key),
+        [only] => {
+            if rest.is_empty() {
+                values.iter_mut().for_each(|value| add_kind(value, kind));
+            }
+            Ok(only.clone())
+        }
+        several => {
+            Err(format!("the run has {} strategies {kind}: write {}", several.len(), several.join(" or ")))
+        }
+    }
+}
+
+/// Adds what a strategy in the list has beside its settings.
+fn add_kind(value: &mut SerializedValue, kind: &str) {
+    if let SerializedValue::Map(entries) = value {
+        let text = |text: &str| SerializedValue::Str(text.to_owned());
+        entries.push((text("kind"), text(kind)));
+    }
+}
+
 /// What the deepest known part of a dotted key has; `None` where its first part is unknown.
 fn known_keys<T: DeserializeOwned>(
     fields: &SerializedValue,
@@ -216,6 +249,27 @@ mod tests {
         assert_eq!((best.topk, best.mode, last.every_n_steps), (3.into(), Some(MetricMode::Max), Some(7)));
         let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
         assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
+    }
+
+    #[test]
+    fn a_strategy_is_set_by_its_kind_also_in_a_list() {
+        let list = |json: &str| serde_json::from_str::<TrainerConfig>(json).unwrap();
+        let mut trainer =
+            list(r#"{"strategies": [{"kind": "last"}, {"kind": "best", "metric": "val_loss"}]}"#);
+        let mut program = serde_json::json!({});
+        set("best.topk=3", &mut trainer, &mut program).unwrap();
+        set("last={\"topk\": 2}", &mut trainer, &mut program).unwrap();
+        let strategies = trainer.effective_strategies();
+        let [StrategyConfig::Last(last), StrategyConfig::Best(best)] = &strategies[..] else {
+            panic!("{strategies:?}")
+        };
+        assert_eq!((last.topk, best.topk), (2.into(), 3.into()));
+        assert_eq!(best.metric.as_ref().unwrap().name, "val_loss");
+        let error = set("on_exception.topk=3", &mut trainer, &mut program).unwrap_err().to_string();
+        assert!(error.contains("there is no \"on_exception.topk\""), "{error}");
+        let mut trainer = list(r#"{"strategies": [{"kind": "last"}, {"kind": "last", "dirpath": "other"}]}"#);
+        let error = set("last.topk=3", &mut trainer, &mut program).unwrap_err().to_string();
+        assert!(error.contains("write strategies.0.topk or strategies.1.topk"), "{error}");
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl TrainerConfig {
         if let Some(mirror) = &self.mirror {
             mirror.check(cfg!(feature = "mirror"))?;
         }
+        self.check_early_stopping()?;
         self.check_limits()?;
         self.check_validation()?;
         check_path("root", &self.root)?;
@@ -127,20 +128,6 @@ impl TrainerConfig {
                 return wrong(setting, "overfit_batches sets it: leave out one of the two".to_owned());
             }
         }
-        if let Some(EarlyStopping { metric, mode, patience, min_delta, .. }) = &self.early_stopping {
-            if let Err(reason) = metric.mode_with(*mode) {
-                return wrong("early_stopping.mode", reason);
-            }
-            if *patience == 0 {
-                return wrong("early_stopping.patience", "it must be at least 1 validation".to_owned());
-            }
-            if !(*min_delta >= 0.0 && min_delta.is_finite()) {
-                return wrong(
-                    "early_stopping.min_delta",
-                    format!("{min_delta} is not a number of at least 0"),
-                );
-            }
-        }
         if self.limit_valid_batches.is_some_and(BatchLimit::is_zero)
             && let Some(metric) = self.metric_of_validation()
         {
@@ -149,6 +136,23 @@ impl TrainerConfig {
                  validate on some batches"
             );
             return wrong("limit_valid_batches", reason);
+        }
+        Ok(())
+    }
+
+    fn check_early_stopping(&self) -> Result<()> {
+        let Some(EarlyStopping { metric, mode, patience, min_delta, .. }) = &self.early_stopping else {
+            return Ok(());
+        };
+        if let Err(reason) = metric.mode_with(*mode) {
+            return Err(Error::config("early_stopping.mode", reason));
+        }
+        if *patience == 0 {
+            return Err(Error::config("early_stopping.patience", "it must be at least 1 validation"));
+        }
+        if !(*min_delta >= 0.0 && min_delta.is_finite()) {
+            let reason = format!("{min_delta} is not a number of at least 0");
+            return Err(Error::config("early_stopping.min_delta", reason));
         }
         Ok(())
     }

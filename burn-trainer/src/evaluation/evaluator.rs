@@ -13,7 +13,6 @@ use burn::train::renderer::{EvaluationName, MetricsRenderer};
 use burn::train::{
     AsyncProcessorEvaluation, EvaluationItem, EvaluatorEvent, EventProcessorEvaluation, InferenceStep,
 };
-use burn_ckpt::plumbing::sha256_of_file;
 use burn_ckpt::{Checkpoint, FromCheckpoint, Loaded};
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -265,10 +264,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
 /// computed.
 pub(super) fn evaluated(checkpoint: &Checkpoint) -> Result<EvaluatedCheckpoint> {
     let path = checkpoint.path().to_path_buf();
-    let metadata = checkpoint.metadata()?;
-    let checksum = match metadata.checkpoint_checksum {
-        unknown if unknown.is_empty() => sha256_of_file(&path)?,
-        known => known,
-    };
-    Ok(EvaluatedCheckpoint::new(path, checksum, metadata.run_id))
+    let mut metadata = checkpoint.metadata()?;
+    metadata.fill_in_checksum(&path)?;
+    Ok(EvaluatedCheckpoint::new(path, metadata.checkpoint_checksum, metadata.run_id))
 }

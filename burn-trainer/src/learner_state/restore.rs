@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use burn::train::checkpoint::Checkpoint as Record;
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::Section;
-use burn_ckpt::burn_pack::{DType, Scalar};
+use burn_ckpt::burn_pack::{DType, Scalar, Tensor};
 use burn_ckpt::plumbing::{panic_message, shown};
 
 use super::optimizer_probe::optimizer_and_scheduler;
@@ -289,10 +289,11 @@ fn same_kind(one: Option<&Scalar>, other: Option<&Scalar>) -> bool {
 
 /// The names in a section that the learner's section does not have, or has with another shape or type.
 fn missing(saved: &Section, own: &Section) -> Vec<String> {
-    let has_tensor = |tensor: &burn_ckpt::burn_pack::Tensor| {
-        own.tensors.iter().any(|other| {
-            (&other.name, &other.shape, other.dtype) == (&tensor.name, &tensor.shape, tensor.dtype)
-        })
+    let kept: HashMap<&str, &Tensor> =
+        own.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let has_tensor = |tensor: &Tensor| {
+        let kept = kept.get(tensor.name.as_str());
+        kept.is_some_and(|kept| (&kept.shape, kept.dtype) == (&tensor.shape, tensor.dtype))
     };
     let tensors = saved.tensors.iter().filter(|tensor| !has_tensor(tensor)).map(|tensor| tensor.name.clone());
     let scalars = saved.scalars.keys().filter(|name| !own.scalars.contains_key(*name)).cloned();

@@ -20,6 +20,10 @@ use epoch_validations::{EpochValidations, ValidationUnderWay};
 /// How often a wait for an update looks.
 const POLL: Duration = Duration::from_millis(1);
 
+/// How long burn may process the metrics of one batch before a save that cannot wait longer, as that of a
+/// failure, continues without them.
+pub(crate) const METRICS_LIMIT: Duration = Duration::from_secs(2);
+
 /// The history of a run in progress. Clones share it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SharedHistory(Arc<Mutex<HistoryState>>);
@@ -91,15 +95,17 @@ impl SharedHistory {
 
     /// The lines of an epoch so far, and which of the metrics are not means.
     pub(super) fn entries(&self, epoch: usize) -> (Entries, Vec<String>) {
+        self.of_epoch(epoch, |log| {
+            let no_means = log.no_means.iter().map(|(_, metric)| metric.clone()).collect();
+            (log.entries.clone(), no_means)
+        })
+    }
+
+    /// What is read from the log of an epoch. The default where that is not the epoch in progress.
+    fn of_epoch<T: Default>(&self, epoch: usize, read: impl FnOnce(&EpochLog) -> T) -> T {
         let current = Arc::clone(&self.0.lock().current);
         let current = current.lock();
-        match current.epoch == epoch {
-            true => {
-                let no_means = current.no_means.iter().map(|(_, metric)| metric.clone()).collect();
-                (current.entries.clone(), no_means)
-            }
-            false => Default::default(),
-        }
+        if current.epoch == epoch { read(&current) } else { T::default() }
     }
 
     /// A validation begins. `keeps_lines`: a run that resumes after it needs them.
@@ -137,16 +143,12 @@ impl SharedHistory {
 
     /// The lines of the last validation in an epoch.
     pub(super) fn validation_entries(&self, epoch: usize) -> Arc<Entries> {
-        let current = Arc::clone(&self.0.lock().current);
-        let current = current.lock();
-        if current.epoch == epoch { current.validations.lines() } else { Arc::default() }
+        self.of_epoch(epoch, |log| log.validations.lines())
     }
 
     /// The values of the validations of an epoch after the first `count`, as JSON.
     pub(super) fn validation_rows(&self, epoch: usize, count: usize) -> Vec<String> {
-        let current = Arc::clone(&self.0.lock().current);
-        let current = current.lock();
-        if current.epoch == epoch { current.validations.rows_after(count) } else { Vec::new() }
+        self.of_epoch(epoch, |log| log.validations.rows_after(count))
     }
 
     /// Notes that a metric is not a mean over the batches, as the update shows that is logged next.
@@ -182,9 +184,7 @@ impl SharedHistory {
 
     /// The number of updates that the training split of an epoch has logged.
     pub(crate) fn updates(&self, epoch: usize) -> u64 {
-        let current = Arc::clone(&self.0.lock().current);
-        let current = current.lock();
-        if current.epoch == epoch { current.updates } else { 0 }
+        self.of_epoch(epoch, |log| log.updates)
     }
 
     /// Waits until the training split of an epoch (burn's number) has logged so many updates. burn's thread,

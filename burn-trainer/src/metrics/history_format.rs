@@ -9,37 +9,27 @@ use std::sync::Arc;
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::epoch_blocks::BLOCK;
+pub(crate) use burn_ckpt::plumbing::epoch_blocks::MAX_EPOCHS;
+use burn_ckpt::plumbing::epoch_blocks::{
+    BLOCK, EPOCHS, HISTORY_JSON, LATEST_EPOCHS, MAX_HISTORY_BYTES, MAX_HISTORY_VALUES,
+};
 use burn_ckpt::plumbing::{check_json, epoch_blocks, parse_json, shown};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::line_chunks::Lines;
+pub(super) use burn_ckpt::plumbing::epoch_blocks::{STEP, VALIDATED_STEP};
 use epoch_table::MAX_METRICS;
 pub(crate) use epoch_table::{EpochTable, EpochValues};
-pub(super) use epoch_table::{STEP, VALIDATED_STEP};
 
-/// The tensor of the rest: JSON as bytes. The container's header would be read every time that a checkpoint
-/// is opened, and this only by a resume.
-const TENSOR: &str = "metrics";
-/// The tensor of the values of the epochs that are done.
-const EPOCHS: &str = "epochs";
-/// The same in its place where the first epochs are left to the log. It has another name, so that a reader
-/// which does not know of that has none of them, rather than wrong ones.
-const LATEST_EPOCHS: &str = "latest_epochs";
 /// The full blocks of epochs that a checkpoint has, if the log has all before them: then the work of a save
 /// does not grow with the run.
 const KEPT_BLOCKS: usize = 16;
-/// The tensors of a history. The second one is there once an epoch is done.
-pub(crate) const HISTORY_TENSORS: [&str; 2] = [TENSOR, EPOCHS];
+/// The tensors of a history. The container's header would be read every time that a checkpoint is opened, and
+/// these only by a resume. The second one is there once an epoch is done.
+pub(crate) const HISTORY_TENSORS: [&str; 2] = [HISTORY_JSON, EPOCHS];
 /// Bytes before a block of epochs.
 const BLOCK_HEAD: usize = 8;
-/// The most epochs in a history, since each takes memory. No run comes near.
-pub(crate) const MAX_EPOCHS: usize = 10_000_000;
-/// The longest history, in bytes.
-const MAX_BYTES: usize = 256 * 1024 * 1024;
-/// The most JSON values in a history: 1,000,000 epochs of two metrics, or as many batches.
-const MAX_VALUES: usize = 5_000_000;
 /// In an error, with what to do.
 const WHAT: &str = "the history (log fewer metrics of the training, or train shorter epochs)";
 
@@ -115,8 +105,8 @@ impl History {
         serde_json::to_writer(&mut length, &self).map_err(failed)?;
         let of_blocks = blocks.iter().map(|(_, block)| BLOCK_HEAD + block.len()).sum();
         for length in [length.0, of_blocks] {
-            if length > MAX_BYTES {
-                let (what, found, limit) = (WHAT.to_owned(), length as u64, MAX_BYTES as u64);
+            if length > MAX_HISTORY_BYTES {
+                let (what, found, limit) = (WHAT.to_owned(), length as u64, MAX_HISTORY_BYTES as u64);
                 return Err(burn_ckpt::Error::TooLarge { what, unit: "bytes", found, limit });
             }
         }
@@ -132,7 +122,8 @@ impl History {
         }
         let name = if left_out > 0 { LATEST_EPOCHS } else { EPOCHS };
         let with_epochs = (!epochs.is_empty()).then(|| tensor(name, epochs));
-        Ok(Section::new().with_tensors(std::iter::once(tensor(TENSOR, json)).chain(with_epochs).collect()))
+        Ok(Section::new()
+            .with_tensors(std::iter::once(tensor(HISTORY_JSON, json)).chain(with_epochs).collect()))
     }
 
     /// Reads the section. The error says what is wrong with it.
@@ -140,13 +131,14 @@ impl History {
         let (mut json, mut epochs) = (None, None);
         for tensor in section.tensors {
             match &*tensor.name {
-                TENSOR => json = Some(bytes_of(tensor)?),
+                HISTORY_JSON => json = Some(bytes_of(tensor)?),
                 EPOCHS | LATEST_EPOCHS => epochs = Some(bytes_of(tensor)?),
                 _ => {}
             }
         }
-        let json = json.ok_or_else(|| format!("it has no {TENSOR}"))?;
-        let mut history: Self = parse_json(&json, MAX_VALUES).map_err(|error| shown(&error.to_string()))?;
+        let json = json.ok_or_else(|| format!("it has no {HISTORY_JSON}"))?;
+        let mut history: Self =
+            parse_json(&json, MAX_HISTORY_VALUES).map_err(|error| shown(&error.to_string()))?;
         if let Some(epochs) = epochs {
             let names = std::mem::take(&mut history.epoch_metrics);
             history.epochs = Arc::new(read_blocks(names, history.left_to_log, &epochs)?);
@@ -176,8 +168,8 @@ fn tensor(name: &str, bytes: Vec<u8>) -> burn_ckpt::burn_pack::Tensor {
 
 fn bytes_of(tensor: burn_ckpt::burn_pack::Tensor) -> Result<Bytes, String> {
     let length = tensor.byte_len();
-    if length > MAX_BYTES {
-        return Err(format!("it has {length} bytes, and {MAX_BYTES} at most are read"));
+    if length > MAX_HISTORY_BYTES {
+        return Err(format!("it has {length} bytes, and {MAX_HISTORY_BYTES} at most are read"));
     }
     let (_, _, _, _, bytes) = tensor.into_parts().map_err(|error| error.to_string())?;
     Ok(bytes)
@@ -205,7 +197,8 @@ fn read_blocks(names: Vec<String>, left_to_log: usize, bytes: &[u8]) -> Result<E
 /// Checks that a reader accepts the JSON: a checkpoint with a longer one could not be resumed.
 fn check_values(json: &[u8]) -> burn_ckpt::Result<()> {
     // A value has two bytes at least.
-    let checked = if json.len() / 2 < MAX_VALUES { Ok(()) } else { check_json(json, MAX_VALUES) };
+    let checked =
+        if json.len() / 2 < MAX_HISTORY_VALUES { Ok(()) } else { check_json(json, MAX_HISTORY_VALUES) };
     checked.map_err(|error| burn_ckpt::Error::snapshot(format!("{WHAT} could not be read back"), error))
 }
 
@@ -216,7 +209,8 @@ mod tests {
     fn read(json: &str) -> Result<History, String> {
         let bytes = Bytes::from_bytes_vec(json.as_bytes().to_vec());
         let shape = Shape::new([json.len()]);
-        let tensor = burn_ckpt::burn_pack::Tensor::new(TENSOR.to_owned(), DType::U8, shape, None, bytes);
+        let tensor =
+            burn_ckpt::burn_pack::Tensor::new(HISTORY_JSON.to_owned(), DType::U8, shape, None, bytes);
         History::from_section(Section::new().with_tensors(vec![tensor]))
     }
 
@@ -247,11 +241,11 @@ mod tests {
     #[test]
     fn a_history_that_could_not_be_read_back_is_not_written() {
         let values = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
-        let readable = values(MAX_VALUES - 1);
+        let readable = values(MAX_HISTORY_VALUES - 1);
         check_values(readable.as_bytes()).unwrap();
-        parse_json::<Vec<u8>>(readable.as_bytes(), MAX_VALUES).unwrap();
-        let unreadable = values(MAX_VALUES + 1);
-        parse_json::<Vec<u8>>(unreadable.as_bytes(), MAX_VALUES).unwrap_err();
+        parse_json::<Vec<u8>>(readable.as_bytes(), MAX_HISTORY_VALUES).unwrap();
+        let unreadable = values(MAX_HISTORY_VALUES + 1);
+        parse_json::<Vec<u8>>(unreadable.as_bytes(), MAX_HISTORY_VALUES).unwrap_err();
         let error = check_values(unreadable.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("log fewer metrics"), "{error}");
     }

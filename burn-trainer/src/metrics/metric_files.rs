@@ -109,10 +109,7 @@ impl MetricFiles {
         if self.files.get(&key).is_none_or(|file| file.epoch != epoch) {
             let Some(path) = self.path(id, epoch, split) else { return };
             let before = self.files.insert(key.clone(), MetricFile::new(path, epoch));
-            self.incomplete.extend(before.filter(|file| file.lines.is_incomplete()));
-            if self.incomplete.len() > MAX_INCOMPLETE {
-                self.incomplete.remove(0).lines.forget_lines();
-            }
+            self.keep_incomplete(before);
         }
         let Some(file) = self.files.get_mut(&key) else { return };
         if let Err(error) = file.lines.append(text) {
@@ -129,12 +126,20 @@ impl MetricFiles {
         if self.validations.as_ref().is_none_or(|file| file.epoch != epoch) {
             let path = self.epoch_directory(epoch, &Split::Valid).join(VALIDATIONS);
             let before = self.validations.replace(MetricFile::new(path, epoch));
-            self.incomplete.extend(before.filter(|file| file.lines.is_incomplete()));
+            self.keep_incomplete(before);
         }
         let Some(file) = &mut self.validations else { return };
         if let Err(error) = file.lines.append(&format!("{line}\n")) {
             let path = file.lines.path().to_path_buf();
             self.report(&path, &error);
+        }
+    }
+
+    /// Keeps the file of an earlier epoch if lines of it could not be written.
+    fn keep_incomplete(&mut self, before: Option<MetricFile>) {
+        self.incomplete.extend(before.filter(|file| file.lines.is_incomplete()));
+        if self.incomplete.len() > MAX_INCOMPLETE {
+            self.incomplete.remove(0).lines.forget_lines();
         }
     }
 

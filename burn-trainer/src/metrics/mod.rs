@@ -20,7 +20,7 @@ mod resumed_means;
 mod run_metrics;
 mod table;
 
-pub(crate) use history::HistoryAt;
+pub(crate) use history::{HistoryAt, METRICS_LIMIT};
 pub(crate) use history_format::{HISTORY_TENSORS, History, MAX_EPOCHS};
 pub(crate) use logger::RunMetricLogger;
 pub(crate) use logger::logger_slot::LoggerSlot;

@@ -174,6 +174,16 @@ impl StateParts<'_> {
     }
 }
 
+/// Calls a function when it is dropped, also after a panic: what a thread was told must not stay for its next
+/// optimizer.
+struct AtEnd(fn());
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 thread_local! {
     /// burn's calls from a learner to the states of its optimizer take no argument of ours, so the collection
     /// is here.
@@ -189,18 +199,10 @@ struct StateCollection {
 /// tensors of the [`Streamed`] states, which the record then lacks. With `at_once` the tensors are read at
 /// once.
 pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Section) {
-    /// Ends the collection, also after a panic.
-    struct End;
-    impl Drop for End {
-        fn drop(&mut self) {
-            COLLECTING.set(None);
-        }
-    }
     COLLECTING.set(Some(StateCollection { section: Section::default(), at_once }));
-    let end = End;
+    let _end = AtEnd(|| COLLECTING.set(None));
     let record = record();
     let collected = COLLECTING.take();
-    drop(end);
     (record, collected.map(|collecting| collecting.section).unwrap_or_default())
 }
 
@@ -213,15 +215,8 @@ thread_local! {
 /// Runs `load`, which loads burn's record of an optimizer, on this thread. The [`Streamed`] states are
 /// restored on `device`, without autodiff.
 pub(crate) fn restore_streamed_on<T>(device: Device, load: impl FnOnce() -> T) -> T {
-    /// Ends it, also after a panic.
-    struct End;
-    impl Drop for End {
-        fn drop(&mut self) {
-            MODEL_DEVICE.set(None);
-        }
-    }
     MODEL_DEVICE.set(Some(device.inner()));
-    let _end = End;
+    let _end = AtEnd(|| MODEL_DEVICE.set(None));
     load()
 }
 
@@ -234,15 +229,8 @@ thread_local! {
 /// Runs a step on this thread, and returns the tensors of the states that its [`Streamed`] optimizers have
 /// then. `None` if it has no such optimizer.
 pub(crate) fn states_of_step(step: impl FnOnce()) -> Option<Section> {
-    /// Ends the collection, also after a panic.
-    struct End;
-    impl Drop for End {
-        fn drop(&mut self) {
-            STATES_OF_STEP.set(None);
-        }
-    }
     STATES_OF_STEP.set(Some(None));
-    let _end = End;
+    let _end = AtEnd(|| STATES_OF_STEP.set(None));
     step();
     STATES_OF_STEP.take().flatten()
 }
@@ -268,7 +256,7 @@ pub(crate) fn advise_streaming(record: &Section) {
 fn advice(copied: usize) -> Option<String> {
     (copied >= WORTH_STREAMING_BYTES).then(|| {
         format!(
-            "every save copies {} MB of the optimizer's state: `init_streamed()` (burn_trainer::InitStreamed) in place of \
+            "every save copies {} MB of the optimizer's state: `init_streamed()` (burn_trainer::optimizer::InitStreamed) in place of \
              `init()` hands its tensors over one by one",
             copied / 1_000_000
         )

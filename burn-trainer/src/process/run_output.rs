@@ -5,8 +5,9 @@
 //! call us. Any other thread is taken to work for the open run if there is only one.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ struct RunOutput {
     run_id: String,
     progress: ProgressMode,
     log: Mutex<Option<RunLog>>,
+    /// The files that a line has named which is to come once.
+    named: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// burn's log of a run.
@@ -42,7 +45,8 @@ pub(crate) struct OpenOutput(Arc<RunOutput>);
 
 impl OpenOutput {
     pub(crate) fn open(run_id: &str, progress: ProgressMode) -> Self {
-        let output = Arc::new(RunOutput { run_id: run_id.to_owned(), progress, log: Mutex::new(None) });
+        let (run_id, log, named) = (run_id.to_owned(), Mutex::default(), Mutex::default());
+        let output = Arc::new(RunOutput { run_id, progress, log, named });
         let mut open = OPEN.lock();
         open.retain(|run| run.strong_count() > 0);
         open.push(Arc::downgrade(&output));
@@ -116,6 +120,14 @@ pub(crate) fn with_run(line: &str) -> String {
     }
 }
 
+/// Notes that a line of this thread names a file. Returns whether none of its run has done so before. `false`
+/// where no run is open: what there was to say of its files was said.
+pub(crate) fn note_named(path: &Path) -> bool {
+    // All of them are told.
+    let first = of_this_thread().iter().filter(|run| run.named.lock().insert(path.to_path_buf())).count();
+    first > 0
+}
+
 /// Where the events of this thread are logged.
 pub(crate) enum EventLog {
     Run(RunLog),
@@ -166,5 +178,21 @@ mod tests {
         drop(quiet);
         assert_eq!(progress(), ProgressMode::Auto, "the run of this thread is closed: it is not another's");
         drop(outer);
+    }
+
+    #[test]
+    fn a_file_is_named_once_in_a_run_whatever_other_runs_begin() {
+        let path = Path::new("last/epoch=0-step=1.ckpt");
+        let first = OpenOutput::open("first", ProgressMode::Off);
+        let of_first = first.enter();
+        assert!(note_named(path) && !note_named(path));
+        let second = OpenOutput::open("second", ProgressMode::Off);
+        assert!(!note_named(path));
+        {
+            let _of_second = second.enter();
+            assert!(note_named(path) && !note_named(path));
+        }
+        assert!(!note_named(path) && note_named(Path::new("another.ckpt")));
+        drop(of_first);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use burn_ckpt::plumbing::with_named_strategies;
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -109,6 +110,7 @@ fn config_changes(then: &Value, now: &TrainerConfig) -> Vec<Change> {
     let mut then = parsed.map_or_else(|_| then.clone(), |config| spelled_out(&config));
     let mut now = spelled_out(now);
     for json in [&mut then, &mut now] {
+        *json = with_named_strategies(json);
         if let Value::Object(fields) = json {
             // `seed_change` says what another seed means.
             fields.retain(|key, _| !OF_THE_START.contains(&key.as_str()) && key != "seed");

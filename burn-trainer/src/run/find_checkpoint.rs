@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::resolve;
+use burn_ckpt::plumbing::{links_to_missing_directories, resolve};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, ErrorKind, RunLayout, Section, chain, locate};
 
 use super::start_lines;
@@ -94,8 +94,14 @@ fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Resu
     if let Some(resume) = first_usable(present.entries.iter().rev(), &mut skipped, |_| Ok(())) {
         return Ok(Some(resume));
     }
-    if skipped.is_empty() {
+    let unseen = links_to_missing_directories(layout)?;
+    if skipped.is_empty() && unseen.is_empty() {
         return Ok(None);
+    }
+    if !unseen.is_empty() {
+        // They are behind these links, on a disk that is not mounted: the new run would replace what is left.
+        skipped.extend(unseen.iter().map(|(link, directory)| skip_link(link, directory)));
+        return Err(Error::NothingToResume { path: layout.checkpoint_dir(), skipped });
     }
     let has_only_weights =
         present.broken.is_empty() && present.entries.iter().all(|entry| has_weights_alone(&entry.path));
@@ -166,6 +172,14 @@ pub(super) fn skip_for(path: &Path, error: &Error) -> SkippedCheckpoint {
         _ => ErrorKind::Mismatch,
     };
     skip(path, kind, &chain(error))
+}
+
+fn skip_link(link: &Path, directory: &Path) -> SkippedCheckpoint {
+    let reason = format!(
+        "it leads into {}, which is not there: mount it, or remove the link if that is gone for good",
+        directory.display()
+    );
+    skip(link, ErrorKind::NotFound, &reason)
 }
 
 fn skip(path: &Path, kind: ErrorKind, reason: &str) -> SkippedCheckpoint {

@@ -157,11 +157,8 @@ impl PreparedRun {
             return Err(Error::Training { source, saved: None });
         }
         // burn's loop does not tell what it saw, but what the interrupter says after the end.
-        let stop = outcome.stop.or(interrupted.map(Stop::from));
-        // A stop that came after the last epoch has stopped nothing.
-        let ends_early = outcome.stopped_early || outcome.ended_because.is_some();
-        let is_done = ends_early || outcome.epochs >= self.config.max_epochs as u64;
-        let stop = stop.filter(|_| !is_done);
+        let is_done = outcome.is_done(self.config.max_epochs as u64);
+        let stop = outcome.stop.or(interrupted.map(Stop::from)).filter(|_| !is_done);
         let stopped_by = stop.as_ref().and_then(|_| signals.received());
         let requeues = self.writes && self.config.slurm_requeue;
         let requeued = stopped_by.filter(|_| requeues).and_then(requeue_after);

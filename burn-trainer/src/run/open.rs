@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, recover,
-    remove_report_page, storage, tracker_files,
+    DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there,
+    links_to_missing_directories, recover, remove_report_page, storage, tracker_files,
 };
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
 use crate::process::progress::figures::count;
 use crate::process::run_output::OpenOutput;
-use crate::saving::run_checkpoints::{elsewhere, forget_skipped, scan, twin, warn_of_missing_directories};
+use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
 
 /// An open run. This process alone writes to it, or leaves that to the process of rank 0.
@@ -63,7 +63,6 @@ impl OpenRun {
         let elsewhere = elsewhere(config, &layout)?;
         let output = OpenOutput::open(run_id, config.progress);
         let _entered = output.enter();
-        forget_skipped();
         start_lines::rank(config, run_id);
         if !config.writes() {
             return Self::open_for_reading(config, layout, &elsewhere, opened, output);
@@ -203,7 +202,11 @@ fn check_new_run(
     present: &Catalog,
     begins_beside_weights: bool,
 ) -> Result<()> {
-    if present.is_empty() || config.overwrite || begins_beside_weights {
+    if config.overwrite || begins_beside_weights {
+        return Ok(());
+    }
+    // On a disk that is not mounted there can be more.
+    if present.is_empty() && links_to_missing_directories(layout)?.is_empty() {
         return Ok(());
     }
     Err(Error::RunExists { run_id: layout.run_id().to_owned(), path: layout.checkpoint_dir() })
@@ -306,7 +309,12 @@ fn check_overwrite(
 /// Removes the files of an earlier run of this id: its checkpoints in all directories, its log of metrics,
 /// its page, and burn's metric files. Other files in these directories stay.
 fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
-    clear(layout, present)?;
+    for path in clear(layout, present)? {
+        warn(&format!(
+            "overwrite leaves {}, which is not a checkpoint of a run: move it away, as each start of the run names it",
+            path.display()
+        ));
+    }
     let tags = layout.run_dir().join(TAGS_FILE);
     if is_there(&tags)? {
         warn(&format!(

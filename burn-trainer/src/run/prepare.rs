@@ -198,7 +198,7 @@ fn announce(
 ) -> Result<()> {
     start_lines::starting(config, &run.layout, Some(resume), run.resumes_itself);
     if run.resumes_itself {
-        start_lines::newer_checkpoints(&run.present, resume);
+        start_lines::newer_checkpoints(config, &run.present, resume);
     }
     changed_settings::report(resume, config, hparams, data)
 }

@@ -42,8 +42,7 @@ pub(super) fn verifying(file: Option<&Path>) -> Result<()> {
     for file in &files {
         bytes += storage::stat(file).map_err(failed)?.map_or(0, |stat| stat.len());
     }
-    let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
-    note(&format!("verifying checkpoints: {count}, {}", size(bytes)));
+    note(&format!("verifying checkpoints: {}, {}", count(files.len() as u64, "file"), size(bytes)));
     Ok(())
 }
 
@@ -94,8 +93,11 @@ pub(super) fn model(summary: &ModelSummary, depth: usize) {
 }
 
 /// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of
-/// them.
-pub(super) fn newer_checkpoints(present: &Catalog, resume: &ResumePoint) {
+/// them. Where nothing is left to train, all stays as it is.
+pub(super) fn newer_checkpoints(config: &TrainerConfig, present: &Catalog, resume: &ResumePoint) {
+    if has_nothing_to_train(config, resume) {
+        return;
+    }
     let from = &resume.metadata;
     let newer: Vec<&Metadata> = { present.entries.iter().map(|entry| &entry.metadata) }
         .filter(|metadata| metadata.run_id == from.run_id)
@@ -105,9 +107,18 @@ pub(super) fn newer_checkpoints(present: &Catalog, resume: &ResumePoint) {
     let finite = newer.iter().filter(|metadata| metadata.found_non_finite().is_none()).count();
     let ranks = ranks_of_newer(finite, newer.len());
     warn(&format!(
-        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and {ranks}; its metric files \
-         are rewritten from here"
+        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and {ranks}; what was logged \
+         after that one is replaced"
     ));
+}
+
+/// Whether the run is at its last epoch, or at a limit, already.
+fn has_nothing_to_train(config: &TrainerConfig, resume: &ResumePoint) -> bool {
+    let (position, seconds) = (resume.state.position.next(), resume.state.training_time_seconds);
+    let is_over = config.max_time.is_some_and(|limit| seconds >= limit.0.as_secs_f64());
+    position.epoch >= config.max_epochs as u64
+        || config.max_steps.is_some_and(|limit| position.global_step >= limit)
+        || (is_over && position.global_step > 0)
 }
 
 /// What becomes of so many states, of which some have only finite values. Another one never ranks.

@@ -18,6 +18,7 @@ use super::saved_names::SavedFor;
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::process::console::warn;
+use crate::process::progress::figures::count;
 use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
 
@@ -109,11 +110,11 @@ impl ExistingCheckpoints {
     /// Says of which strategies there are checkpoints, and links, that no strategy of this start has taken.
     pub(super) fn report_rest(&self) {
         for (strategy, found) in &self.by_strategy {
-            let count = found.iter().filter(|found| found.missing.is_none()).count();
-            let what = if count == 1 { "1 checkpoint".to_owned() } else { format!("{count} checkpoints") };
-            if count > 0 {
+            let checkpoints = found.iter().filter(|found| found.missing.is_none()).count();
+            if checkpoints > 0 {
+                let checkpoints = count(checkpoints as u64, "checkpoint");
                 warn(&format!(
-                    "the run has {what} of the strategy {strategy}, which this start does not have: they stay as they are, and \
+                    "the run has {checkpoints} of the strategy {strategy}, which this start does not have: they stay as they are, and \
                      so does the link to them"
                 ));
             }

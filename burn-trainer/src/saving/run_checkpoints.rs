@@ -1,20 +1,20 @@
 //! The checkpoints of a run, in all directories of its strategies.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, scan_directory_reduced,
-    scan_reduced, storage,
+    DIRECTORIES_FILE, OwnCheckpoints, check_no_other_run, is_directory, outside_directories,
+    scan_directory_reduced, scan_reduced, storage,
 };
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 use serde_json::Value;
 
 use crate::config::TrainerConfig;
 use crate::error::Result;
-use crate::process::console::{say, warn};
+use crate::process::console::warn;
+use crate::process::progress::figures::count;
+use crate::process::run_output::note_named;
 use crate::state::position::TrainerState;
 
 /// Bytes of a metadata file's name: `epoch=99999-step=999999999-v99.ckpt.metadata.json` has 50.
@@ -50,13 +50,29 @@ fn reduce(metadata: &mut Metadata) {
 /// The run's checkpoints, oldest first, in its own directory and in the others.
 pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog> {
     let mut catalog = scan_reduced(layout, reduce)?;
+    if elsewhere.is_empty() {
+        return Ok(catalog);
+    }
+    let own = OwnCheckpoints::of(layout)?;
     for directory in elsewhere {
         let found = scan_directory_reduced(directory, reduce)?;
         // Other runs may use the directory too.
-        let ours = |metadata: &Metadata| metadata.run_id == layout.run_id();
-        catalog.entries.extend(found.entries.into_iter().filter(|entry| ours(&entry.metadata)));
-        let is_ours = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| ours(&metadata));
+        let (ours, others): (Vec<_>, Vec<_>) =
+            found.entries.into_iter().partition(|entry| own.have(directory, &entry.metadata));
+        catalog.entries.extend(ours);
+        let is_ours =
+            |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| own.have(directory, &metadata));
         catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| is_ours(path)));
+        let of_the_id = others.iter().filter(|entry| entry.metadata.run_id == layout.run_id()).count();
+        if of_the_id > 0 && note_named(directory) {
+            warn(&format!(
+                "{} has {} of another run with the id {}, which {} left alone: give each run an id of its own",
+                directory.display(),
+                count(of_the_id as u64, "checkpoint"),
+                layout.run_id(),
+                if of_the_id == 1 { "is" } else { "are" }
+            ));
+        }
     }
     catalog.sort();
     Ok(catalog)
@@ -142,22 +158,14 @@ fn check_lengths(directory: &Path) -> Result<()> {
     }
 }
 
-/// The checkpoints of which standard error has a line already.
-static SKIPPED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-/// Forgets what was said of skipped checkpoints, at the start of a run.
-pub(crate) fn forget_skipped() {
-    SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).clear();
-}
-
 /// Warns that a checkpoint is skipped, also on standard error, since burn's log does not exist yet: there
 /// once in a start. Returns the reason with the path.
 pub(crate) fn report_skipped(path: &Path, reason: &dyn std::fmt::Display) -> String {
     let reason = reason.to_string();
     let line = skipped_line(&path.display().to_string(), &reason);
-    log::warn!("{line}");
-    if SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_path_buf()) {
-        say(&format!("warning: {line}"));
+    match note_named(path) {
+        true => warn(&line),
+        false => log::warn!("{line}"),
     }
     let path = path.display().to_string();
     if reason.contains(&path) { reason } else { format!("{path}: {reason}") }

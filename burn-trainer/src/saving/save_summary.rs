@@ -7,7 +7,7 @@ use burn_ckpt::chain;
 use burn_ckpt::plumbing::SaveReport;
 
 use super::checkpoint_events::CheckpointEvents;
-use crate::process::console::say;
+use crate::process::console::{say, warn};
 use crate::process::progress::figures::exact_time;
 
 /// What became of a run's saves.
@@ -96,9 +96,9 @@ fn report_non_finite(report: &SaveReport, is_first: bool) {
          deleted for it",
         report.global_step
     );
-    log::warn!("{message}");
-    if is_first {
-        say(&format!("warning: {message}"));
+    match is_first {
+        true => warn(&message),
+        false => log::warn!("{message}"),
     }
 }
 
@@ -124,7 +124,6 @@ fn log_report(report: &SaveReport) {
             report.global_step,
             chain(error)
         );
-        log::warn!("{message}");
-        say(&format!("warning: {message}"));
+        warn(&message);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod callback_state;
 mod check_optimizer_state;
+pub(crate) mod end_reason;
 pub(crate) mod event;
 pub(crate) mod position;
 pub(crate) mod resume_point;

@@ -42,6 +42,10 @@ pub(crate) struct TrainerState {
     /// How this start of the run ended, in the state that is saved because it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
+    /// Why the run was done before its last epoch: a limit, early stopping or a callback, by its name. Not in
+    /// checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_because: Option<String>,
     /// Where the time went, for the metadata. It is not a part of the state: it differs between two runs that
     /// are the same.
     #[serde(skip)]
@@ -101,6 +105,7 @@ impl TrainerState {
             data: None,
             validation_sets: IndexMap::new(),
             ended: None,
+            ended_because: None,
             speed: None,
             metrics_log: None,
             training_time_seconds,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::metrics::HistoryLines;
+use crate::state::end_reason::EndReason;
 
 /// What a run is: its names, its settings, and where it began.
 /// [`CallbackContext::run`](crate::callbacks::CallbackContext::run) gives it.
@@ -99,7 +100,7 @@ pub struct RunEnd {
 #[non_exhaustive]
 pub enum RunOutcome {
     /// It is done: after its last epoch, or earlier for this reason.
-    Done(Option<String>),
+    Done(Option<EndReason>),
     /// It was stopped for this reason, and can resume.
     Stopped(String),
     /// It failed with this error.

@@ -133,11 +133,11 @@ struct Measured {
     /// How many epochs this call has trained.
     epochs: f64,
     /// The training of the epoch in progress, or of the last one, which may still be shown.
-    split: Option<Split>,
+    split: Option<MeasuredSplit>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Split {
+struct MeasuredSplit {
     plan: SplitPlan,
     begun: Duration,
     ended: Option<Duration>,
@@ -148,7 +148,7 @@ struct Split {
     validations: Duration,
 }
 
-impl Split {
+impl MeasuredSplit {
     fn speed(&self, now: Duration) -> RunSpeed {
         let all = self.ended.unwrap_or(now).saturating_sub(self.begun);
         let others = self.data + self.saves + self.validations;
@@ -175,7 +175,7 @@ impl Measured {
         self.end_training(now);
         let items = plan.items_before;
         let none = Duration::ZERO;
-        self.split = Some(Split {
+        self.split = Some(MeasuredSplit {
             plan,
             begun: now,
             ended: None,
@@ -242,7 +242,7 @@ impl Measured {
     }
 
     /// Time until the end of the run, if training and validation take as long as in this start so far.
-    fn left(&self, split: &Split, now: Duration) -> Option<Duration> {
+    fn left(&self, split: &MeasuredSplit, now: Duration) -> Option<Duration> {
         let here = self.here(now);
         let SplitPlan { epochs_left, steps_left, time_left, .. } = split.plan;
         let in_epoch = split.epochs();

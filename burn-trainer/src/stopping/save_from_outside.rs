@@ -14,7 +14,7 @@ use super::parked_state::{ParkedState, ParkingSlot};
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
-use crate::metrics::RunMetrics;
+use crate::metrics::{METRICS_LIMIT, RunMetrics};
 use crate::process::progress::figures::exact_time;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
@@ -24,8 +24,6 @@ use crate::state::speed_meter::SpeedMeter;
 
 /// How often the loop is looked at while it is in an update.
 const POLL: Duration = Duration::from_millis(5);
-/// How long burn may process the metrics of one batch before the save continues without them.
-const METRICS_LIMIT: Duration = Duration::from_secs(2);
 
 /// A training that can be saved while its loop is stuck.
 pub(crate) trait SaveFromOutside: Send + Sync {

@@ -24,6 +24,16 @@ impl FileSettings<'_> {
 }
 
 impl StrategyConfig {
+    /// Its name in the configuration.
+    #[cfg(feature = "cli")]
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Best(_) => "best",
+            Self::Last(_) => "last",
+            Self::OnException(_) => "on_exception",
+        }
+    }
+
     pub(crate) fn files(&self) -> FileSettings<'_> {
         match self {
             Self::Best(best) => best.files(),

@@ -41,16 +41,18 @@ impl RunPage {
 #[cfg(feature = "report")]
 fn status_of<M>(ended: &Result<FitResult<M>>) -> crate::callbacks::built_in::report::PageStatus {
     use crate::callbacks::built_in::report::PageStatus;
+    use crate::state::end_reason::{EARLY_STOPPING_TEXT, EndReason};
     let result = match ended {
         Ok(result) => result,
         Err(error) => return PageStatus::new("failed", burn_ckpt::chain(error)),
     };
-    let (word, why) = match &result.interrupted {
-        Some(reason) => ("stopped", Some(reason)),
-        None => ("done", result.ended_because.as_ref()),
+    let (word, why) = match (&result.interrupted, &result.ended_because) {
+        (Some(reason), _) => ("stopped", Some(reason.clone())),
+        (None, None) if result.stopped_early => ("done", Some(EARLY_STOPPING_TEXT.to_owned())),
+        (None, reason) => ("done", reason.as_ref().map(EndReason::named)),
     };
     let unsaved = result.last_save_failed.then(|| "its last state is not saved".to_owned());
-    let reasons: Vec<String> = why.cloned().into_iter().chain(unsaved).collect();
+    let reasons: Vec<String> = why.into_iter().chain(unsaved).collect();
     PageStatus::new(word, reasons.join("; "))
 }
 

@@ -25,13 +25,13 @@ use crate::state::position::{Position, burn_epoch};
 use crate::state::speed_meter::SplitPlan;
 
 /// The data and the devices of a run.
-pub(super) struct RunData<'a, M: LearnerModel> {
+pub(super) struct LoopData<'a, M: LearnerModel> {
     pub(super) train: EpochData<<M as TrainStep>::Input>,
     pub(super) valid: ValidationData<<M as InferenceStep>::Input>,
     pub(super) devices: &'a TrainingDevices,
 }
 
-impl<'a, M: LearnerModel> RunData<'a, M> {
+impl<'a, M: LearnerModel> LoopData<'a, M> {
     pub(super) fn new(
         devices: &'a TrainingDevices,
         train: &TrainLoader<M>,
@@ -67,13 +67,13 @@ struct ComputedBatches<O> {
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Trains all epochs that are left.
-    pub(super) fn train(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<()> {
+    pub(super) fn train(&mut self, data: &LoopData<'_, M>, is_resumed: bool) -> Result<()> {
         self.train_epochs(data, is_resumed)?;
         self.warn_if_never_validated();
         Ok(())
     }
 
-    fn train_epochs(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<()> {
+    fn train_epochs(&mut self, data: &LoopData<'_, M>, is_resumed: bool) -> Result<()> {
         let LoopRules { max_epochs, limits, .. } = self.rules;
         let mut next = self.progress.position.next();
         let is_done = next.epoch >= max_epochs;
@@ -132,7 +132,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Does what is due at the end of an epoch's training.
-    fn validate_epoch(&mut self, data: &RunData<'_, M>) -> Result<()> {
+    fn validate_epoch(&mut self, data: &LoopData<'_, M>) -> Result<()> {
         if self.progress.position.validation_due {
             self.validate(data)?;
             // A validation without a batch has logged nothing.
@@ -153,7 +153,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.early_stopping.stops_after(epoch, self.burn.store, may_end)
     }
 
-    fn train_epoch(&mut self, data: &RunData<'_, M>) -> Result<()> {
+    fn train_epoch(&mut self, data: &LoopData<'_, M>) -> Result<()> {
         if self.progress.position.trained {
             // The run was stopped during validation. A checkpoint of an earlier version does not say whether
             // that is due.
@@ -199,7 +199,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// which ends an epoch is known. A loader's own account of its length may be wrong.
     fn train_batches(
         &mut self,
-        data: &RunData<'_, M>,
+        data: &LoopData<'_, M>,
         training: &mut EpochInTraining<'_, M>,
         passing: &mut EpochBatches<'_, <M as TrainStep>::Input>,
     ) -> Result<bool> {
@@ -266,7 +266,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// run ends here.
     fn save_step(
         &mut self,
-        data: &RunData<'_, M>,
+        data: &LoopData<'_, M>,
         passing: &EpochBatches<'_, <M as TrainStep>::Input>,
         is_step: bool,
         may_validate: bool,

@@ -12,7 +12,7 @@ use burn::train::{
 };
 use parking_lot::Mutex;
 
-use super::epochs::RunData;
+use super::epochs::LoopData;
 use super::loop_end::Outcome;
 use super::loop_state::{LoopProgress, LoopState};
 use super::parts::burn_early_stopping::BurnEarlyStopping;
@@ -123,7 +123,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             }
             devices.settle();
             let data =
-                data.insert(RunData::<M>::new(&devices, &train, &valid, &validation_sets, rules.batches));
+                data.insert(LoopData::<M>::new(&devices, &train, &valid, &validation_sets, rules.batches));
             state.train(data, resume.is_some())
         }));
         let outcome = state.end(ended);

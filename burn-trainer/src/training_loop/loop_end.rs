@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use burn::train::{Interruption, LearnerModel};
 use burn_ckpt::chain;
@@ -15,17 +14,16 @@ use super::loop_state::LoopState;
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
+use crate::metrics::METRICS_LIMIT;
 use crate::process::signals::StopSignal;
 use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
+use crate::state::end_reason::EndReason;
 use crate::state::event::TrainingEvent;
 use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_info::{RunEnd, RunOutcome};
 use crate::strategy::FAST_DEV_RUN;
-
-/// How long burn may process the metrics of one batch before the save of a failure continues without them.
-const METRICS_LIMIT: Duration = Duration::from_secs(2);
 
 /// How training ended.
 #[derive(Default)]
@@ -44,7 +42,7 @@ pub(crate) struct Outcome {
     /// Whether early stopping has ended the run.
     pub(crate) stopped_early: bool,
     /// Why a limit or a callback has ended the run.
-    pub(crate) ended_because: Option<String>,
+    pub(crate) ended_because: Option<EndReason>,
     /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
     pub(crate) stop: Option<Stop>,
     /// The step of the newest state that was saved, from a loop that is not the trainer's: no checkpoint of
@@ -65,6 +63,12 @@ impl From<Interruption> for Stop {
 }
 
 impl Outcome {
+    /// Whether the run is done: all its epochs are, or it has ended before as if they were. A stop that came
+    /// after that has stopped nothing.
+    pub(crate) fn is_done(&self, max_epochs: u64) -> bool {
+        self.stopped_early || self.ended_because.is_some() || self.epochs >= max_epochs
+    }
+
     /// Whether training has begun: an error of the settings or the data did not come before the first step.
     pub(crate) fn has_begun(&self) -> bool {
         let is_of_start = |error: &Error| {
@@ -100,7 +104,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epochs: self.progress.position.epochs(),
             steps: self.progress.position.global_step,
             finished_before: self.progress.finished_before,
-            stopped_early: self.early_stopping.has_stopped() || self.progress.stopped_early,
+            stopped_early: self.early_stopping.has_stopped()
+                || matches!(self.progress.ended_because, Some(EndReason::EarlyStopping(_))),
             ended_because: self.progress.ended_because.clone(),
             seconds: self.progress.clock.seconds(),
             speed: self.progress.speed.totals(),
@@ -192,9 +197,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// How the run ended, for the callbacks.
     fn run_end(&self, outcome: &Outcome) -> RunEnd {
-        let is_done = outcome.stopped_early
-            || outcome.ended_because.is_some()
-            || outcome.epochs >= self.rules.max_epochs;
+        let is_done = outcome.is_done(self.rules.max_epochs);
         let ended = match (&outcome.error, &outcome.stop) {
             (Some(error), _) => RunOutcome::Failed(chain(error)),
             (None, Some(stop)) if !is_done => RunOutcome::Stopped(stop.reason.clone()),

@@ -17,8 +17,6 @@ use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::loop_rules::LoopRules;
 use super::parts::trained_learner::TrainedLearner;
-use crate::callbacks::built_in::early_stopping::EARLY_STOPPING;
-use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::metrics::{HistoryAt, MetricsOf, RunMetrics};
@@ -26,6 +24,7 @@ use crate::process::console::warn;
 use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::Saver;
+use crate::state::end_reason::EndReason;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{EpochLengths, Position, TrainerState};
 use crate::state::run_clock::RunClock;
@@ -61,10 +60,8 @@ pub(super) struct LoopProgress {
     pub(super) finished_before: bool,
     /// The rate that the run which saved the checkpoint would have had in its next step.
     pub(super) expected_rate: Option<f64>,
-    /// Whether the early stopping of the configuration has ended the run.
-    pub(super) stopped_early: bool,
     /// Why the run has ended before its last epoch, as done.
-    pub(super) ended_because: Option<String>,
+    pub(super) ended_because: Option<EndReason>,
 }
 
 impl LoopProgress {
@@ -80,7 +77,6 @@ impl LoopProgress {
             begun: position,
             finished_before: false,
             expected_rate: None,
-            stopped_early: false,
             ended_because: None,
         }
     }
@@ -120,11 +116,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if !self.rules.limits.may_end_early(*position) {
             self.callbacks.forget_stop();
         }
-        let stop = self.callbacks.stop().cloned();
         let reached = self.rules.limits.reached(*position, clock);
-        let is_early_stopping = |stop: &StopRequest| stop.callback == EARLY_STOPPING;
-        self.progress.stopped_early = reached.is_none() && stop.as_ref().is_some_and(is_early_stopping);
-        self.progress.ended_because = reached.or(stop.map(|stop| stop.reason));
+        self.progress.ended_because = reached.or_else(|| self.callbacks.stop().cloned());
         self.progress.ended_because.is_some()
     }
 
@@ -218,7 +211,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Hands the state to the writer.
     fn submit(&mut self, requested: &[RequestedSave], events: &[TrainingEvent<'_>]) -> Result<()> {
-        let Self { learner, burn, progress, rules, metrics, saves, callbacks, .. } = self;
+        let Self { learner, burn, progress, rules, metrics, saves, callbacks, early_stopping, .. } = self;
         let _saving = progress.speed.measure(Activity::Saving);
         // The checkpoint must have the metrics of its step. The lock is not waited for if burn hangs in
         // one of them.
@@ -229,7 +222,12 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let ended = events.iter().find_map(TrainingEvent::ended);
         let is_last = ended.is_some();
         let callbacks = callbacks.states()?;
-        let state = progress.trainer_state(rules.seed, learner.rates(callbacks.rate_scale()), metrics, ended);
+        let rates = learner.rates(callbacks.rate_scale());
+        let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
+        if events.contains(&TrainingEvent::TrainingEnd) {
+            let reason = progress.ended_because.as_ref().map(EndReason::named);
+            state.ended_because = reason.or_else(|| early_stopping.reason());
+        }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;

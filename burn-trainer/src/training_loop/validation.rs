@@ -2,7 +2,7 @@
 
 use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainingItem};
 
-use super::epochs::RunData;
+use super::epochs::LoopData;
 use super::loop_state::LoopState;
 use super::parts::epoch_batches::{EpochBatches, EpochData};
 use super::parts::seeding::{SeededPart, seed_device};
@@ -28,7 +28,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Validates, or tries that, before the first step of a new run, or of one that was stopped in this
     /// validation. Returns whether the run ends here.
-    pub(super) fn validate_at_start(&mut self, data: &RunData<'_, M>, is_resumed: bool) -> Result<bool> {
+    pub(super) fn validate_at_start(&mut self, data: &LoopData<'_, M>, is_resumed: bool) -> Result<bool> {
         if !self.rules.validates() {
             return Ok(false);
         }
@@ -53,7 +53,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Validates on a few batches of each set, with all metrics, and keeps nothing of it.
-    fn try_validation(&mut self, data: &RunData<'_, M>) -> Result<()> {
+    fn try_validation(&mut self, data: &LoopData<'_, M>) -> Result<()> {
         note("the validation is tried before the training: its numbers are not kept");
         self.metrics.history.set_trial(true);
         let model = self.learner.get().model().valid();
@@ -74,7 +74,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Does a validation that is due within an epoch. Returns whether it is done: a stop can come before
     /// that.
-    pub(super) fn validate_within(&mut self, data: &RunData<'_, M>, total_items: usize) -> Result<bool> {
+    pub(super) fn validate_within(&mut self, data: &LoopData<'_, M>, total_items: usize) -> Result<bool> {
         self.validate(data)?;
         if self.burn.should_stop() {
             return Ok(false);
@@ -114,7 +114,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Validates the present state, on one set after the other.
-    pub(super) fn validate(&mut self, data: &RunData<'_, M>) -> Result<()> {
+    pub(super) fn validate(&mut self, data: &LoopData<'_, M>) -> Result<()> {
         let is_within = !self.progress.position.trained;
         data.devices.gather(self.learner.get_mut());
         let _validating = self.progress.speed.measure(Activity::Validating);
@@ -140,7 +140,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// its loader can fail before.
     fn validate_batches(
         &mut self,
-        data: &RunData<'_, M>,
+        data: &LoopData<'_, M>,
         set: &ValidationSet<<M as InferenceStep>::Input>,
         batches: &EpochData<<M as InferenceStep>::Input>,
         model: &M,

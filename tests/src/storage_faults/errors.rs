@@ -4,6 +4,8 @@
 pub const EPERM: i32 = 1;
 /// The disk does not do it.
 pub const EIO: i32 = 5;
+/// The file is not open for that.
+pub const EBADF: i32 = 9;
 /// The user may not do that here.
 pub const EACCES: i32 = 13;
 /// On another file system.

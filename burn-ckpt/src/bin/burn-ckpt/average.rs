@@ -7,7 +7,10 @@ use burn_ckpt::plumbing::{is_directory, metadata_path};
 use burn_ckpt::{Catalog, Checkpoint, RunLayout, average};
 
 use crate::foreign::{self, print_written};
-use crate::terminal::output::say;
+use crate::runs::run_directory::check_is_not_of_runs;
+use crate::show::averages::{self, OF_CHECKPOINTS};
+use crate::terminal::figures;
+use crate::terminal::output::{Output, say};
 use crate::verb_result::{Failure, VerbResult};
 
 /// Average the models of checkpoints
@@ -15,7 +18,8 @@ use crate::verb_result::{Failure, VerbResult};
 /// Writes a checkpoint of weights: each tensor of floats is the mean of those in the checkpoints, computed in
 /// f64 and rounded once. Tensors of other types, hyperparameters and epoch are those of the checkpoint that
 /// was saved last. The checkpoints must have the same hyperparameters and the same tensors. The result has no
-/// metrics and no optimizer. Its section user.average names the checkpoints with their digests.
+/// metrics and no optimizer. Its section user.average names the checkpoints with their digests. Prints since
+/// which step the average is.
 ///
 /// Running statistics of batch normalisation are averaged too. They are not those of the averaged model.
 #[derive(clap::Args)]
@@ -32,6 +36,9 @@ pub struct Args {
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Writes the average.
@@ -57,7 +64,14 @@ pub fn run(args: &Args) -> VerbResult {
         }
     }
     average(&inputs, &args.out)?;
-    print_written(&args.out, Checkpoint::open(&args.out)?.section("model")?.tensors.len())
+    let written = Checkpoint::open(&args.out)?;
+    let average = averages::of_section(OF_CHECKPOINTS, &written.section(OF_CHECKPOINTS)?);
+    if let Some(average) = average.filter(|_| !args.json) {
+        let mut output = Output::new();
+        output.line(average)?;
+        output.flush()?;
+    }
+    print_written(&args.out, written.section("model")?.tensors.len(), args.json)
 }
 
 /// The newest states of a run, oldest first. One that has several names is listed once.
@@ -65,6 +79,7 @@ fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
     let [run] = args.checkpoints.as_slice() else {
         return Err(Failure::Usage("with --last, name one run's directory".to_owned()));
     };
+    check_is_not_of_runs(run)?;
     if !is_directory(&RunLayout::at(run).checkpoint_dir())? {
         return Err(Failure::Usage(format!(
             "{} is not a run's directory, which --last needs",
@@ -87,8 +102,9 @@ fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
     if newest.len() < count {
         let there = newest.len();
         return Err(Failure::Other(format!(
-            "{} has {there} states, and {count} are asked for: keep more of them by topk",
-            run.display()
+            "{} has {}, and {count} are asked for: keep more of them by topk",
+            run.display(),
+            figures::count(there, "state")
         )));
     }
     newest.reverse();

@@ -12,6 +12,7 @@ use crate::foreign::{check_destination, same_file};
 use crate::parallel_verify::{all_processors, verify_all};
 use crate::terminal::figures::{count, exact_size};
 use crate::terminal::output::Output;
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// How often a checkpoint is looked for that a run replaces while it is copied.
@@ -71,11 +72,8 @@ pub fn run(args: &Args) -> VerbResult {
             shards => format!(" in {}", count(1 + shards, "file")),
         };
         let (size, digest) = (exact_size(metadata.total_bytes()), &metadata.checkpoint_checksum);
-        output.line(format!(
-            "{}: step {}, {size}{files}, whole, {digest}",
-            destination.display(),
-            metadata.global_step
-        ))?;
+        let shown = in_one_line(&destination.display().to_string());
+        output.line(format!("{shown}: step {}, {size}{files}, whole, {digest}", metadata.global_step))?;
     }
     output.flush()?;
     Ok(true)

@@ -48,6 +48,9 @@ pub struct Args {
     /// Do not compare the tensors with their digests in the checkpoint's metadata
     #[arg(long)]
     no_verify: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Writes the file.
@@ -78,7 +81,7 @@ pub fn run(args: &Args) -> VerbResult {
     }
     let count = tensors.len();
     foreign::write_safetensors(&args.out, tensors, &notes, args.force)?;
-    foreign::print_written(&args.out, count)
+    foreign::print_written(&args.out, count, args.json)
 }
 
 /// With `--force` the checkpoint itself could be named as the file to replace.

@@ -12,6 +12,7 @@ use crate::runs::status::StatusKind;
 use crate::runs::summary::RunSummary;
 use crate::terminal::figures::count;
 use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// The names of standard output, where no file is written.
@@ -66,7 +67,8 @@ pub fn run(args: &Args) -> VerbResult {
         return Ok(are_all_read);
     }
     let written = RunReport::new(reported).write(&args.output)?;
-    say(format!("{}: {runs}, {}", args.output.display(), size(written.bytes)));
+    let shown = in_one_line(&args.output.display().to_string());
+    say(format!("{shown}: {runs}, {}", size(written.bytes)));
     written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
     Ok(are_all_read)
 }

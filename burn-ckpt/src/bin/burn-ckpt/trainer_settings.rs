@@ -1,6 +1,7 @@
 //! The trainer's configuration as it stands in a checkpoint's metadata: its settings by their paths, and
 //! which of them say what a run is called and where its files are, and not how it is trained.
 
+use burn_ckpt::plumbing::with_named_strategies;
 use serde_json::{Map, Value};
 
 use crate::terminal::figures::leaves;
@@ -11,9 +12,14 @@ pub const OF_NAMES: [&str; 10] =
 
 /// The settings that say how a run is trained and saved, by their paths.
 pub fn of_training(trainer_config: &Value) -> Map<String, Value> {
-    let mut settings = flat(trainer_config);
+    let mut settings = settings(trainer_config);
     settings.retain(|path, _| !OF_NAMES.contains(&first_part(path)));
     settings
+}
+
+/// All settings by the paths under which a program's `--set` changes them: `best.topk`.
+pub fn settings(trainer_config: &Value) -> Map<String, Value> {
+    flat(&with_named_strategies(trainer_config))
 }
 
 /// The first name in the path of a setting.

@@ -98,6 +98,27 @@ fn without_hard_links_a_name_that_is_there_is_kept() {
     assert_eq!(files(directory.path()), [place]);
 }
 
+#[test]
+fn a_directory_is_made_in_one_that_can_be_written_and_not_read() {
+    let root = tempdir().unwrap();
+    let denied = || io::ErrorKind::PermissionDenied.into();
+    let _observation = observe(root.path(), failing("sync directory", u32::MAX, denied));
+    create_directory(&root.path().join("a/b")).unwrap();
+    assert!(root.path().join("a/b").is_dir());
+}
+
+#[test]
+fn what_a_write_has_left_is_found_by_what_it_was_to_be() {
+    let directory = tempdir().unwrap();
+    let place = directory.path().join("a.ckpt");
+    let owner = StagingOwner::default();
+    let left = [staging_path(&place, &owner), staging_path(&shards_directory(&place), &owner)];
+    let others =
+        [staging_path(&directory.path().join("b.ckpt"), &owner), directory.path().join(".a.ckpt.staging")];
+    left.iter().chain(&others).for_each(|path| fs::write(path, "half").unwrap());
+    assert_eq!(unfinished_writes_of(&place).unwrap(), left);
+}
+
 /// Answers of the network get lost when the work is done.
 struct LostAnswers(&'static str);
 

@@ -15,6 +15,7 @@ use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::file_names::metadata_path;
 use crate::format::container::open_file::OpenFile;
+use crate::format::digest::sha256_of_file;
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
 use crate::format::metadata::embedded::EmbeddedMetadata;
@@ -56,6 +57,20 @@ impl Metadata {
             (Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })), Err(_)) => Err(error),
             (Err(_), beside) => beside,
         }
+    }
+
+    /// Computes the SHA-256 of the checkpoint's file if it is not known: the file beside it, which has it, is
+    /// lost or describes another state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the file cannot be read.
+    #[doc(hidden)]
+    pub fn fill_in_checksum(&mut self, checkpoint: &Path) -> Result<()> {
+        if self.checkpoint_checksum.is_empty() {
+            self.checkpoint_checksum = sha256_of_file(checkpoint)?;
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::disk::directories::real_path;
 use crate::error::{Error, Result};
 use crate::file_names::{METADATA_SUFFIX, shard_name, shards_directory};
 use crate::format::container::open_file::OpenFile;
-use crate::format::digest::{checksum, sha256_of_file};
+use crate::format::digest::checksum;
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
 use crate::format::shards::Shards;
@@ -61,9 +61,7 @@ impl LocalCheckpoint {
     /// The files in the order in which they are sent, and the commit object without them.
     pub(crate) fn files(&self, run_id: &str, name: &str) -> Result<(Vec<LocalFile>, MirroredCheckpoint)> {
         let mut metadata = self.metadata.clone();
-        if metadata.checkpoint_checksum.is_empty() {
-            metadata.checkpoint_checksum = sha256_of_file(&self.path)?;
-        }
+        metadata.fill_in_checksum(&self.path)?;
         let directory = shards_directory(Path::new(name)).to_string_lossy().into_owned();
         let count = self.shards.len();
         let mut files = Vec::with_capacity(count + 2);

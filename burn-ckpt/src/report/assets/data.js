@@ -50,14 +50,13 @@ function timeAt({ steps, seconds }, step) {
   return seconds[low - 1] + share * (seconds[low] - seconds[low - 1]);
 }
 
-// {"a": {"b": 1}} as {"a.b": 1}, and a list of tables by their kinds: {"strategies": [{"kind": "best",
-// "topk": 1}]} as {"strategies.best.topk": 1}.
+// {"a": {"b": 1}} as {"a.b": 1}, and a list of tables by their places: {"a": [{"b": 1}]} as {"a.0.b": 1}.
 function flat(prefix, value) {
   const found = {};
   for (const [key, inner] of Object.entries(value ?? {})) {
     const isTables = Array.isArray(inner) && inner.length > 0 && inner.every(isTable);
     if (isTable(inner)) Object.assign(found, flat(`${prefix}${key}.`, inner));
-    else if (isTables) inner.forEach(({ kind, ...fields }, place) => Object.assign(found, flat(`${prefix}${key}.${kind ?? place}.`, fields)));
+    else if (isTables) inner.forEach((fields, place) => Object.assign(found, flat(`${prefix}${key}.${place}.`, fields)));
     else found[prefix + key] = inner;
   }
   return found;

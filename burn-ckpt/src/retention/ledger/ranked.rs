@@ -39,7 +39,7 @@ impl SavedCheckpoint {
 
 /// The rule of a strategy, and its checkpoints.
 #[derive(Debug)]
-pub(super) struct Strategy {
+pub(super) struct RankedCheckpoints {
     pub(super) keep: KeepRule,
     pub(super) link: Option<PathBuf>,
     pub(super) entries: Vec<Entry>,
@@ -52,7 +52,7 @@ pub(super) struct Entry {
     pub(super) durable: bool,
 }
 
-impl Strategy {
+impl RankedCheckpoints {
     /// The durable checkpoints.
     pub(super) fn durable(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.durable)

@@ -1,17 +1,14 @@
 //! The page about a run in its own directory, `report.html`, which burn-trainer writes while the run trains.
 //! Also without the feature `report`, by which pages are written: the run's files are removed with it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::disk::directories::{entry, list, remove_if_there};
+use crate::disk::directories::{entry, remove_if_there};
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
-use crate::file_names::is_staging;
 
 /// The page's name in the run's directory.
 pub const REPORT_FILE: &str = "report.html";
-/// How the name of a page begins that is not complete yet.
-const STAGING_PREFIX: &str = ".report.html.";
 /// What a page says at its beginning that it was written by.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"burn-ckpt report\">";
 /// How many bytes of a file are looked at for that.
@@ -27,9 +24,8 @@ pub fn is_report_page(path: &Path) -> Result<bool> {
         return Ok(false);
     }
     let file = StoredFile::open(path).map_err(Error::io("open", path))?;
-    let mut head = [0; HEAD_BYTES];
-    let read = file.read_at(&mut head, 0).map_err(Error::io("read", path))?;
-    Ok(String::from_utf8_lossy(&head[..read]).contains(GENERATOR))
+    let head = file.read_range(0, HEAD_BYTES).map_err(Error::io("read", path))?;
+    Ok(String::from_utf8_lossy(&head).contains(GENERATOR))
 }
 
 /// Removes the page of an earlier run. Anything else of that name stays.
@@ -43,15 +39,6 @@ pub fn remove_report_page(run_dir: &Path) -> Result<()> {
         remove_if_there(&page)?;
     }
     Ok(())
-}
-
-/// Pages of a run that were never completed, or that a process writes at the moment.
-pub(in crate::run_dir) fn unfinished_pages(run_dir: &Path) -> Result<Vec<PathBuf>> {
-    let is_page = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        is_staging(path) && name.starts_with(STAGING_PREFIX)
-    };
-    Ok(list(run_dir)?.into_iter().filter(is_page).collect())
 }
 
 #[cfg(test)]

@@ -38,6 +38,15 @@ pub fn event_file_number(name: &str) -> Option<u64> {
     (event_file_name(number) == name).then_some(number)
 }
 
+/// Whether a name is that of a file which a tracker writes whole.
+pub(in crate::run_dir) fn is_written_whole(name: &str) -> bool {
+    name == CSV_FILE || is_state(name)
+}
+
+fn is_state(name: &str) -> bool {
+    name.starts_with(STATE_PREFIX) && name.ends_with(STATE_SUFFIX)
+}
+
 /// The files of trackers in a run's directory. A user's file of such a name is not among them.
 ///
 /// # Errors
@@ -49,9 +58,7 @@ pub fn tracker_files(run_dir: &Path) -> Result<Vec<PathBuf>> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let start = match name {
             CSV_FILE => heading_start(),
-            state if state.starts_with(STATE_PREFIX) && state.ends_with(STATE_SUFFIX) => {
-                STATE_START.to_owned()
-            }
+            state if is_state(state) => STATE_START.to_owned(),
             events if event_file_number(events).is_some() => String::new(),
             _ => continue,
         };

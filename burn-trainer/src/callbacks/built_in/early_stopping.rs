@@ -9,10 +9,12 @@ use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::config::EarlyStopping;
 use crate::error::CallbackResult;
+use crate::process::progress::figures::count;
 use crate::state::callback_state::CallbackState;
+use crate::state::end_reason::EndReason;
 
 /// The callback's name.
-pub(crate) const EARLY_STOPPING: &str = "early_stopping";
+const EARLY_STOPPING: &str = "early_stopping";
 /// [`EarlyStopping`] in a run.
 pub(crate) struct EarlyStoppingCallback {
     settings: EarlyStopping,
@@ -31,7 +33,11 @@ impl EarlyStoppingCallback {
     }
 
     /// Why the run ends now, by what was seen so far and the present settings.
-    fn reason(&self) -> Option<String> {
+    fn reason(&self) -> Option<EndReason> {
+        self.reason_in_words().map(EndReason::EarlyStopping)
+    }
+
+    fn reason_in_words(&self) -> Option<String> {
         let (metric, since) = (self.watch.metric(), self.watch.counts.since_best);
         if let Some(value) = self.last.0 {
             if self.settings.check_finite && self.watch.is_bad(value) {
@@ -45,15 +51,16 @@ impl EarlyStoppingCallback {
                 return Some(format!("{metric} is {value}, and {threshold} is good enough"));
             }
         }
-        let looks = if self.watch.is_of_validation() { "validations" } else { "epochs" };
-        (since >= self.settings.patience).then(|| format!("{metric} has not improved for {since} {looks}"))
+        let looks = if self.watch.is_of_validation() { "validation" } else { "epoch" };
+        let reason = || format!("{metric} has not improved for {}", count(since, looks));
+        (since >= self.settings.patience).then(reason)
     }
 
     /// Looks at the metric, and ends the run if it is time.
     fn look<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         self.watch.look(context)?;
         self.last = LastValue(context.metrics().get(self.watch.metric()).copied());
-        self.reason().into_iter().for_each(|reason| context.stop(reason));
+        self.reason().into_iter().for_each(|reason| context.end(reason));
         Ok(())
     }
 }
@@ -65,7 +72,7 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
 
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         self.watch.resolve(context)?;
-        self.reason().into_iter().for_each(|reason| context.stop(reason));
+        self.reason().into_iter().for_each(|reason| context.end(reason));
         Ok(())
     }
 

@@ -32,6 +32,18 @@ const VERSION: u32 = 1;
 pub struct Ema<M> {
     settings: EmaSettings,
     averaged: Option<M>,
+    /// The optimizer step with whose parameters the average began. `None` where a checkpoint of an earlier
+    /// version does not say it.
+    since_step: Option<u64>,
+}
+
+/// What is stored beside the averaged parameters.
+#[derive(Debug, Serialize, Deserialize)]
+struct EmaValue {
+    #[serde(flatten)]
+    settings: EmaSettings,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since_step: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +60,7 @@ impl<M: LearnerModel> Ema<M> {
     #[must_use]
     pub fn new(decay: f64) -> Self {
         let settings = EmaSettings { decay, every_n_steps: 1, start_step: 0, validates: true };
-        Self { settings, averaged: None }
+        Self { settings, averaged: None, since_step: None }
     }
 
     /// Averages after every so many optimizer steps.
@@ -73,10 +85,13 @@ impl<M: LearnerModel> Ema<M> {
         self
     }
 
-    fn update(&mut self, model: M) {
+    fn update(&mut self, model: M, step: u64) {
         let decay = self.settings.decay;
         self.averaged = Some(match self.averaged.take() {
-            None => model,
+            None => {
+                self.since_step = Some(step);
+                model
+            }
             Some(averaged) => {
                 let mut now = Parameters(TensorContainer::new());
                 model.visit(&mut now);
@@ -106,7 +121,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
         let EmaSettings { every_n_steps, start_step, .. } = self.settings;
         let step = context.global_step();
         if step > start_step && (step - start_step).is_multiple_of(every_n_steps) {
-            self.update(context.valid_model());
+            self.update(context.valid_model(), step);
         }
         Ok(())
     }
@@ -119,7 +134,8 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
-        let state = CallbackState::new(VERSION).with_value(&self.settings)?;
+        let value = EmaValue { settings: self.settings.clone(), since_step: self.since_step };
+        let state = CallbackState::new(VERSION).with_value(&value)?;
         Ok(self.averaged.as_ref().map(|averaged| state.with_module(averaged).also_with_weights_only()))
     }
 
@@ -134,7 +150,9 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
             let has_begun = context.global_step() >= start_step.saturating_add(every_n_steps);
             return Ok(if has_begun { Restored::FromStart(reason) } else { Restored::Complete });
         };
-        self.averaged = Some(state.up_to_version(VERSION)?.load_into(context.valid_model())?);
+        let state = state.up_to_version(VERSION)?;
+        self.since_step = state.value::<EmaValue>()?.since_step;
+        self.averaged = Some(state.load_into(context.valid_model())?);
         Ok(Restored::Complete)
     }
 }

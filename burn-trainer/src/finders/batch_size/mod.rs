@@ -269,11 +269,10 @@ impl BatchSizeFinder {
         memory_limit: Option<u64>,
     ) -> Result<FoundBatchSize> {
         let Some(batch_size) = search.fits() else {
-            let smallest = tried.into_iter().min_by_key(|tried| tried.batch_size);
-            let (batch_size, reason) = smallest.map_or_else(
-                || (self.init_size, "nothing was tried".to_owned()),
-                |tried| (tried.batch_size, tried.why_it_does_not_fit()),
-            );
+            let smallest = tried.iter().min_by_key(|tried| tried.batch_size);
+            let batch_size = smallest.map_or(self.init_size, |tried| tried.batch_size);
+            let reason = smallest.and_then(TriedBatchSize::why_it_does_not_fit);
+            let reason = reason.unwrap_or_else(|| "nothing was tried".to_owned());
             return Err(Error::NoBatchFits { batch_size, reason });
         };
         let end = match search.next() {
@@ -348,11 +347,6 @@ impl Default for BatchSizeFinder {
 impl TriedBatchSize {
     fn without_steps(batch_size: usize, fit: BatchFit, memory: Option<u64>) -> Self {
         Self { batch_size, fit, seconds: None, items_per_second: None, memory }
-    }
-
-    fn why_it_does_not_fit(&self) -> String {
-        let text = self.to_string();
-        text.split_once("does not fit: ").map_or(text.clone(), |(_, reason)| reason.to_owned())
     }
 }
 

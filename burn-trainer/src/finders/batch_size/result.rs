@@ -136,17 +136,25 @@ impl fmt::Display for FoundBatchSize {
 impl fmt::Display for TriedBatchSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "batch size {}: ", self.batch_size)?;
-        let memory = self.memory.map_or_else(|| "an unknown size".to_owned(), bytes);
+        if let Some(reason) = self.why_it_does_not_fit() {
+            return write!(f, "does not fit: {reason}");
+        }
+        let rate = self.items_per_second.map(|rate| format!(", {} items/s", significant(rate)));
+        let memory = self.memory.map(|memory| format!(", {}", bytes(memory)));
+        write!(f, "fits{}{}", rate.unwrap_or_default(), memory.unwrap_or_default())
+    }
+}
+
+impl TriedBatchSize {
+    /// Why it does not fit. `None` if it does.
+    pub(super) fn why_it_does_not_fit(&self) -> Option<String> {
+        let memory = || self.memory.map_or_else(|| "an unknown size".to_owned(), bytes);
         match &self.fit {
-            BatchFit::Fits => {
-                let rate = self.items_per_second.map(|rate| format!(", {} items/s", significant(rate)));
-                let memory = self.memory.map(|memory| format!(", {}", bytes(memory)));
-                write!(f, "fits{}{}", rate.unwrap_or_default(), memory.unwrap_or_default())
-            }
-            BatchFit::OutOfMemory { reason } => write!(f, "does not fit: {reason}"),
-            BatchFit::AboveLimit => write!(f, "does not fit: it used {memory}, above the limit"),
+            BatchFit::Fits => None,
+            BatchFit::OutOfMemory { reason } => Some(reason.clone()),
+            BatchFit::AboveLimit => Some(format!("it used {}, above the limit", memory())),
             BatchFit::NotTried => {
-                write!(f, "does not fit: it would use about {memory}, above the limit; not tried")
+                Some(format!("it would use about {}, above the limit; not tried", memory()))
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use burn_ckpt::plumbing::epoch_blocks::{BLOCK, Rows, decode, encode};
+use burn_ckpt::plumbing::epoch_blocks::{BLOCK, Rows, STEP, decode, encode};
 use indexmap::{IndexMap, IndexSet};
 use parking_lot::Mutex;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
@@ -15,11 +15,6 @@ use super::metric_value::MetricValue;
 
 /// The most metrics of a history.
 pub(super) const MAX_METRICS: usize = 10_000;
-/// What the number of the optimizer step is called among the values of an epoch, or of a validation, which
-/// ended with it. No metric has such a name: each begins with its split.
-pub(in crate::metrics) const STEP: &str = "step";
-/// The same of the last validation in an epoch, among the values of the epoch. A metric's name has no space.
-pub(in crate::metrics) const VALIDATED_STEP: &str = "validated step";
 
 /// The values of one epoch by the metrics' full names, as burn's early stopping sees them.
 pub(crate) type EpochValues = IndexMap<String, f64>;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use burn_ckpt::metrics_log::{Line, Scope};
-use burn_ckpt::plumbing::epoch_blocks::BLOCK;
+use burn_ckpt::plumbing::epoch_blocks::{BLOCK, STEP, VALIDATED_STEP};
 
 use super::History;
-use super::epoch_table::{EpochTable, EpochValues, STEP, VALIDATED_STEP};
+use super::epoch_table::{EpochTable, EpochValues};
 
 impl History {
     /// How many of its first epochs are left to the log. They have no values here.

@@ -1,16 +1,13 @@
 //! The early epochs of a long run are not in its checkpoints, as their values are in the run's log. A run
 //! that resumes reads them there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn_ckpt::metrics_log::{self, LogMark, METRICS_FILE};
-use burn_ckpt::plumbing::run_at;
+use burn_ckpt::plumbing::run_of_checkpoint;
 
 use crate::metrics::history_format::History;
 use crate::process::console::note;
-
-/// How far above a checkpoint its run's directory can be: `RUN/checkpoint/last/X.ckpt`.
-const CHECKPOINT_DEPTH: usize = 3;
 
 /// Adds what the checkpoint has left to the log: that of the run in this directory, or of the checkpoint's
 /// own run. Without it those epochs have no values, which is said.
@@ -25,7 +22,8 @@ pub(crate) fn add_earlier_epochs(
     if missing == 0 {
         return;
     }
-    let runs = std::iter::once(run_dir.to_path_buf()).chain(run_of(checkpoint));
+    let of_checkpoint = run_of_checkpoint(checkpoint).map(|run| run.run_dir().to_path_buf());
+    let runs = std::iter::once(run_dir.to_path_buf()).chain(of_checkpoint);
     let found =
         mark.and_then(|mark| runs.map(|run| run.join(METRICS_FILE)).find_map(|log| lines(&log, mark)));
     match found {
@@ -45,11 +43,4 @@ fn lines(log: &Path, mark: &LogMark) -> Option<metrics_log::Lines> {
         return None;
     }
     Some(metrics_log::read(log).ok()?.until(mark).of_epochs())
-}
-
-/// The directory of the run that a checkpoint is in.
-fn run_of(checkpoint: &Path) -> Option<PathBuf> {
-    let above =
-        checkpoint.ancestors().skip(1).take(CHECKPOINT_DEPTH).filter(|path| !path.as_os_str().is_empty());
-    above.filter_map(|path| run_at(path).ok().flatten()).next().map(|run| run.run_dir().to_path_buf())
 }

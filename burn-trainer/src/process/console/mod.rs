@@ -5,6 +5,7 @@ mod plain_renderer;
 
 use std::io::stderr;
 
+use burn_ckpt::plumbing::without_controls;
 use held_back::{HeldBack, WARNING, write_held_back, write_line};
 pub use plain_renderer::PlainRenderer;
 pub(crate) use plain_renderer::{MAX_ITEMS, ResumedBatches};
@@ -15,7 +16,10 @@ use super::terminal::{is_held_back, settle_output};
 
 /// Writes a line to standard error. A closed pipe there does not end training. While a dashboard is drawn
 /// on the terminal, which the line would garble, it is held back.
+///
+/// A file's name can be in it, by which nothing else is written to the terminal.
 pub(crate) fn say(line: &str) {
+    let line = &harmless(line);
     let text = run_output::with_run(line);
     // Lines of the program come before it.
     settle_output();
@@ -30,6 +34,11 @@ pub(crate) fn say(line: &str) {
     drop(held_back);
     write_held_back(lines);
     write_line(stderr(), &text);
+}
+
+/// A text without control characters but line breaks.
+fn harmless(text: &str) -> String {
+    text.split('\n').map(without_controls).collect::<Vec<String>>().join("\n")
 }
 
 /// Writes the lines that were held back, unless a dashboard is still drawn.

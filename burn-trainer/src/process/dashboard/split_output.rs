@@ -20,7 +20,7 @@ pub(super) const MARK: &[u8] = b"\x1b_burn-trainer\x07";
 
 /// What was found in some bytes.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Split {
+pub(super) struct SplitOutput {
     /// For the terminal.
     pub(super) drawn: Vec<u8>,
     /// What the program has printed.
@@ -43,8 +43,8 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Split {
-        let mut split = Split::default();
+    pub(super) fn push(&mut self, bytes: &[u8]) -> SplitOutput {
+        let mut split = SplitOutput::default();
         for byte in bytes {
             if *byte == ESCAPE {
                 self.add_unknown(&mut split);
@@ -70,13 +70,13 @@ impl Splitter {
         has_text(&self.line).then(|| text_of(&self.line))
     }
 
-    fn add_unknown(&mut self, split: &mut Split) {
+    fn add_unknown(&mut self, split: &mut SplitOutput) {
         for byte in std::mem::take(&mut self.unknown) {
             self.add(byte, split);
         }
     }
 
-    fn add(&mut self, byte: u8, split: &mut Split) {
+    fn add(&mut self, byte: u8, split: &mut SplitOutput) {
         match (self.sequence.len(), byte) {
             (0, ESCAPE) => self.sequence.push(byte),
             (0, b'\n') => {
@@ -98,7 +98,7 @@ impl Splitter {
         }
     }
 
-    fn end_sequence(&mut self, last: u8, split: &mut Split) {
+    fn end_sequence(&mut self, last: u8, split: &mut SplitOutput) {
         self.sequence.push(last);
         let sequence = std::mem::take(&mut self.sequence);
         if last == COLOUR {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::train::metric::{MetricAttributes, MetricDefinition, MetricEntry, MetricId, SerializedEntry};
 use burn::train::renderer::{MetricState, MetricsRenderer};
 
+use super::figures::count;
 use crate::process::console::held_back::{Warnings, warnings};
 
 const NAME: &str = "First warning";
@@ -49,10 +50,7 @@ impl ShownWarnings {
             burns.update_train(MetricState::Generic(entry));
         }
         self.shown = warnings.count;
-        let number = match self.shown {
-            1 => "1 warning".to_owned(),
-            more => format!("{more} warnings"),
-        };
+        let number = count(self.shown as u64, "warning");
         let label = self.label.as_ref().map_or(number.clone(), |label| format!("{label}, {number}"));
         burns.start(self.epochs, self.epoch, None, Some(&label));
     }

@@ -42,11 +42,11 @@ pub(super) enum Phase {
 
 /// One run.
 pub(super) struct WatchedRun {
-    state: Mutex<RunState>,
+    state: Mutex<WatchedState>,
     changed: Condvar,
 }
 
-pub(super) struct RunState {
+pub(super) struct WatchedState {
     /// Whether signals are for this run. They can be after its end, when the job was requeued.
     pub(super) is_watched: bool,
     pub(super) phase: Phase,
@@ -69,7 +69,7 @@ pub(super) struct RunState {
 impl WatchedRun {
     /// A run that is open from now on.
     pub(super) fn new(announce: bool, limit: Duration, outside: Arc<dyn EndFromOutside>) -> Arc<Self> {
-        let state = RunState {
+        let state = WatchedState {
             is_watched: true,
             phase: Phase::Open,
             received: None,
@@ -112,7 +112,7 @@ impl WatchedRun {
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, RunState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, WatchedState> {
         self.state.lock()
     }
 
@@ -159,7 +159,7 @@ impl WatchedRun {
 
     /// Waits for a change of the phase.
     #[cfg(unix)]
-    pub(super) fn wait(&self, state: &mut MutexGuard<'_, RunState>, limit: Duration) {
+    pub(super) fn wait(&self, state: &mut MutexGuard<'_, WatchedState>, limit: Duration) {
         let _ = self.changed.wait_for(state, limit);
     }
 }

@@ -226,7 +226,7 @@ impl Tracker for Mlflow {
     fn end(&mut self, end: &RunEnd) -> TrackerResult {
         let ServerRun { run_id, artifact_uri, .. } = self.run.as_ref().ok_or("it was not started")?;
         let (status, reason) = match &end.outcome {
-            RunOutcome::Done(reason) => ("FINISHED", reason.clone()),
+            RunOutcome::Done(reason) => ("FINISHED", reason.as_ref().map(ToString::to_string)),
             RunOutcome::Stopped(reason) => ("KILLED", Some(reason.clone())),
             RunOutcome::Failed(error) => ("FAILED", Some(error.clone())),
         };

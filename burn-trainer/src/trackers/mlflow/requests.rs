@@ -1,6 +1,7 @@
 //! The bodies of requests, within MLflow's limits.
 
 use burn_ckpt::metrics_log::Line;
+use burn_ckpt::plumbing::with_named_strategies;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -74,7 +75,8 @@ pub(super) fn step_of(metric: &Value) -> Option<u64> {
 /// Parameters: hyperparameters, and the trainer's settings as `trainer.*`. Each name once.
 pub(super) fn params(run: &RunInfo) -> Vec<Value> {
     let hparams = flattened(&run.hparams).into_iter();
-    let settings = flattened(&run.trainer_config).into_iter().filter(|(_, value)| !value.is_null());
+    let config = with_named_strategies(&run.trainer_config);
+    let settings = flattened(&config).into_iter().filter(|(_, value)| !value.is_null());
     let settings = settings.map(|(name, value)| (format!("trainer.{name}"), value));
     let mut names = std::collections::HashSet::new();
     let all = hparams.chain(settings).map(|(name, value)| (key(&name), value));

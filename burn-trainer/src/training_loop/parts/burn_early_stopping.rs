@@ -4,6 +4,7 @@ use burn::train::CloneEarlyStoppingStrategy;
 use burn::train::metric::store::EventStoreClient;
 
 use crate::metrics::RunMetrics;
+use crate::state::end_reason::EARLY_STOPPING_TEXT;
 use crate::state::position::burn_epoch;
 
 /// The program's early stopping, if it has one.
@@ -20,6 +21,11 @@ impl BurnEarlyStopping {
     /// Whether it has ended the run, now or before a resume.
     pub(in crate::training_loop) fn has_stopped(&self) -> bool {
         self.has_stopped
+    }
+
+    /// That it has ended the run: burn does not say why. `None` where it has not.
+    pub(in crate::training_loop) fn reason(&self) -> Option<String> {
+        self.has_stopped.then(|| format!("{EARLY_STOPPING_TEXT}: a rule of the program"))
     }
 
     /// Shows it the finished epochs of a resumed run once more, so that it has the state that it had then.

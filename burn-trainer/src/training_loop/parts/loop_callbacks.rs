@@ -4,9 +4,9 @@ use burn::tensor::Device;
 use burn::train::LearnerModel;
 
 use crate::callbacks::registered::Callbacks;
-use crate::callbacks::requests::StopRequest;
 use crate::error::Result;
 use crate::state::callback_state::CallbackStates;
+use crate::state::end_reason::EndReason;
 use crate::state::run_info::{RunEnd, RunInfo};
 
 /// The callbacks of one call of `fit`.
@@ -30,8 +30,8 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         self.callbacks.requests.stop = None;
     }
 
-    /// Which of them ends the run, and why.
-    pub(in crate::training_loop) fn stop(&self) -> Option<&StopRequest> {
+    /// Why one of them ends the run.
+    pub(in crate::training_loop) fn stop(&self) -> Option<&EndReason> {
         self.callbacks.requests.stop.as_ref()
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::TrainerConfig;
-use crate::process::progress::figures::exact_time;
+use crate::state::end_reason::EndReason;
 use crate::state::position::Position;
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::SplitPlan;
@@ -37,13 +37,16 @@ impl RunLimits {
     }
 
     /// Which limit a run has come to, at a position and a time.
-    pub(in crate::training_loop) fn reached(&self, position: Position, clock: &RunClock) -> Option<String> {
+    pub(in crate::training_loop) fn reached(
+        &self,
+        position: Position,
+        clock: &RunClock,
+    ) -> Option<EndReason> {
         let steps = self.max_steps.filter(|steps| position.global_step >= *steps);
         // A run does at least one step.
         let has_begun = position.global_step > 0;
         let time = self.max_time.filter(|time| has_begun && clock.training_time() >= *time);
-        let steps = steps.map(|steps| format!("max_steps: {steps} optimizer steps are done"));
-        steps.or_else(|| time.map(|time| format!("max_time: {} of training are over", exact_time(time))))
+        steps.map(EndReason::MaxSteps).or(time.map(EndReason::MaxTime))
     }
 
     /// What is left until the limits.

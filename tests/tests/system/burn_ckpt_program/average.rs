@@ -38,6 +38,10 @@ fn the_average_is_numpys_mean_and_loads_as_the_model() {
     let paths: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
     let printed = stdout(&average(&paths, &["-o", out.to_str().unwrap()]));
     assert!(printed.contains(&sha256sum(&out).unwrap()), "{printed}");
+    let said = "the mean of 3 checkpoints since step 20: steps 20, 30, 40";
+    assert!(printed.starts_with(&format!("{said}\n")), "{printed}");
+    let shown = stdout(&burn_ckpt_command().arg("show").arg(&out).output().unwrap());
+    assert!(shown.lines().any(|line| line.contains("average ") && line.ends_with(said)), "{shown}");
 
     let mut files = vec![exported(&out, root.path(), "average.safetensors")];
     files.extend((0..3).map(|index| exported(&inputs[index], root.path(), &format!("{index}.safetensors"))));

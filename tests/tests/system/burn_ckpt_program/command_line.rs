@@ -1,6 +1,7 @@
 //! `burn-ckpt`: exit statuses, which output gets what, and readers that go away.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::Stdio;
 
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
@@ -60,6 +61,55 @@ fn what_is_not_there_or_no_checkpoint_ends_with_status_1_and_is_named() {
     }
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &text]), 1);
     assert!(out.starts_with("unknown  ") && out.contains("text"), "{out}");
+}
+
+#[test]
+fn a_path_with_a_line_break_stays_in_its_line() {
+    let root = tempfile::tempdir().unwrap();
+    for (run, seed) in [("r1", 1), ("r2", 2)] {
+        train(config(root.path(), 1).with_run_id(run).with_seed(seed)).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    let evil = logs.join("a\nfake");
+    std::fs::rename(logs.join("r1"), &evil).unwrap();
+    let (last, other) = (evil.join("last"), logs.join("r2/last"));
+    let [copy, exported, average] =
+        ["b\nfake.ckpt", "b\nfake.safetensors", "c\nfake.ckpt"].map(|name| root.path().join(name));
+    let verbs: [(&str, &[&Path]); 8] = [
+        ("runs", &[&logs]),
+        ("ls", &[&logs]),
+        ("show", &[&last]),
+        ("diff", &[&last, &other]),
+        ("verify", &[&evil]),
+        ("cp", &[&last, &copy]),
+        ("export", &[&last, &exported]),
+        ("average", &[&last, &other, Path::new("-o"), &average]),
+    ];
+    for (verb, arguments) in verbs {
+        let output = burn_ckpt_command().arg(verb).args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("\\nfake"), "{verb}: {text}");
+        assert!(!text.lines().any(|line| line.starts_with("fake")), "{verb}: {text}");
+    }
+}
+
+#[test]
+fn verbs_of_one_run_name_the_runs_of_a_directory_and_runs_says_that_a_file_is_one() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let logs = root.path().join("burn_trainer_logs");
+    let verbs: [&[&dyn AsRef<std::ffi::OsStr>]; 2] =
+        [&[&"prune", &logs, &"--keep", &"last=1"], &[&"average", &logs, &"--last", &"2", &"-o", &"x.ckpt"]];
+    for arguments in verbs {
+        let (_, err) = ended_with(&burn_ckpt(arguments), 1);
+        let expected = format!("but one of runs: name one of them: {}", logs.join("r1").display());
+        assert!(err.contains(&expected), "{err}");
+    }
+    let file = logs.join("r1/metrics.jsonl");
+    for verb in ["runs", "report"] {
+        let (_, err) = ended_with(&burn_ckpt(&[&verb, &file]), 1);
+        assert!(err.contains("metrics.jsonl is a file: name a directory of runs"), "{err}");
+    }
 }
 
 #[test]

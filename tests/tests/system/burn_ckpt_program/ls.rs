@@ -140,14 +140,21 @@ fn what_is_not_whole_is_listed_with_the_reason() {
     fs::File::options().write(true).open(of(0)).unwrap().set_len(100).unwrap();
     fs::remove_file(format!("{}.metadata.json", of(1).display())).unwrap();
     fs::remove_file(of(2)).unwrap();
-    let table = stdout(&burn_ckpt(&[&"ls", &run_dir(root.path())]));
+    let run = run_dir(root.path());
+    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
+    let expected = format!(
+        "error: 1 of 3 checkpoints is damaged, 1 link leads to a missing file: burn-ckpt verify {}",
+        run.display()
+    );
+    assert!(err.starts_with(&expected) && err.lines().count() == 1, "{err}");
     let line =
         |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
-    assert!(line("last/epoch=0-step=10.ckpt").ends_with(&format!("100 of {size} bytes")), "{table}");
+    assert!(line("last/epoch=0-step=10.ckpt").ends_with(&format!("damaged: 100 of {size} bytes")), "{table}");
     assert!(line("last/epoch=1-step=20.ckpt").ends_with("whole"), "{table}");
     assert!(line("last.ckpt").contains("points to a missing file: last/epoch=2-step=30.ckpt"), "{table}");
     assert!(line("best/epoch=2-step=30.ckpt").ends_with("whole"), "{table}");
-    let run = &listed(&run_dir(root.path()))[0];
+    let (text, _) = ended_with(&burn_ckpt(&[&"ls", &run, &"--json"]), 1);
+    let run = &serde_json::from_str::<Value>(&text).unwrap()[0];
     assert_eq!(run["dangling_links"][0]["link"], "last.ckpt");
     let whole =
         run["checkpoints"].as_array().unwrap().iter().filter(|checkpoint| checkpoint["whole"] == true);
@@ -306,8 +313,9 @@ fn a_pipe_in_a_files_place_is_not_waited_for() {
         fs::remove_file(&pipe).unwrap();
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     }
-    let table = stdout(&burn_ckpt(&[&"ls", &logs]));
+    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &logs]), 1);
     assert!(table.contains("it is not a regular file"), "{table}");
+    assert!(err.contains("of 8 checkpoints"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"show", &of("b")]), 1);
     assert!(err.contains("not a regular file"), "{err}");
     let shown = burn_ckpt(&[&"show", &of("a")]);

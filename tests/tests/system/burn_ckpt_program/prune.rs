@@ -6,9 +6,10 @@ use std::path::Path;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::RunLock;
-use burn_ckpt::retention::TopK;
+use burn_ckpt::retention::{MetricMode, TopK};
+use burn_trainer::callbacks::EarlyStopping;
 use burn_trainer::config::LockMode;
-use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, MetricConfig, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::programs::running::{Running, warmup};
@@ -222,14 +223,35 @@ fn the_link_to_the_best_says_which_way_is_better_where_the_configuration_does_no
 }
 
 #[test]
+fn a_metric_has_the_mode_by_which_the_run_ranks_also_where_no_setting_states_it() {
+    let root = tempfile::tempdir().unwrap();
+    // burn's metric knows itself which way is better, and no link shows it.
+    let all = StrategyConfig::Last(Last::new().with_topk(TopK::All));
+    let best = StrategyConfig::Best(Best::new().with_save_symlink(false));
+    train(config(root.path(), 3).with_strategies([best, all])).unwrap();
+    let run = run_dir(root.path());
+    let described = ended_with(&burn_ckpt(&[&"runs", &run, &"--json"]), 0).0;
+    let described: Value = serde_json::from_str(&described).unwrap();
+    assert_eq!(described[0]["best"]["mode"], "min");
+    prune(root.path(), "--keep best=val_loss:2 --dry-run", 0);
+    let (_, err) = prune(root.path(), "--keep best=val_loss:2:max", 2);
+    assert!(err.contains("lower val_loss is better"), "{err}");
+    // So does early stopping by another metric.
+    let root = tempfile::tempdir().unwrap();
+    let metric = MetricConfig::new("train_loss").with_mode(MetricMode::Min);
+    train(config(root.path(), 1).with_early_stopping(EarlyStopping::new(metric))).unwrap();
+    prune(root.path(), "--keep best=train_loss:1", 0);
+}
+
+#[test]
 fn a_metric_needs_a_stated_mode() {
     let root = tempfile::tempdir().unwrap();
-    // Here burn's metric knows itself which way is better, and the configuration does not say it.
+    // The run does not rank by the loss of the training.
     train(config(root.path(), 1)).unwrap();
     let (_, err) = prune(root.path(), "--keep best=train_loss:1", 2);
     assert!(err.contains("--mode min"), "{err}");
     for mode in ["--mode min", "--mode max"] {
-        prune(root.path(), &format!("--keep best=val_loss:1 {mode}"), 0);
+        prune(root.path(), &format!("--keep best=train_loss:1 {mode}"), 0);
     }
     prune(root.path(), "--keep best=val_loss:1:min", 0);
     let (_, err) = prune(root.path(), "--keep best=val_los:1", 1);

@@ -7,6 +7,7 @@ use std::process::Command;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{checkpoints, copy_checkpoint, files, run_dir};
 use system_tests::{config, train};
 
@@ -85,6 +86,31 @@ fn force_replaces_a_regular_file_alone_which_keeps_its_mode() {
     let (_, error) = ended_with(&import, 1);
     assert!(error.contains("new.ckpt.metadata.json is a device or a pipe"), "{error}");
     assert!(!at("new.ckpt").exists());
+}
+
+#[test]
+fn a_checkpoint_of_another_program_is_named_and_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let start = |more: &str| {
+        let flags = format!("--run-id r1 --epochs 1 {more}");
+        Running::start(warmup(root.path(), &flags)).end_well().stderr
+    };
+    start("");
+    let last = checkpoints(root.path()).join("last");
+    let (mine, pipe) = (last.join("epoch=3-step=120.ckpt"), last.join("pipe.ckpt"));
+    // As PyTorch Lightning writes it.
+    fs::write(&mine, b"PK\x03\x04mine").unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let prune = burn_ckpt(&[&"prune", &run_dir(root.path()), &"--keep", &"last=1", &"--broken"]);
+    let (_, said) = ended_with(&prune, 0);
+    assert!(said.contains("last/epoch=3-step=120.ckpt: not known to be a checkpoint, kept"), "{said}");
+    let said = start("--overwrite");
+    for path in [&mine, &pipe] {
+        let line = format!("warning: overwrite leaves {}, which is not a checkpoint", path.display());
+        assert!(said.contains(&line), "{said}");
+    }
+    assert_eq!(fs::read(&mine).unwrap(), b"PK\x03\x04mine");
+    assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with}
 use system_tests::programs::running::{Ended, Running, programs, warmup};
 use system_tests::run_files::{checkpoints, compare, complete_checkpoints, described_state, files, run_dir};
 use system_tests::storage_faults::errors::{
-    EACCES, EDQUOT, EINVAL, EIO, EMLINK, ENOLCK, ENOSPC, ENOSYS, ENOTSUP, EPERM, EROFS, ESTALE, EXDEV,
+    EACCES, EBADF, EDQUOT, EINVAL, EIO, EMLINK, ENOLCK, ENOSPC, ENOSYS, ENOTSUP, EPERM, EROFS, ESTALE, EXDEV,
 };
 use system_tests::storage_faults::{FailingCall, FailingCalls, SHORT_WRITE};
 
@@ -41,6 +41,7 @@ fn what_a_file_system_cannot_do_is_said_once_and_a_run_resumes_on_it() {
     for (call, errno, said) in [
         ("lock", ENOLCK, "has no locks"),
         ("lock", ENOSYS, "has no locks"),
+        ("lock", EBADF, "has no locks"),
         ("sync_directory", EINVAL, "cannot sync a directory"),
         ("sync_directory", ENOTSUP, "cannot sync a directory"),
         ("hard_link", EPERM, ""),

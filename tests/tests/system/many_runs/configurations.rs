@@ -37,10 +37,7 @@ fn settings_are_shown_with_their_paths_and_those_that_are_not_set_on_demand() {
     let text = stdout(&burn_ckpt(&[&"show", &last]));
     let settings = text.split("\ntrainer settings\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let has = |name: &str| settings.lines().any(|line| line.split_whitespace().next() == Some(name));
-    assert!(
-        has("seed") && has("strategies.1.every_n_steps") && !has("max_steps") && !has("overwrite"),
-        "{settings}"
-    );
+    assert!(has("seed") && has("last.every_n_steps") && !has("max_steps") && !has("overwrite"), "{settings}");
     assert!(
         text.contains("  tags ") && text.contains("a, b\n") && text.contains("before the\\nnew data\n"),
         "{text}"
@@ -52,11 +49,17 @@ fn settings_are_shown_with_their_paths_and_those_that_are_not_set_on_demand() {
 }
 
 #[test]
-fn every_verb_that_reads_prints_json() {
+fn verbs_print_json() {
     let (root, last) = trained(|config| config);
     let logs = root.path().join("burn_trainer_logs").display().to_string();
     let run = format!("{logs}/r1");
-    let verbs: [&[&str]; 7] = [
+    let out = |name: &str| root.path().join(name).display().to_string();
+    let (exported, imported, average) = (out("a.safetensors"), out("a.ckpt"), out("b.ckpt"));
+    let (_other, other) = trained(|config| config.with_seed(7));
+    let verbs: [&[&str]; 10] = [
+        &["export", &last, &exported],
+        &["import", &exported, &imported],
+        &["average", &other, &last, "-o", &average],
         &["runs", &logs],
         &["ls", &logs],
         &["show", &last],

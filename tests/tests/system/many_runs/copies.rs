@@ -8,8 +8,10 @@ use burn_ckpt::plumbing::Limits;
 use burn_ckpt::{Checkpoint, Metadata};
 use serde_json::Value;
 use system_tests::models::small::train_within;
-use system_tests::programs::commands::{burn_ckpt, ended_with, sha256sum, stdout};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, sha256sum, stdout};
 use system_tests::run_files::{checkpoints, files, last_tensor_byte, metadata};
+use system_tests::storage_faults::errors::EIO;
+use system_tests::storage_faults::{FailingCall, FailingCalls};
 use system_tests::{config, train};
 
 fn copy(from: &Path, to: &Path) -> Value {
@@ -131,4 +133,42 @@ fn a_checkpoint_of_several_files_is_copied_with_all_of_them() {
     let (_, err) = ended_with(&burn_ckpt(&[&"cp", &to, &root.path().join("again.ckpt"), &"--force"]), 1);
     assert!(err.contains("again.shards"), "{err}");
     Checkpoint::open(root.path().join("again.ckpt")).unwrap().verify().unwrap();
+}
+
+#[test]
+fn what_a_copy_leaves_unfinished_is_named_by_it_and_by_the_next_one() {
+    let calls = FailingCalls::compile();
+    let (root, directory) = trained();
+    let elsewhere = root.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let staged = |name: &str| {
+        let begin = format!(".{name}.0-");
+        let found = files(&elsewhere).into_iter().filter(|file| file.starts_with(&begin));
+        found.collect::<Vec<String>>()
+    };
+    let copied = |failing: FailingCall<'_>| {
+        let mut command = burn_ckpt_command();
+        command.arg("cp").arg(directory.join("last.ckpt")).arg(elsewhere.join("kept.ckpt")).arg("--force");
+        calls.apply(&mut command, &elsewhere, failing);
+        command.output().unwrap()
+    };
+    // With a new name, the file has two until that of the unfinished one is removed.
+    let mut command = burn_ckpt_command();
+    command.arg("cp").arg(directory.join("last.ckpt")).arg(elsewhere.join("kept.ckpt"));
+    calls.apply(&mut command, &elsewhere, FailingCall { call: "remove", at: 2, errno: EIO });
+    let (_, said) = ended_with(&command.output().unwrap(), 0);
+    let [left] = &staged("kept.ckpt")[..] else { panic!("{:?}", files(&elsewhere)) };
+    let named: Vec<&str> = said.lines().filter(|line| line.contains(left)).collect();
+    let [line] = named[..] else { panic!("{said}") };
+    assert!(line.starts_with("warning: ") && line.contains("cannot be removed"), "{line}");
+    fs::remove_file(elsewhere.join(left)).unwrap();
+    // The process ends in the middle of a copy.
+    let killed = copied(FailingCall { call: "rename", at: 1, errno: 0 });
+    assert!(!killed.status.success());
+    let [left] = &staged("kept.ckpt")[..] else { panic!("{:?}", files(&elsewhere)) };
+    let (_, said) = ended_with(&copied(FailingCall { call: "rename", at: 9, errno: EIO }), 0);
+    let note = format!("note: {} is of a write of ", elsewhere.join(left).display());
+    assert!(said.lines().any(|line| line.starts_with(&note) && line.contains("was killed")), "{said}");
+    assert!(elsewhere.join(left).exists(), "another process may write it");
+    Checkpoint::open(elsewhere.join("kept.ckpt")).unwrap().verify().unwrap();
 }

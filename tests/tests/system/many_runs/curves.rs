@@ -42,6 +42,26 @@ fn logged(run: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn only_the_metrics_that_are_named_are_listed_in_their_order() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    let text = stdout(&burn_ckpt(&[&"log", &run, &"--metrics", &"train_loss,val_loss"]));
+    let heading: Vec<_> = text.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heading, ["epoch", "step", "train_loss", "val_loss", "(min)", "best", "ended"], "{text}");
+    // Which epoch is the best does not depend on what is listed.
+    let text = stdout(&burn_ckpt(&[&"log", &run, &"--metrics", &"train_loss", &"--json"]));
+    let found: Vec<Value> = serde_json::from_str(&text).unwrap();
+    for (found, whole) in found.iter().zip(logged(&run)) {
+        assert_eq!(found["metrics"], json!({ "train_loss": whole["metrics"]["train_loss"] }), "{text}");
+        assert_eq!(found["is_best"], whole["is_best"], "{text}");
+    }
+    assert_eq!(found.iter().filter(|epoch| epoch["is_best"] == true).count(), 1, "{text}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"log", &run, &"--metrics", &"val_loss,loss"]), 1);
+    assert!(err.contains("has the metric \"loss\"") && err.contains("val_loss"), "{err}");
+}
+
+#[test]
 fn each_epoch_has_a_line_and_the_best_is_marked() {
     for (mode, best) in [(MetricMode::Min, 1), (MetricMode::Max, 2)] {
         let root = tempfile::tempdir().unwrap();

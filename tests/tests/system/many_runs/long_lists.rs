@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::run_files::{checkpoints, copy_checkpoint, copy_tree, run_dir};
 use system_tests::{config, train};
 
@@ -16,7 +16,7 @@ fn many_runs_have_a_line_each_and_all_of_their_checkpoints_are_a_flag_away() {
         copy_tree(&run_dir(root.path()), &logs.join(format!("r{number}")));
     }
     fs::remove_file(logs.join("r7/checkpoint/last/epoch=0-step=10.ckpt")).unwrap();
-    let (short, note) = ended_with(&burn_ckpt(&[&"ls", &logs]), 0);
+    let (short, note) = ended_with(&burn_ckpt(&[&"ls", &logs]), 1);
     assert_eq!(short.lines().count(), 59, "{short}");
     assert!(
         note.contains("58 runs, a line each") && note.contains("--all") && note.contains("burn-ckpt runs"),
@@ -37,9 +37,11 @@ fn many_runs_have_a_line_each_and_all_of_their_checkpoints_are_a_flag_away() {
         ("1", "1 link to missing files")
     );
 
-    let (all, note) = ended_with(&burn_ckpt(&[&"ls", &logs, &"--all"]), 0);
-    assert_eq!((all.matches("best/epoch=0-step=10.ckpt").count(), note.as_str()), (58, ""));
-    let listed: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"ls", &logs, &"--json"]))).unwrap();
+    let (all, note) = ended_with(&burn_ckpt(&[&"ls", &logs, &"--all"]), 1);
+    assert_eq!(all.matches("best/epoch=0-step=10.ckpt").count(), 58);
+    assert!(note.starts_with("error: 1 link leads to a missing file: "), "{note}");
+    let (listed, _) = ended_with(&burn_ckpt(&[&"ls", &logs, &"--json"]), 1);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(
         listed
             .as_array()
@@ -61,7 +63,8 @@ fn of_many_checkpoints_the_newest_and_those_that_stand_out_are_listed() {
     }
     fs::write(directory.join("last/03.ckpt"), "not a checkpoint").unwrap();
     let run = run_dir(root.path());
-    let text = stdout(&burn_ckpt(&[&"ls", &run]));
+    let (text, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
+    assert!(err.contains("1 of 72 checkpoints is damaged"), "{err}");
     let shown = text.lines().filter(|line| line.contains(".ckpt")).count();
     let rest = text.lines().last().unwrap();
     assert_eq!(rest, format!("and {} older (--all)", 72 - shown));
@@ -69,6 +72,6 @@ fn of_many_checkpoints_the_newest_and_those_that_stand_out_are_listed() {
     for name in ["last/03.ckpt", "best/epoch=0-step=10.ckpt", "last/epoch=0-step=10.ckpt"] {
         assert!(text.contains(name), "{name}: {text}");
     }
-    let all = stdout(&burn_ckpt(&[&"ls", &run, &"--all"]));
+    let (all, _) = ended_with(&burn_ckpt(&[&"ls", &run, &"--all"]), 1);
     assert_eq!(all.lines().count(), 73);
 }

@@ -215,9 +215,34 @@ fn a_run_that_a_limit_or_early_stopping_has_ended_is_done() {
     train(early).unwrap();
     train(config(root.path(), 9).with_run_id("time").with_max_time(Duration::from_nanos(1))).unwrap();
     train(config(root.path(), 1).with_run_id("whole").with_max_steps(10)).unwrap();
-    for (run, why) in [("steps", "max_steps"), ("time", "max_time"), ("early", ""), ("whole", "")] {
-        assert_eq!(of(root.path(), run), ("done".to_owned(), why.to_owned()), "{run}");
+    for (run, expected) in [
+        ("steps", "max_steps: 15 optimizer steps are done"),
+        ("time", "max_time: "),
+        ("early", "early stopping: val_loss is "),
+        ("whole", ""),
+    ] {
+        let (status, why) = of(root.path(), run);
+        assert_eq!((status.as_str(), why.is_empty()), ("done", expected.is_empty()), "{run}: {why}");
+        assert!(why.starts_with(expected), "{run}: {why}");
     }
+    // A checkpoint shows it too, and a run that resumes no longer has it.
+    let last = logs(root.path()).join("early/checkpoint/last.ckpt");
+    let shown = stdout(&burn_ckpt(&[&"show", &last]));
+    let ended = shown.lines().find(|line| line.trim_start().starts_with("ended "));
+    assert!(ended.unwrap().contains("done, early stopping: val_loss is "), "{shown}");
+    train(config(root.path(), 9).with_run_id("steps").with_max_steps(90).with_ckpt_path("auto")).unwrap();
+    assert_eq!(of(root.path(), "steps"), ("done".to_owned(), String::new()));
+}
+
+#[test]
+fn runs_says_that_a_metric_has_not_improved() {
+    let root = tempfile::tempdir().unwrap();
+    let patience = r#"--set early_stopping={"metric":"val_loss","patience":1,"min_delta":1e9}"#;
+    let ended = Running::start(warmup(root.path(), &format!("--run-id a --epochs 9 {patience}"))).end_well();
+    let said = "early stopping ended the run after 2 epochs: val_loss has not improved for 1 validation\n";
+    assert!(ended.stdout.contains(said), "{ended:?}");
+    let why = "early stopping: val_loss has not improved for 1 validation".to_owned();
+    assert_eq!(of(root.path(), "a"), ("done".to_owned(), why));
 }
 
 #[test]

@@ -60,6 +60,37 @@ fn a_tag_is_shown_everywhere_and_writes_no_checkpoint_again() {
 }
 
 #[test]
+fn runs_are_found_by_their_tags_those_that_were_given_later_too() {
+    let root = tempfile::tempdir().unwrap();
+    let runs: [(&str, &[&str]); 3] = [("a", &["small", "good"]), ("b", &["small"]), ("c", &[])];
+    for (run, tags) in runs {
+        train(config(root.path(), 1).with_run_id(run).with_tags(tags.iter().copied())).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    tagged(&logs.join("c"), &["good"]);
+    let found = |tags: &[&str]| {
+        let mut command = burn_ckpt_command();
+        command.arg("runs").arg(&logs).arg("--json");
+        tags.iter().for_each(|tag| _ = command.args(["--tag", *tag]));
+        let runs: Value = serde_json::from_str(&stdout(&command.output().unwrap())).unwrap();
+        let names = runs.as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(found(&["small"]), ["a", "b"]);
+    assert_eq!(found(&["good"]), ["a", "c"]);
+    assert_eq!(found(&["small", "good"]), ["a"]);
+    let (table, err) = ended_with(&burn_ckpt(&[&"runs", &logs, &"--tag", &"bad"]), 1);
+    assert_eq!(table, "");
+    assert!(err.contains("no run has the tag bad; the tags are good, small"), "{err}");
+    // A run whose tags cannot be read may have it.
+    std::fs::write(logs.join("b/tags.json"), "{").unwrap();
+    let (table, err) = ended_with(&burn_ckpt(&[&"runs", &logs, &"--tag", &"good"]), 1);
+    let shown: Vec<_> = table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(shown, ["a", "b", "c"], "{table}");
+    assert!(err.contains("tags.json"), "{err}");
+}
+
+#[test]
 fn what_cannot_be_is_an_error_that_changes_nothing() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();

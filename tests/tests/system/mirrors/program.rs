@@ -9,7 +9,9 @@ use std::process::{Command, Output};
 use jiff::Timestamp;
 use serde_json::Value;
 use system_tests::object_stores::moto_server::{ACCESS_KEY, MotoServer, SECRET_KEY};
-use system_tests::programs::commands::burn_ckpt_command;
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::run_files::run_dir;
+use system_tests::train_and_keep_all;
 
 use super::{files_of, run_in, save};
 
@@ -79,6 +81,23 @@ fn an_old_run_is_sent_and_each_verb_takes_its_address() {
     let left: Value =
         serde_json::from_str(&succeeds(&server, &["ls", "--json", "s3://models/p/r1"])).unwrap();
     assert_eq!(left[0]["checkpoints"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn prune_takes_the_direction_of_a_metric_from_the_run_in_the_mirror() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 1.0, 2.0], 1).unwrap();
+    let mirror = root.path().join("mirror");
+    fs::create_dir(&mirror).unwrap();
+    let address = format!("file://{}", mirror.display());
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]));
+    let run = format!("{address}/r1");
+    let prune = |rule: &str| burn_ckpt(&[&"prune", &run, &"--keep", &rule, &"--dry-run"]);
+    assert_eq!(stdout(&prune("best=val_score:1")), "last/epoch=0-step=10.ckpt\n");
+    let (_, err) = ended_with(&prune("best=val_score:1:max"), 2);
+    assert!(err.contains("lower val_score is better"), "{err}");
+    let (_, err) = ended_with(&prune("best=train_loss:1"), 2);
+    assert!(err.contains("does not say whether lower or higher train_loss is better"), "{err}");
 }
 
 #[test]

@@ -130,6 +130,22 @@ fn a_resume_from_an_older_checkpoint_says_what_becomes_of_the_newer_ones_and_aut
 }
 
 #[test]
+fn a_start_that_finds_nothing_to_train_does_not_say_that_anything_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--epochs 3 --set last.topk=9");
+    let before = files(&run_dir(root));
+    let older = checkpoints(root).join("last/epoch=1-step=60.ckpt");
+    let more = format!("--set last.topk=9 --ckpt-path {}", older.display());
+    for limit in ["--epochs 2", "--epochs 3 --set max_steps=60", "--epochs 3 --set max_time=0.001"] {
+        let again = run(root, &format!("{limit} {more}"));
+        assert!(again.stdout.contains("nothing to do: "), "{again:?}");
+        assert!(!again.stderr.contains("newer checkpoints"), "{limit}: {again:?}");
+        assert_eq!(files(&run_dir(root)), before, "{limit}");
+    }
+}
+
+#[test]
 fn a_new_run_from_a_checkpoint_that_has_all_its_epochs_is_an_error_that_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();

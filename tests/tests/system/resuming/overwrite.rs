@@ -119,7 +119,9 @@ fn files_of_the_users_among_the_checkpoints_stay() {
     std::fs::create_dir_all(directory.join("empty/also")).unwrap();
     mine.iter().for_each(|name| std::fs::write(directory.join(name), "mine").unwrap());
     // Broken ones go like whole ones.
-    std::fs::write(directory.join("last/epoch=7-step=80.ckpt"), "broken").unwrap();
+    std::fs::write(directory.join("last/epoch=7-step=80.ckpt"), b"NRUB\x01\0cut off").unwrap();
+    std::fs::write(directory.join("last/epoch=8-step=90.ckpt"), [0; 64]).unwrap();
+    std::fs::write(directory.join("last/epoch=9-step=100.ckpt"), "").unwrap();
     train(overwriting(root.path(), 1).with_checkpoint_saving(false)).unwrap();
     let mut mine = mine.map(str::to_owned);
     mine.sort();

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use burn_ckpt::metadata::RunStart;
 use serde_json::{Value, json};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
 use system_tests::programs::running::{Ended, Running, printed_command, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::programs::test_hooks::{Split, TestHooks};
@@ -94,7 +95,7 @@ fn each_setting_that_differs_from_the_checkpoints_has_a_line_with_both_values() 
     for expected in [
         "warning: hparams.learning_rate is 0.01, was 0.001 in the checkpoint",
         "warning: hparams.dropout is 0.2, was 0.5 in the checkpoint",
-        "strategies.0.topk is 1, was 2 in the checkpoint",
+        "best.topk is 1, was 2 in the checkpoint",
     ] {
         assert!(lines.contains(&expected), "{expected} is not in {lines:?}");
     }
@@ -164,6 +165,30 @@ fn resume_takes_settings_and_hyperparameters_from_the_checkpoint_and_changes_onl
 }
 
 #[test]
+fn a_setting_of_a_strategy_has_one_name_where_it_is_set_and_where_it_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(root, "--run-id r1 --epochs 1");
+    let set = "--epochs 2 --set best.topk=3 --set last.every_n_steps=7";
+    let mut command = warmup(root, set);
+    command.arg("--resume").arg(run_dir(root));
+    let ended = Running::start(command).end_well();
+    for expected in ["best.topk is 3, was 1 in the checkpoint", "last.every_n_steps is 7, was "] {
+        assert!(first_lines(&ended).iter().any(|line| line.starts_with(expected)), "{expected}: {ended:?}");
+    }
+    let runs = ["--columns", "run,best.topk,trainer.last.every_n_steps"];
+    let table = stdout(&burn_ckpt(&[&"runs", &root, &runs[0], &runs[1]]));
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows, [["run", "best.topk", "last.every_n_steps"], ["r1", "3", "7"]], "{table}");
+    run(root, "--run-id r2 --epochs 1");
+    let [one, other] = ["r1", "r2"].map(|run| root.join("burn_trainer_logs").join(run).join("last"));
+    let (text, _) = ended_with(&burn_ckpt(&[&"diff", &one, &other]), 1);
+    let line = text.lines().find(|line| line.trim_start().starts_with("best.topk ")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["best.topk", "3", "1"], "{text}");
+    assert!(!text.contains("strategies."), "{text}");
+}
+
+#[test]
 fn what_cannot_be_resumed_by_name_is_an_error_that_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
@@ -227,4 +252,16 @@ fn the_metadata_lists_every_start_with_its_settings_and_how_it_ended() {
     assert_eq!(epochs(&starts[3]), Some(Value::from(3)));
     assert!(starts.is_sorted_by(|one, other| one.timestamp < other.timestamp));
     assert_eq!(metadata.start_timestamp, starts[0].timestamp);
+}
+
+#[test]
+fn the_name_of_a_file_writes_nothing_but_its_text_to_the_terminal() {
+    let root = tempfile::tempdir().unwrap();
+    run(root.path(), "--run-id r1 --epochs 1");
+    std::fs::write(checkpoints(root.path()).join("last/\u{1b}[2Jx.ckpt"), "not a checkpoint").unwrap();
+    let resumed = run(root.path(), "--run-id r1 --epochs 2 --ckpt-path auto");
+    let is_named =
+        |line: &str| line.starts_with("warning: skipped ") && line.contains(r"last/\u{1b}[2Jx.ckpt");
+    assert!(resumed.stderr.lines().any(is_named), "{resumed:?}");
+    assert!(!resumed.stderr.contains('\u{1b}'), "{resumed:?}");
 }

@@ -12,6 +12,7 @@ use burn_trainer::strategy::{
 };
 use burn_trainer::{Error, FitResult, TrainerConfig};
 use system_tests::models::small::{Model, Script, train_by};
+use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{checkpoints, files, stems, target};
 use system_tests::{config, train, train_scored};
@@ -135,6 +136,34 @@ fn two_runs_that_share_a_directory_keep_what_is_theirs() {
     assert_eq!(stems(shared.path()), ["epoch=0-step=10-v1", "epoch=1-step=20"]);
 }
 
+#[test]
+fn two_runs_of_one_id_below_two_roots_keep_what_is_theirs_in_a_shared_directory() {
+    let [a, b, shared] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let shared = std::fs::canonicalize(shared.path()).unwrap();
+    let run = |root: &tempfile::TempDir, epochs| {
+        config(root.path(), epochs)
+            .with_strategies([StrategyConfig::Last(at(&shared))])
+            .with_ckpt_path("auto")
+    };
+    train(run(&a, 2)).unwrap();
+    let begun = train(run(&b, 2)).unwrap();
+    assert_eq!((begun.resumed_from, begun.global_step), (None, 20));
+    assert_eq!(stems(&shared), ["epoch=1-step=20-v1", "epoch=1-step=20"]);
+    let resumed = train(run(&b, 3)).unwrap();
+    assert_eq!(resumed.resumed_from, Some(shared.join("epoch=1-step=20-v1.ckpt")));
+    assert_eq!(stems(&shared), ["epoch=1-step=20", "epoch=2-step=30"]);
+    train(run(&b, 1).with_ckpt_path("none").with_overwrite(true)).unwrap();
+    assert_eq!(stems(&shared), ["epoch=0-step=10", "epoch=1-step=20"]);
+    let b_run = system_tests::run_files::run_dir(b.path());
+    let (_, said) = ended_with(&burn_ckpt(&[&"rm", &b_run, &"--yes"]), 0);
+    assert!(said.contains("another run of this id"), "{said}");
+    assert_eq!(stems(&shared), ["epoch=1-step=20"]);
+    assert_eq!(train(run(&a, 3)).unwrap().global_step, 30);
+    // A run whose own directory is lost is known by its place.
+    std::fs::remove_dir_all(a.path().join("burn_trainer_logs")).unwrap();
+    assert_eq!(train(run(&a, 4)).unwrap().resumed_from, Some(shared.join("epoch=2-step=30.ckpt")));
+}
+
 /// Saves the whole state at each epoch's end into a directory of its own, without a link.
 struct EachEpoch(PathBuf);
 
@@ -206,6 +235,30 @@ impl Observer for EndsAt {
             false => Verdict::Proceed,
         }
     }
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_all_on_a_disk_that_is_not_mounted_does_not_begin_again() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let outside = std::fs::canonicalize(outside.path()).unwrap().join("disk");
+    let run = |epochs| config(root.path(), epochs).with_strategies([StrategyConfig::Last(at(&outside))]);
+    train(run(1)).unwrap();
+    let log = system_tests::run_files::run_dir(root.path()).join("metrics.jsonl");
+    let logged = std::fs::read(&log).unwrap();
+    let unmounted = outside.with_extension("unmounted");
+    std::fs::rename(&outside, &unmounted).unwrap();
+    let error = train(run(2).with_ckpt_path("auto")).map(drop).unwrap_err();
+    let Error::NothingToResume { skipped, .. } = &error else { panic!("{error:?}") };
+    let [link] = &skipped[..] else { panic!("{skipped:?}") };
+    assert!(link.path.ends_with("last.ckpt") && link.reason.contains(outside.to_str().unwrap()), "{link:?}");
+    let error = train(run(2)).map(drop).unwrap_err();
+    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+    assert_eq!(std::fs::read(&log).unwrap(), logged, "the run is as it was");
+    assert!(!outside.exists());
+    std::fs::rename(&unmounted, &outside).unwrap();
+    assert_eq!(train(run(2).with_ckpt_path("auto")).unwrap().global_step, 20);
+    std::fs::remove_dir_all(&outside).unwrap();
+    assert_eq!(train(run(1).with_ckpt_path("auto").with_overwrite(true)).unwrap().global_step, 10);
 }
 
 #[test]

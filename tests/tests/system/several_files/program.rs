@@ -62,7 +62,7 @@ fn ls_lists_each_checkpoint_once_with_the_size_of_all_its_files() {
     }
     let last = checkpoints(root.path()).join("last/epoch=2-step=30.ckpt");
     fs::remove_file(&all_files(&last)[2]).unwrap();
-    let (out, _) = program(&[&"ls", &run_dir(root.path())], 0);
+    let (out, _) = program(&[&"ls", &run_dir(root.path())], 1);
     let line = out.lines().find(|line| line.starts_with("last/epoch=2")).unwrap();
     assert!(line.contains("state-00002-of-") && line.contains("is missing"), "{line}");
 }

@@ -162,6 +162,7 @@ fn a_run_on_a_real_server_is_complete_after_kills_of_the_run_and_of_the_server()
     assert_eq!((&info["status"], &info["run_name"]), (&"FINISHED".into(), &"r1".into()));
     assert_eq!(value_of(&data["params"], "hidden"), "32");
     assert_eq!(value_of(&data["params"], "trainer.seed"), "42");
+    assert_eq!(value_of(&data["params"], "trainer.best.topk"), "1");
     assert_eq!(value_of(&data["tags"], "mlflow.note.content"), "tried");
     assert_eq!(value_of(&data["tags"], "burn_trainer.run_id"), "r1");
     let last = checkpoints(root.path()).join("last/epoch=1-step=60.ckpt");

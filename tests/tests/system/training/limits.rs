@@ -10,8 +10,9 @@ use burn::train::{ExecutionStrategy, RegressionOutput, SupervisedTraining};
 use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use burn_trainer::config::BatchLimit;
-use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
+use burn_trainer::{EndReason, Error, FitResult, Result, Trainer, TrainerConfig};
 use parking_lot::Mutex;
+use serde_json::Value;
 use system_tests::backend;
 use system_tests::models::small::{
     ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling, stopping_after, train,
@@ -45,10 +46,12 @@ fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
         let result = train(with(parts.path(), steps)).unwrap();
         assert_eq!((result.global_step, result.epochs), (steps, epochs));
         let reason = result.ended_because.unwrap();
-        assert!(reason.contains(&format!("max_steps: {steps}")), "{reason}");
+        assert_eq!(reason, EndReason::MaxSteps(steps));
+        assert_eq!(reason.to_string(), format!("max_steps: {steps} optimizer steps are done"));
         assert!(result.interrupted.is_none() && !result.stopped_early);
         let last = Checkpoint::open(checkpoints(parts.path()).join("last.ckpt")).unwrap();
         assert_eq!(last.verify().unwrap().global_step, steps);
+        assert_eq!(last.trainer_state::<Value>().unwrap()["ended_because"], reason.to_string());
         let again = train(with(parts.path(), steps)).unwrap();
         assert!(again.finished_before && again.ended_because.is_some() && again.global_step == steps);
         train(with(parts.path(), 42)).unwrap();
@@ -84,7 +87,7 @@ fn a_run_ends_after_its_time() {
     let config = config(root.path(), 5).with_max_time(Duration::from_nanos(1)).with_ckpt_path("auto");
     let result = train(config.clone()).unwrap();
     assert_eq!(result.global_step, 1);
-    assert!(result.ended_because.unwrap().contains("max_time"));
+    assert_eq!(result.ended_because, Some(EndReason::MaxTime(Duration::from_nanos(1))));
     assert!(train(config).unwrap().finished_before);
 }
 
@@ -199,7 +202,8 @@ fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_epochs() {
     let config =
         |position: usize| config(roots[position].path(), 5).with_min_epochs(3).with_ckpt_path("auto");
     let result = train_by(config(0), Script::default(), |trainer| trainer.callback(AlwaysStops)).unwrap();
-    assert_eq!((result.epochs, result.ended_because.as_deref()), (3, Some("at once")));
+    let reason = result.ended_because.map(|reason| reason.to_string());
+    assert_eq!((result.epochs, reason.as_deref()), (3, Some("at once")));
     let stopping = |training: SupervisedTraining<Model>| {
         let score = ScriptedMetric::new("Score", &[1.0, 2.0, 3.0, 4.0, 5.0]);
         let stopping = stopping_after(1, &score);

@@ -10,6 +10,7 @@ use burn_ckpt::Checkpoint;
 use crate::contents::Contents;
 use crate::ls::listing::reason;
 use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 use differences::Differences;
 
@@ -57,7 +58,8 @@ pub fn run(args: &Args) -> VerbResult {
     if args.json {
         output.json(&report::as_json(&differences, &shown_a, &shown_b))?;
     } else if differ {
-        output.line(format!("A  {shown_a}\nB  {shown_b}\n"))?;
+        let [a, b] = [&shown_a, &shown_b].map(|shown| in_one_line(shown));
+        output.line(format!("A  {a}\nB  {b}\n"))?;
         report::print(&differences, args.all, &mut output)?;
     } else {
         output.line(report::same(&differences))?;

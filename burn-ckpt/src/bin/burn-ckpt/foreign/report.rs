@@ -1,11 +1,14 @@
 //! Checks before `export` and `import` write a file, and the line that they print after it.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use burn_ckpt::Error;
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_checkpoint, sha256_of_file, storage};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_checkpoint, sha256_of_file, storage, unfinished_writes_of};
+use serde_json::json;
 
+use crate::terminal::figures::count;
+use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// Fails for the name of a checkpoint to write that `ls` and `verify` would not see.
@@ -24,7 +27,8 @@ pub fn check_checkpoint_name(path: &Path) -> Result<(), Failure> {
 }
 
 /// Checks that the destination can be written. Only a regular file is replaced: a link, a pipe, a device or a
-/// directory is not the program's.
+/// directory is not the program's. Names what a write that was killed has left beside it, as that is hidden
+/// and can be large.
 ///
 /// # Errors
 ///
@@ -39,7 +43,15 @@ pub fn check_destination(path: &Path, force: bool) -> Result<(), Failure> {
         Ok(Some(_)) if !force => {
             Err(Failure::Other(format!("{shown} exists: choose another name, or --force")))
         }
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            for left in unfinished_writes_of(path)? {
+                say(format!(
+                    "note: {} is of a write of {shown} that was killed, or has not ended: remove it if it was killed",
+                    in_one_line(&left.display().to_string())
+                ));
+            }
+            Ok(())
+        }
         Err(error) => Err(Failure::Other(format!("cannot see what {shown} is: {error}"))),
     }
 }
@@ -67,22 +79,26 @@ pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
     Ok(matches!((real(a)?, real(b)?), (Some(a), Some(b)) if a == b))
 }
 
-/// Prints one line about the written file.
+/// Prints one line about the written file, or JSON.
 ///
 /// # Errors
 ///
 /// When the file cannot be read again, or the line cannot be printed.
-pub fn print_written(path: &Path, tensors: usize) -> VerbResult {
+pub fn print_written(path: &Path, tensors: usize, as_json: bool) -> VerbResult {
     let stat = storage::StoredFile::open(path).and_then(|file| file.stat()).map_err(|error| {
         Failure::Other(format!("{} was written, but cannot be read again: {error}", path.display()))
     })?;
-    let digest = sha256_of_file(path)?;
-    let line = format!("{}: {tensors} tensors, {} bytes, {digest}", path.display(), stat.len());
-    match writeln!(io::stdout().lock(), "{line}") {
-        // The reader closed standard output. The file is written nevertheless.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Other(format!("cannot print what was written: {error}")))
-        }
-        _ => Ok(true),
+    let (bytes, digest) = (stat.len(), sha256_of_file(path)?);
+    let shown = path.display().to_string();
+    let mut output = Output::new();
+    if as_json {
+        output
+            .json(&json!({ "path": shown, "tensors": tensors, "size_bytes": bytes, "checksum": digest }))?;
+    } else {
+        let tensors = count(tensors, "tensor");
+        output.line(format!("{}: {tensors}, {bytes} bytes, {digest}", in_one_line(&shown)))?;
     }
+    // A reader that has closed standard output is not an error: the file is written.
+    output.flush()?;
+    Ok(true)
 }

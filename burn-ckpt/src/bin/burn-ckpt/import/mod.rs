@@ -72,6 +72,9 @@ pub struct Args {
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Upper limit in bytes of a file of hyperparameters.
@@ -177,7 +180,7 @@ pub fn run(args: &Args) -> VerbResult {
              --hparams '{..}', --hparams @FILE or --like CKPT, or load the checkpoint with load_into",
         );
     }
-    foreign::print_written(&args.out, count)
+    foreign::print_written(&args.out, count, args.json)
 }
 
 fn read(format: FileFormat, args: &Args) -> Result<Foreign, Failure> {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint,
-    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, run_at,
-    scan_directory_reduced, storage, unfinished_files,
+    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
+    run_at, scan_directory_reduced, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Checkpoint, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
@@ -170,8 +170,9 @@ impl Listing {
 
     fn of_catalog(catalog: Catalog, name: String, directory: &Path) -> Self {
         let whole = catalog.entries.into_iter().map(|entry| Row::new(entry.path, Ok(entry.metadata)));
-        let rows =
-            whole.chain(catalog.broken.into_iter().map(|(path, error)| Row::new(path, Err(error)))).collect();
+        // The run may be training: what it deletes meanwhile is not damaged.
+        let broken = catalog.broken.into_iter().filter(|(path, _)| is_there(path).unwrap_or(true));
+        let rows = whole.chain(broken.map(|(path, error)| Row::new(path, Err(error)))).collect();
         Self {
             name,
             directory: directory.to_path_buf(),
@@ -183,7 +184,8 @@ impl Listing {
         }
     }
 
-    /// Finds the run's unfinished files, also in the directories outside of it to which its links lead.
+    /// Finds the run's unfinished files, also in the directories outside of it to which its links lead, or
+    /// into which it says that it has saved.
     fn add_unfinished(&mut self, run: &RunLayout) {
         let is_outside = |path: &&Path| !path.starts_with(&self.directory);
         let mut outside: Vec<PathBuf> = self
@@ -192,16 +194,14 @@ impl Listing {
             .filter_map(|row| row.path.parent())
             .filter(is_outside)
             .map(Path::to_path_buf)
+            // A start fails if these cannot be read. No reader depends on them.
+            .chain(outside_directories(run).unwrap_or_default())
             .collect();
         outside.sort();
         outside.dedup();
         match unfinished_files(run, &outside) {
             Ok(paths) => {
-                let with_size = |path: PathBuf| {
-                    let bytes = size_of(&path);
-                    (path, bytes)
-                };
-                self.unfinished = paths.into_iter().map(with_size).collect();
+                self.unfinished = paths.into_iter().map(|path| (path.clone(), size_of(&path))).collect();
             }
             Err(error) => self.unreadable.push(error),
         }
@@ -369,14 +369,10 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     Ok((catalog, unreadable))
 }
 
-/// Whether a directory is that of a checkpoint's shards, or of an unfinished one's.
-fn has_shards(directory: &Path) -> bool {
-    is_shards_directory(directory) || is_staging_directory(directory)
-}
-
 /// Those that are directories of checkpoints, and the errors of those of which that cannot be found out.
 fn directories_of(paths: Vec<PathBuf>, unreadable: &mut Vec<Error>) -> Vec<PathBuf> {
     let mut directories = Vec::new();
+    let has_shards = |path: &Path| is_shards_directory(path) || is_staging_directory(path);
     for path in paths {
         match storage::entry(&path) {
             Ok(Some(entry)) if entry.is_dir() && !has_shards(&path) => directories.push(path),

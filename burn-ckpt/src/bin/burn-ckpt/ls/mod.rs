@@ -17,21 +17,25 @@ use serde_json::{Value, json};
 use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
 use crate::ls::metrics::{check_metrics, metrics_of};
 use crate::ls::shortened::{are_many, shown_rows, table_of_runs};
-use crate::tag::run_tags::RunTags;
+use crate::tag::run_tags::{RunTags, unknown_tag};
 use crate::terminal::figures::{age, count, grouped, number, size};
 use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 use crate::terminal::table::{Align, Cell, Table, Tone};
 use crate::verb_result::{Failure, VerbResult};
+
+/// In a row, and in the line on standard error.
+const DAMAGED: &str = "damaged";
 
 /// List the checkpoints of a run, oldest first
 ///
 /// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
-/// to it, and its state: whether its size is right (`burn-ckpt verify` reads the bytes), and "not finite"
-/// where a parameter was NaN or infinite when it was saved. In a directory of several runs, each is listed;
-/// where that takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints shows
-/// the newest and those that stand out. A run that cannot be read is named on standard error, and the others
-/// are listed. Exit status 1 then, and if there is no checkpoint. Unfinished files are counted on standard
-/// error.
+/// to it, and its state: "damaged" where its size is not right (`burn-ckpt verify` reads the bytes), and "not
+/// finite" where a parameter was NaN or infinite when it was saved. In a directory of several runs, each is
+/// listed; where that takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints
+/// shows the newest and those that stand out. A run that cannot be read is named on standard error, and the
+/// others are listed. Exit status 1 then, if a checkpoint is damaged, if a link leads to a missing file, and
+/// if there is no checkpoint. Unfinished files are counted on standard error.
 #[derive(clap::Args)]
 pub struct Args {
     /// A run's directory, a directory of runs, or one with .ckpt files
@@ -70,7 +74,44 @@ pub fn run(args: &Args) -> VerbResult {
     listings.iter().filter(|listing| !listing.unfinished.is_empty()).for_each(say_unfinished);
     let unreadable: Vec<&Error> = listings.iter().flat_map(|listing| &listing.unreadable).collect();
     unreadable.iter().for_each(|error| say(format!("error: {}", chain(*error))));
-    Ok(unreadable.is_empty())
+    let not_whole = not_whole(&listings);
+    if let Some(not_whole) = &not_whole {
+        let directory = in_one_line(&args.directory.display().to_string());
+        let removes =
+            if not_whole.contains(DAMAGED) { ", and prune --broken removes damaged files" } else { "" };
+        say(format!("error: {not_whole}: burn-ckpt verify {directory} says what is wrong{removes}"));
+    }
+    Ok(unreadable.is_empty() && not_whole.is_none())
+}
+
+/// How many checkpoints are not whole, and how many links lead to none, in words. `None` where all is well.
+fn not_whole(listings: &[Listing]) -> Option<String> {
+    let rows = || listings.iter().flat_map(|listing| &listing.rows);
+    let problems = || rows().filter_map(|row| row.problem.as_ref());
+    let damaged = problems().filter(|error| is_damage(error)).count();
+    let unreadable = problems().filter(|error| !is_damage(error) && !is_without_metadata(error)).count();
+    let dangling = listings.iter().map(|listing| listing.dangling.len()).sum::<usize>();
+    let of = count(rows().count(), "checkpoint");
+    let is = |number: usize| if number == 1 { "is" } else { "are" };
+    let lead = if dangling == 1 { "leads" } else { "lead" };
+    let said = [
+        (damaged > 0).then(|| format!("{} of {of} {} {DAMAGED}", grouped(damaged), is(damaged))),
+        (unreadable > 0).then(|| format!("{} of {of} cannot be read", grouped(unreadable))),
+        (dangling > 0).then(|| format!("{} {lead} to a missing file", count(dangling, "link"))),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| said.join(", "))
+}
+
+/// Whether an error says that a file is not what was saved, and not that it cannot be read.
+fn is_damage(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Checksum { .. }
+            | Error::Damaged { .. }
+            | Error::NotACheckpoint { .. }
+            | Error::Metadata { .. }
+    )
 }
 
 fn print(listings: &[Listing], args: &Args, output: &mut Output) -> Result<(), Failure> {
@@ -89,7 +130,8 @@ fn print(listings: &[Listing], args: &Args, output: &mut Output) -> Result<(), F
     }
     for (place, listing) in listings.iter().filter(|listing| !listing.is_empty()).enumerate() {
         if listings.len() > 1 {
-            output.line(format!("{}{}:", if place > 0 { "\n" } else { "" }, listing.name))?;
+            let name = in_one_line(&listing.name);
+            output.line(format!("{}{name}:", if place > 0 { "\n" } else { "" }))?;
         }
         let rows = shown_rows(listing, args.all);
         let more = listing.rows.len() - rows.len();
@@ -119,8 +161,7 @@ fn keep_tagged(listings: &mut Vec<Listing>, wanted: &[String]) -> Result<(), Fai
     if listings.iter().any(|listing| !listing.is_empty()) {
         return Ok(());
     }
-    let there = if there.is_empty() { "none".to_owned() } else { Vec::from_iter(there).join(", ") };
-    Err(Failure::Other(format!("no checkpoint has the tag {}; the tags are {there}", wanted.join(" and "))))
+    Err(unknown_tag("checkpoint", wanted, there))
 }
 
 /// The tags of the run that saved a checkpoint.
@@ -184,10 +225,11 @@ fn state(row: &Row) -> String {
         (None, Some(metadata)) if metadata.found_non_finite().is_some() => "whole, not finite".to_owned(),
         (None, _) => "whole".to_owned(),
         (Some(Error::Checksum { .. }), Some(metadata)) => {
-            format!("{} of {} bytes", row.bytes, metadata.total_bytes())
+            format!("{DAMAGED}: {} of {} bytes", row.bytes, metadata.total_bytes())
         }
-        (Some(Error::Metadata { .. }), _) => "invalid metadata".to_owned(),
+        (Some(Error::Metadata { .. }), _) => format!("{DAMAGED}: invalid metadata"),
         (Some(error), _) if is_without_metadata(error) => "no metadata".to_owned(),
+        (Some(error), _) if is_damage(error) => format!("{DAMAGED}: {}", reason(error)),
         (Some(error), _) => reason(error),
     }
 }

@@ -1,13 +1,10 @@
 //! The values of epochs in the blocks of a history, by their names. They can be hostile.
 
-use burn_ckpt::plumbing::epoch_blocks::{blocks, decode};
+use burn_ckpt::plumbing::epoch_blocks::{MAX_EPOCHS, blocks, decode};
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
 use crate::metrics::names::MAX_METRICS;
-
-/// The most epochs, as a run reads it: an epoch without values takes memory too.
-const MAX_EPOCHS: usize = 10_000_000;
 
 /// The values of each epoch, at most `max_values` of them. The error says what is wrong.
 pub fn read(names: &Value, bytes: &[u8], max_values: usize) -> Result<Vec<IndexMap<String, f64>>, String> {

@@ -3,6 +3,9 @@
 
 use burn_ckpt::metrics_log::csv::RowPlace;
 use burn_ckpt::metrics_log::{METRICS_FILE, Scope, Split};
+use burn_ckpt::plumbing::epoch_blocks::{
+    EPOCHS, HISTORY_JSON, LATEST_EPOCHS, MAX_HISTORY_BYTES, MAX_HISTORY_VALUES, STEP, VALIDATED_STEP,
+};
 use burn_ckpt::plumbing::{is_directory, numbers, parse_json};
 use burn_ckpt::{Checkpoint, RunLayout, Section};
 use indexmap::IndexMap;
@@ -13,20 +16,10 @@ use crate::metrics::epoch_blocks;
 use crate::metrics::values::Values;
 use crate::verb_result::Failure;
 
-/// The tensors of a history: JSON, and the values of the epochs in blocks, which earlier versions have in the
-/// JSON.
-const JSON: &str = "metrics";
-const EPOCHS: &str = "epochs";
-/// The same in its place where the first epochs are left to the log, and the key of their number.
-const LATEST_EPOCHS: &str = "latest_epochs";
+/// The key of the number of epochs that are left to the log.
 const LEFT_TO_LOG: &str = "left_to_log";
-/// The longest tensor of a history, in bytes, and the most values in it, as a run reads it.
-const MAX_BYTES: usize = 256 * 1024 * 1024;
-const MAX_VALUES: usize = 5_000_000;
 /// How the names of the metrics of the validation begin.
 const OF_VALIDATION: &str = "val_";
-/// Keys among an epoch's metrics that are not metrics.
-const STEPS: [&str; 2] = ["step", "validated step"];
 
 /// The values of the epochs that are done: for each those of the training, and those of the validation.
 /// What is missing of them is told to `say`.
@@ -63,20 +56,21 @@ fn read(checkpoint: &Checkpoint, say: impl Fn(String)) -> Result<Vec<Values>, Fa
             return Ok(None);
         };
         let length = tensor.byte_len();
-        if length > MAX_BYTES {
-            return Err(invalid(&format!("it has {length} bytes, and {MAX_BYTES} at most are read")));
+        if length > MAX_HISTORY_BYTES {
+            return Err(invalid(&format!("it has {length} bytes, and {MAX_HISTORY_BYTES} at most are read")));
         }
         tensor.to_bytes().map(Some).map_err(|error| invalid(&error.to_string()))
     };
-    let json = bytes_of(JSON)?.ok_or_else(|| invalid(&format!("it has no {JSON}")))?;
-    let history: Value = parse_json(&json, MAX_VALUES).map_err(|error| invalid(&error.to_string()))?;
+    let json = bytes_of(HISTORY_JSON)?.ok_or_else(|| invalid(&format!("it has no {HISTORY_JSON}")))?;
+    let history: Value =
+        parse_json(&json, MAX_HISTORY_VALUES).map_err(|error| invalid(&error.to_string()))?;
     let first = history[LEFT_TO_LOG].as_u64().unwrap_or_default();
     if first > 0 {
         say(format!("note: the first {first} epochs are not in it: they were in {METRICS_FILE} alone"));
     }
     let bytes = bytes_of(EPOCHS)?.map_or_else(|| bytes_of(LATEST_EPOCHS), |bytes| Ok(Some(bytes)))?;
     let epochs = match bytes {
-        Some(bytes) => epoch_blocks::read(&history["epoch_metrics"], &bytes, MAX_VALUES),
+        Some(bytes) => epoch_blocks::read(&history["epoch_metrics"], &bytes, MAX_HISTORY_VALUES),
         None => of_json(&history),
     };
     Ok(values(first, epochs.map_err(|reason| invalid(&reason))?))
@@ -100,7 +94,7 @@ fn values(first: u64, epochs: Vec<IndexMap<String, f64>>) -> Vec<Values> {
     for (place, mut metrics) in (0..).zip(epochs) {
         let epoch = first.saturating_add(place);
         let [step_at_end, step_of_validation] =
-            STEPS.map(|key| metrics.shift_remove(key).map(|step| step as u64));
+            [STEP, VALIDATED_STEP].map(|key| metrics.shift_remove(key).map(|step| step as u64));
         let (valid, train): (IndexMap<_, _>, IndexMap<_, _>) =
             metrics.into_iter().partition(|(name, _)| name.starts_with(OF_VALIDATION));
         let of = |step, split, scope, metrics| Values {

@@ -35,6 +35,9 @@ pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
+    /// The metrics to show, in this order; by default all
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    metrics: Vec<String>,
     /// List all epochs, however many there are
     #[arg(long)]
     all: bool,
@@ -78,12 +81,14 @@ pub fn run(args: &Args) -> VerbResult {
         Ok(())
     })?;
     let best = best.map(|(epoch, _)| epoch);
+    keep_metrics(&mut epochs, &args.metrics, &names)?;
     let mut output = Output::new();
     if args.json {
         output.json(&as_json(&epochs, best)?)?;
     } else {
         let shown = if args.all { epochs.len() } else { SHOWN_EPOCHS };
-        print(&epochs, best, ranked_by.as_ref(), shown, &mut output)?;
+        let shown = Shown { metrics: &args.metrics, epochs: shown };
+        print(&epochs, best, ranked_by.as_ref(), &shown, &mut output)?;
     }
     output.flush()?;
     if epochs.is_empty() {
@@ -104,18 +109,48 @@ fn better(best: Option<(u64, f64)>, values: &Values, metric: &str, mode: MetricM
     if is_better { Some((values.place.epoch, value)) } else { best }
 }
 
+/// Keeps the values of these metrics, in this order. An error for one that the run has not logged.
+fn keep_metrics(
+    epochs: &mut IndexMap<u64, Epoch>,
+    wanted: &[String],
+    logged: &IndexSet<String>,
+) -> Result<(), Failure> {
+    if let Some(unknown) = wanted.iter().find(|name| !logged.contains(*name)) {
+        let logged: Vec<&str> = logged.iter().map(String::as_str).collect();
+        let logged = if logged.is_empty() { "none".to_owned() } else { logged.join(", ") };
+        return Err(Failure::Other(format!(
+            "no epoch of the run has the metric {unknown:?}; its metrics are {logged}"
+        )));
+    }
+    for epoch in epochs.values_mut().filter(|_| !wanted.is_empty()) {
+        let of_epoch = |name: &String| Some((name.clone(), *epoch.metrics.get(name)?));
+        epoch.metrics = wanted.iter().filter_map(of_epoch).collect();
+    }
+    Ok(())
+}
+
+/// What is shown of a run.
+struct Shown<'a> {
+    /// All if it is empty.
+    metrics: &'a [String],
+    /// So many of the newest epochs.
+    epochs: usize,
+}
+
 fn print(
     epochs: &IndexMap<u64, Epoch>,
     best: Option<u64>,
     ranked_by: Option<&(String, MetricMode)>,
-    shown: usize,
+    shown: &Shown<'_>,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let primary = ranked_by.map(|(metric, _)| metric.as_str());
-    let mut names: IndexSet<&str> =
-        epochs.values().flat_map(|epoch| epoch.metrics.keys()).map(String::as_str).collect();
-    // The sort is stable: the others stay in the order in which they were logged.
-    names.sort_by_key(|name| Some(*name) != primary);
+    let mut names: IndexSet<&str> = shown.metrics.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        names = epochs.values().flat_map(|epoch| epoch.metrics.keys()).map(String::as_str).collect();
+        // The sort is stable: the others stay in the order in which they were logged.
+        names.sort_by_key(|name| Some(*name) != primary);
+    }
     let heading = |name: &str| match ranked_by {
         Some((metric, mode)) if metric == name => format!("{name}{}", direction(Some(*mode))),
         _ => name.to_owned(),
@@ -126,7 +161,7 @@ fn print(
     let ranks = [0, 1].into_iter().chain(2..2 + names.len()).chain([0, 2 + names.len()]);
     let mut table = Table::new(&columns).with_ranks(ranks);
     // The newest, and the best.
-    let older = epochs.len().saturating_sub(shown);
+    let older = epochs.len().saturating_sub(shown.epochs);
     let is_shown = |place: usize, epoch: u64| place >= older || Some(epoch) == best;
     for (place, (epoch, found)) in epochs.iter().enumerate() {
         if !is_shown(place, *epoch) {

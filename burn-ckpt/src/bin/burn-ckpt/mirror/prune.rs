@@ -1,11 +1,13 @@
 //! `burn-ckpt prune` of an address: removes checkpoints of a run in a mirror by rules that say which stay.
 
+use burn_ckpt::Checkpoint;
 use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredRun, RunMirror, Store, Writer};
 use burn_ckpt::retention::MetricMode;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::prune::rules::Rule;
+use crate::ls::metric_mode::{configured_mode, noted_mode};
+use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::verb_result::{Failure, VerbResult};
@@ -21,9 +23,10 @@ pub fn run(
     dry_run: bool,
     as_json: bool,
 ) -> VerbResult {
-    let keep = keep(rules, mode)?;
+    check_rules(rules)?;
     let (mirror, run_id) = address.split_last()?;
     let store = Store::connect(&mirror)?;
+    let keep = keep(rules, mode, &MirroredRun::open(&store, &run_id)?)?;
     let mut output = Output::new();
     let (names, freed) = if dry_run {
         let run = MirroredRun::open(&store, &run_id)?;
@@ -49,8 +52,15 @@ pub fn run(
     Ok(true)
 }
 
-/// The rules of the command line as those of a mirror, which does not say whether lower is better.
-fn keep(rules: &[Rule], mode: Option<MetricMode>) -> Result<MirrorKeep, Failure> {
+fn check_rules(rules: &[Rule]) -> Result<(), Failure> {
+    match rules.is_empty() {
+        true => Err(Failure::Usage("missing --keep: last=N, best=METRIC:N, or links".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// The rules of the command line as those of a mirror.
+fn keep(rules: &[Rule], mode: Option<MetricMode>, run: &MirroredRun) -> Result<MirrorKeep, Failure> {
     let mut last = 0;
     for rule in rules {
         if let Rule::Last(count) = rule {
@@ -61,16 +71,20 @@ fn keep(rules: &[Rule], mode: Option<MetricMode>) -> Result<MirrorKeep, Failure>
     let mut keep = MirrorKeep::last(last.max(1));
     for rule in rules {
         if let Rule::Best { metric, count, mode: own } = rule {
-            let Some(mode) = own.or(mode) else {
-                return Err(Failure::Usage(format!(
-                    "say whether lower or higher is better: --keep best={metric}:{count}:min, or :max"
-                )));
-            };
+            let mode = choose_mode(metric, own.or(mode), mode_of_run(run, metric)?)?;
             keep = keep.and_best(metric, mode, count.get());
         }
     }
-    match rules.is_empty() {
-        true => Err(Failure::Usage("missing --keep: last=N, best=METRIC:N:min, or links".to_owned())),
-        false => Ok(keep),
-    }
+    Ok(keep)
+}
+
+/// In which direction a metric is better, as the run's newest checkpoint in the mirror states it.
+fn mode_of_run(run: &MirroredRun, metric: &str) -> Result<Option<MetricMode>, Failure> {
+    let Some(newest) = run.newest() else { return Ok(None) };
+    let checkpoint = Checkpoint::open(run.address_of(&newest.name))?;
+    let noted = noted_mode(&checkpoint.trainer_state()?, metric);
+    Ok(match noted {
+        Some(mode) => Some(mode),
+        None => configured_mode(&checkpoint.metadata()?.trainer_config, metric),
+    })
 }

@@ -9,7 +9,7 @@ mod style;
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{is_directory, real_path, run_at};
+use burn_ckpt::plumbing::{is_directory, real_path, run_of_checkpoint};
 use burn_ckpt::{RunLayout, locate};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -27,8 +27,6 @@ use crate::terminal::printable::in_one_line;
 use crate::terminal::screen::Screen;
 use crate::verb_result::{Failure, VerbResult};
 
-/// How far above a checkpoint its run's directory can be: `RUN/checkpoint/last/X.ckpt`.
-const CHECKPOINT_DEPTH: usize = 3;
 /// The most curves of a chart: more cannot be told apart.
 const MAX_CURVES: usize = 12;
 
@@ -106,8 +104,7 @@ fn named_run(path: &Path) -> Option<RunLayout> {
         return Some(run);
     }
     locate(path).ok()?;
-    let above = path.ancestors().skip(1).take(CHECKPOINT_DEPTH).filter(|path| !path.as_os_str().is_empty());
-    above.filter_map(|path| run_at(path).ok().flatten()).next()
+    run_of_checkpoint(path)
 }
 
 /// The metric that ranks a run's checkpoints, without the part of its name that says of which split it is.

@@ -9,12 +9,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::RunLayout;
-use burn_ckpt::plumbing::{LockMode, RunLock, check_own, real_path, remove_checkpoint, run_at, storage};
+use burn_ckpt::plumbing::{
+    LockMode, RunLock, check_own, is_of_another_program, real_path, remove_checkpoint, run_at, storage,
+};
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
 use crate::ls::listing::{Listing, Row, reason};
 use crate::parallel_verify::{all_processors, identity, verify_all};
+use crate::runs::run_directory::check_is_not_of_runs;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -105,6 +108,7 @@ fn run_to_prune(args: &Args) -> Result<RunLayout, Failure> {
             "missing --keep: name the files that stay by {rules}; see burn-ckpt prune --help"
         )));
     }
+    check_is_not_of_runs(&args.run)?;
     let Some(run) = run_at(&args.run)? else {
         let path = args.run.display();
         let problem = match storage::stat(&args.run) {
@@ -146,6 +150,8 @@ struct Plan<'a> {
     kept: Vec<&'a Row>,
     removed: Vec<&'a Row>,
     broken: Vec<&'a Row>,
+    /// Those of them that are another program's, as far as is known. They stay.
+    of_others: Vec<&'a Path>,
 }
 
 impl<'a> Plan<'a> {
@@ -165,13 +171,20 @@ impl<'a> Plan<'a> {
         let states: Vec<_> =
             whole.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(row, _)| rules::state(row)).collect();
         let (kept, removed) = whole.into_iter().partition(|row| states.contains(&rules::state(row)));
-        let broken = broken.into_iter().filter(|row| is_removable(row)).collect();
-        Ok(Self { kept, removed, broken })
+        let broken: Vec<&Row> = broken.into_iter().filter(|row| is_removable(row)).collect();
+        // One that cannot be read is not known to be the run's.
+        let is_of_others = |row: &&&Row| is_of_another_program(&row.path).unwrap_or(true);
+        let of_others = broken.iter().filter(is_of_others).map(|row| &*row.path).collect();
+        Ok(Self { kept, removed, broken, of_others })
     }
 
     fn say_broken(&self, listing: &Listing, are_removed: bool) {
-        let outcome = if are_removed { "not whole" } else { "not whole, kept" };
         for row in &self.broken {
+            let outcome = match are_removed {
+                _ if self.of_others.contains(&&*row.path) => "not known to be a checkpoint, kept",
+                true => "not whole",
+                false => "not whole, kept",
+            };
             let reason = row.problem.as_ref().map(reason).unwrap_or_default();
             say(format!("{}: {outcome}: {}", in_one_line(&listing.shown(&row.path)), in_one_line(&reason)));
         }
@@ -179,7 +192,8 @@ impl<'a> Plan<'a> {
 
     /// The files that no rule keeps, and those that are not complete if they are to be removed too.
     fn to_remove(&self, with_broken: bool) -> Vec<&'a Row> {
-        let broken = self.broken.iter().filter(|row| with_broken && row.links.is_empty());
+        let is_own = |row: &&&Row| !self.of_others.contains(&&*row.path);
+        let broken = self.broken.iter().filter(|row| with_broken && row.links.is_empty()).filter(is_own);
         self.removed.iter().chain(broken).copied().collect()
     }
 }

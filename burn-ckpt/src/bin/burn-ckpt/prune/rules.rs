@@ -1,17 +1,18 @@
 //! The rules that say which checkpoints stay: `last=N`, `best=METRIC:N`, `links`.
 //!
 //! A wrong mode would remove the best checkpoint. So the mode is never guessed, and two modes that differ are
-//! an error. If the configuration does not state the mode, the run's link to its best checkpoint shows it.
+//! an error. A run states the mode in its newest state or its configuration. Where neither does, its link to
+//! the best checkpoint shows it.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use burn_ckpt::Metadata;
 use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
+use burn_ckpt::{Checkpoint, Metadata};
 use jiff::Timestamp;
 
 use crate::ls::listing::Row;
-use crate::ls::metric_mode::{configured_mode, mode_of_best_link};
+use crate::ls::metric_mode::{configured_mode, mode_of_best_link, stated_mode};
 use crate::ls::metrics::unknown_metric;
 use crate::verb_result::Failure;
 
@@ -103,14 +104,9 @@ impl Rule {
                 if !metadata().any(|metadata| metadata.metrics.contains_key(metric)) {
                     return Err(unknown_metric(metric, metadata()));
                 }
-                let configured =
-                    metadata().rev().find_map(|metadata| configured_mode(&metadata.trainer_config, metric));
                 let asked = own.or(mode);
-                let mode = choose_mode(
-                    metric,
-                    asked,
-                    configured.or_else(|| mode_of_best_link(rows, metric, asked)),
-                )?;
+                let stated = mode_of_run(rows, metric).or_else(|| mode_of_best_link(rows, metric, asked));
+                let mode = choose_mode(metric, asked, stated)?;
                 let score = |metadata: &Metadata| metadata.metrics.get(metric).copied().unwrap_or(f64::NAN);
                 KeepRule::Best(mode, TopK::Count(count.get())).kept(&candidates(&score))
             }
@@ -120,8 +116,20 @@ impl Rule {
     }
 }
 
+/// In which direction a metric is better, as the run states it: as `burn-ckpt runs` finds it, and in the
+/// configurations of its older checkpoints.
+fn mode_of_run(rows: &[&Row], metric: &str) -> Option<MetricMode> {
+    let newest = rows.iter().rfind(|row| row.metadata.is_some())?;
+    let config = &newest.metadata.as_ref()?.trainer_config;
+    // What cannot be read of it says nothing, and is found damaged before anything is removed.
+    let state = Checkpoint::open(&newest.path).and_then(|checkpoint| checkpoint.trainer_state());
+    let older = rows.iter().rev().filter_map(|row| row.metadata.as_ref());
+    let mut of_older = older.map(|metadata| configured_mode(&metadata.trainer_config, metric));
+    stated_mode(rows, config, &state.unwrap_or_default(), metric).or_else(|| of_older.find_map(|mode| mode))
+}
+
 /// The mode that the user gave, or else that of the run.
-fn choose_mode(
+pub fn choose_mode(
     metric: &str,
     asked: Option<MetricMode>,
     configured: Option<MetricMode>,

@@ -176,7 +176,8 @@ fn say_of_other_runs(paths: &[PathBuf]) {
     if !paths.is_empty() {
         let names = named(paths, |path| path.display().to_string());
         say(format!(
-            "note: what has another run's id, or is among another run's checkpoints, stays: {names}"
+            "note: what has another run's id, was saved by another run of this id, or is among another run's checkpoints, stays: \
+             {names}"
         ));
     }
 }

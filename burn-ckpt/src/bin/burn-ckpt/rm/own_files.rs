@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::plumbing::{
-    REPORT_FILE, RUN_MARKS, TAGS_LOCK_FILE, check_no_other_run, clear, evaluation_path, is_checkpoint,
-    is_report_page, is_symlink, links_of_run, list, metadata_path, outside_directories, remove_unfinished,
-    shards_directory, storage, tracker_files, unfinished_files,
+    OwnCheckpoints, REPORT_FILE, RUN_MARKS, TAGS_LOCK_FILE, check_no_other_run, clear, evaluation_path,
+    is_checkpoint, is_report_page, is_symlink, links_of_run, list, metadata_path, outside_directories,
+    remove_unfinished, shards_directory, storage, tracker_files, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
@@ -54,8 +54,10 @@ impl OwnFiles {
         let links = links_to(&catalog, &layout.checkpoint_dir())?;
         let earlier: HashSet<String> =
             own.into_iter().chain(linked_ids(layout)?).filter(|id| id != layout.run_id()).collect();
+        let own_outside = OwnCheckpoints::of(layout)?;
         for directory in &outside {
             let mut found = Catalog::scan_directory(directory)?;
+            of_other_runs.extend(take_of_same_id(&mut found, &own_outside, layout.run_id(), directory));
             // A run of the earlier id can still be there, as after a copy: what is outside is its own then.
             let others = take_others(&mut found, &HashSet::from([layout.run_id().to_owned()]));
             of_other_runs.extend(
@@ -244,6 +246,23 @@ fn take_others(catalog: &mut Catalog, ids: &HashSet<String>) -> Vec<PathBuf> {
         }
         is_own
     });
+    others
+}
+
+/// Takes from a catalog of a directory outside the checkpoints of another run that has the same id.
+fn take_of_same_id(
+    catalog: &mut Catalog,
+    own: &OwnCheckpoints,
+    run_id: &str,
+    directory: &Path,
+) -> Vec<PathBuf> {
+    let is_of_another = |metadata: &Metadata| metadata.run_id == run_id && !own.have(directory, metadata);
+    let entries = catalog.entries.extract_if(.., |entry| is_of_another(&entry.metadata));
+    let mut others: Vec<PathBuf> = entries.map(|entry| entry.path).collect();
+    let broken = catalog.broken.extract_if(.., |(path, _)| {
+        Metadata::of_checkpoint(path).is_ok_and(|metadata| is_of_another(&metadata))
+    });
+    others.extend(broken.map(|(path, _)| path));
     others
 }
 

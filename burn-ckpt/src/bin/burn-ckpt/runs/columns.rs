@@ -15,8 +15,11 @@ use crate::verb_result::Failure;
 const SHOWN_DIFFERENCES: usize = 10;
 /// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not
 /// depend on them.
-const NOT_OF_THE_RESULT: [&str; 16] = [
+const NOT_OF_THE_RESULT: [&str; 19] = [
     "strategies",
+    "best",
+    "last",
+    "on_exception",
     "checkpoint_saving",
     "max_epochs",
     "lock",

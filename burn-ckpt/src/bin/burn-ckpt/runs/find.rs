@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use burn_ckpt::Error;
-use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, run_at, start_scoped_work, storage};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at, start_scoped_work};
 
 use crate::parallel_verify::all_processors;
-use crate::runs::run_directory::is_run;
+use crate::runs::run_directory::{directories_of_runs, is_run};
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
 
@@ -21,24 +20,21 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     if is_run(directory)? {
         return Ok(vec![RunSummary::of(directory)]);
     }
-    let listed = storage::list(directory);
-    let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
-    let paths = listed.map_err(failed)?.ok_or_else(|| failed(storage::not_found()))?;
-    // What cannot be seen could be a run.
-    let directories: Vec<PathBuf> =
-        paths.into_iter().filter(|path| is_directory(path).unwrap_or(true)).collect();
-    if directories.iter().any(|path| is_run(path).unwrap_or(true)) {
-        let is_shown = |path: &PathBuf| !is_hidden(path) || is_run(path).unwrap_or(true);
-        return Ok(summaries(&directories.into_iter().filter(is_shown).collect::<Vec<_>>()));
+    if !is_directory(directory)? && is_there(directory)? {
+        let file = directory.display();
+        return Err(Failure::Other(format!(
+            "{file} is a file: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}"
+        )));
     }
-    let below = directory.join(DEFAULT_LOGS);
-    match is_directory(&below)? {
-        true => runs(&below),
-        false => Err(Failure::Other(format!(
+    let mut directories = directories_of_runs(directory)?;
+    if directories.is_empty() {
+        return Err(Failure::Other(format!(
             "{} has no run: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}",
             directory.display()
-        ))),
+        )));
     }
+    directories.retain(|path| !is_hidden(path) || is_run(path).unwrap_or(true));
+    Ok(summaries(&directories))
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -11,10 +11,13 @@ mod sort;
 pub mod status;
 pub mod summary;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::runs::summary::RunSummary;
+use crate::tag::run_tags::unknown_tag;
 use crate::terminal::output::{Output, say};
-use crate::verb_result::VerbResult;
+use crate::verb_result::{Failure, VerbResult};
 
 /// List the runs of a directory, a line each
 ///
@@ -25,7 +28,8 @@ use crate::verb_result::VerbResult;
 /// which the runs differ. Status:
 ///
 ///   running      a process holds the run's lock: which one
-///   done         its training is complete
+///   done         its training is complete; why says what has ended it before
+///                its last epoch
 ///   stopped      by a signal, from the dashboard, or by the program, and the
 ///                state was saved
 ///   failed       with an error or a panic, and the state before it was saved
@@ -40,11 +44,11 @@ use crate::verb_result::VerbResult;
 ///
 /// --columns and --sort take: run, status, why, epochs, steps, best, time,
 /// items/s, size, age, started, checkpoints, tags, notes; the name of a metric;
-/// the path of a hyperparameter or of a trainer setting (seed); or one of them
-/// with its kind before it: metric.loss, hparam.loss, trainer.seed. A metric's
-/// value is the best one among the checkpoints where the run says in which
-/// direction it is better, else the newest. A sort by metric shows the best run
-/// first, and a column that the runs are sorted by is shown.
+/// the path of a hyperparameter or of a trainer setting (seed, best.topk); or
+/// one of them with its kind before it: metric.loss, hparam.loss, trainer.seed.
+/// A metric's value is the best one among the checkpoints where the run says in
+/// which direction it is better, else the newest. A sort by metric shows the
+/// best run first, and a column that the runs are sorted by is shown.
 ///
 /// Exit status 1 if a run cannot be read, and if there is no run.
 #[derive(clap::Args)]
@@ -63,6 +67,9 @@ pub struct Args {
     /// The columns to show
     #[arg(long, value_name = "KEY,..", value_delimiter = ',', conflicts_with = "json")]
     columns: Vec<String>,
+    /// List only runs with this tag; may be repeated, and all are needed then
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
     /// Print JSON: everything of every run
     #[arg(long)]
     json: bool,
@@ -70,6 +77,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     let mut runs = find::runs(&args.directory)?;
+    keep_tagged(&mut runs, &args.tag)?;
     let sorted_by = args.sort.as_ref().map(|key| columns::find(key, &runs)).transpose()?;
     if let Some(column) = &sorted_by {
         sort::by(&mut runs, column);
@@ -89,4 +97,22 @@ pub fn run(args: &Args) -> VerbResult {
     let unreadable: Vec<String> = runs.iter().flat_map(|run| run.unreadable.iter().cloned()).collect();
     unreadable.iter().for_each(|error| say(format!("error: {error}")));
     Ok(unreadable.is_empty())
+}
+
+/// Keeps the runs that have all of these tags, and those that cannot be read, which may have them.
+fn keep_tagged(runs: &mut Vec<RunSummary>, wanted: &[String]) -> Result<(), Failure> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let there: BTreeSet<String> = runs.iter().flat_map(|run| run.tags.tags.iter().cloned()).collect();
+    let is_tagged = |run: &RunSummary| wanted.iter().all(|tag| run.tags.tags.contains(tag));
+    let is_any = runs.iter().any(is_tagged);
+    runs.retain(|run| is_tagged(run) || !run.unreadable.is_empty());
+    if is_any {
+        return Ok(());
+    }
+    for error in runs.iter().flat_map(|run| &run.unreadable) {
+        say(format!("error: {error}"));
+    }
+    Err(unknown_tag("run", wanted, there))
 }

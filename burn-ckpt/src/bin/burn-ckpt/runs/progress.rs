@@ -1,16 +1,16 @@
 //! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its
 //! checkpoints.
 
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, epochs_done, is_done, link_name};
+use burn_ckpt::Metadata;
+use burn_ckpt::plumbing::{epochs_done, is_done};
 use burn_ckpt::retention::MetricMode;
-use burn_ckpt::{Checkpoint, Metadata};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::ls::listing::Row;
-use crate::ls::metric_mode::{configured_mode, mode_of_best_link, primary_metric};
-use crate::trainer_settings::flat;
+use crate::ls::metric_mode::{mode_of_best_link, primary_metric, stated_mode};
+use crate::trainer_settings::{flat, settings};
 
 /// A run's progress.
 pub struct Progress {
@@ -19,6 +19,8 @@ pub struct Progress {
     pub max_epochs: Option<u64>,
     /// Whether the training is complete.
     pub is_done: bool,
+    /// Why it is done before its last epoch.
+    pub ended_because: Option<String>,
     pub steps: u64,
     pub seconds: f64,
     /// Over the whole run, validations left out. `None` if its checkpoints do not say it.
@@ -58,9 +60,10 @@ impl Progress {
     pub fn of(rows: &[Row], newest: &Row, state: &Value) -> Option<Self> {
         let metadata = newest.metadata.as_ref()?;
         let config = &metadata.trainer_config;
-        Some(Self {
+        let mut progress = Self {
             epochs: epochs_done(metadata, state),
             is_done: is_done(metadata, state),
+            ended_because: None,
             max_epochs: config["max_epochs"].as_u64(),
             steps: metadata.global_step,
             seconds: metadata.training_time_seconds,
@@ -70,16 +73,18 @@ impl Progress {
             primary: primary_metric(config).map(str::to_owned),
             metrics: metrics(rows, metadata, state),
             hparams: flat(&metadata.hparams),
-            settings: flat(config),
-        })
+            settings: settings(config),
+        };
+        if progress.is_done && progress.max_epochs.is_some_and(|max| progress.epochs < max) {
+            let noted = state["ended_because"].as_str();
+            // Checkpoints of earlier versions do not say it.
+            progress.ended_because = noted.or_else(|| progress.limit()).map(str::to_owned);
+        }
+        Some(progress)
     }
 
-    /// Which limit has ended a run that is done before its last epoch. `None` if its configuration does not
-    /// say it, as where a callback has ended it.
-    pub fn limit(&self) -> Option<&'static str> {
-        if self.max_epochs.is_none_or(|max| self.epochs >= max) {
-            return None;
-        }
+    /// Which limit of its configuration the run has come to.
+    fn limit(&self) -> Option<&'static str> {
         let is_at = |limit: &str, done: f64| {
             let limit = self.settings.get(limit).and_then(Value::as_f64);
             limit.is_some_and(|limit| done >= limit)
@@ -120,15 +125,6 @@ fn metrics(rows: &[Row], newest: &Metadata, state: &Value) -> IndexMap<String, M
 
 /// In which direction a metric is better, as far as the run says it.
 fn mode(rows: &[&Row], newest: &Metadata, state: &Value, metric: &str) -> Option<MetricMode> {
-    // The newest state of an earlier version has the modes of those strategies alone that it was saved for.
-    let of_best_state = || {
-        let link = link_name(&format!("best_{metric}")).ok()?;
-        let link = link.strip_suffix(CHECKPOINT_SUFFIX)?;
-        let best = rows.iter().find(|row| row.links.iter().any(|name| name == link))?;
-        // One that cannot be read is reported when it is opened.
-        let state = Checkpoint::open(&best.path).and_then(|checkpoint| checkpoint.trainer_state()).ok()?;
-        mode_in(&state, metric)
-    };
     let of_link = || {
         let values = rows.iter().filter_map(|row| row.metadata.as_ref()?.metrics.get(metric));
         let mut values = values.filter(|value| !value.is_nan());
@@ -136,21 +132,5 @@ fn mode(rows: &[&Row], newest: &Metadata, state: &Value, metric: &str) -> Option
         // Of one value no direction can be seen.
         values.any(|value| value != first).then(|| mode_of_best_link(rows, metric, None)).flatten()
     };
-    mode_in(state, metric)
-        .or_else(|| configured_mode(&newest.trainer_config, metric))
-        .or_else(of_best_state)
-        .or_else(of_link)
-}
-
-/// The mode of the strategy that ranks by the metric, if a state says it.
-fn mode_in(state: &Value, metric: &str) -> Option<MetricMode> {
-    let modes = state["modes"].as_object()?;
-    // `best:val_loss`, or `best:val_loss:DIRPATH`.
-    let ranks_by_metric = |strategy: &str| {
-        let ranked_by = strategy.split_once(':').map(|(_, ranked_by)| ranked_by);
-        let rest = ranked_by.and_then(|ranked_by| ranked_by.strip_prefix(metric));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    };
-    let (_, mode) = modes.iter().find(|(strategy, _)| ranks_by_metric(strategy))?;
-    serde_json::from_value(mode.clone()).ok()
+    stated_mode(rows, &newest.trainer_config, state, metric).or_else(of_link)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS, is_directory, list, run_at};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS, is_directory, list, run_at, storage};
 use burn_ckpt::{Error, RunLayout};
 
 use crate::runs::run_signs::shows_a_run;
@@ -44,7 +44,8 @@ pub fn check_is_not_of_runs(directory: &Path) -> Result<(), Failure> {
 }
 
 fn check_has_no_runs(directory: &Path) -> Result<(), Failure> {
-    let runs = runs_in(directory)?;
+    let mut runs = directories_of_runs(directory)?;
+    runs.retain(|path| is_run(path).unwrap_or(false));
     if runs.is_empty() {
         return Ok(());
     }
@@ -61,18 +62,24 @@ fn check_has_no_runs(directory: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// The runs in a directory, or in that of a program's logs in it.
-fn runs_in(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    for directory in [directory.to_path_buf(), directory.join(DEFAULT_LOGS)] {
-        if !is_directory(&directory)? {
-            continue;
-        }
-        let mut runs = list(&directory)?;
-        runs.retain(|path| is_directory(path).unwrap_or(false) && is_run(path).unwrap_or(false));
-        if !runs.is_empty() {
-            runs.sort();
-            return Ok(runs);
-        }
+/// The directories among which runs are: those in this one, or where none of them is a run, those in the logs
+/// of a program in it. Sorted by their paths, and empty where there is no run. What cannot be seen could be
+/// one.
+///
+/// # Errors
+///
+/// [`Error::Io`] when a directory cannot be listed.
+pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let if_of_runs = |mut paths: Vec<PathBuf>| {
+        paths.retain(|path| is_directory(path).unwrap_or(true));
+        paths.iter().any(|path| is_run(path).unwrap_or(true)).then_some(paths)
+    };
+    let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
+    let here = storage::list(directory).map_err(failed)?.ok_or_else(|| failed(storage::not_found()))?;
+    if let Some(directories) = if_of_runs(here) {
+        return Ok(directories);
     }
-    Ok(Vec::new())
+    let logs = directory.join(DEFAULT_LOGS);
+    let in_logs = if is_directory(&logs)? { list(&logs)? } else { Vec::new() };
+    Ok(if_of_runs(in_logs).unwrap_or_default())
 }

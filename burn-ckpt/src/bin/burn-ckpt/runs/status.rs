@@ -74,7 +74,7 @@ impl Status {
         // Also one that was to train a run further that was done.
         let was_killed_since = lock.as_ref().is_ok_and(|lock| lock.was_killed_since(progress.saved));
         if !was_killed_since && progress.is_done {
-            return Self::new(StatusKind::Done, progress.limit().unwrap_or_default());
+            return Self::new(StatusKind::Done, progress.ended_because.as_deref().unwrap_or_default());
         }
         if let Err(reason) = &lock {
             return Self::new(

@@ -1,5 +1,6 @@
 //! `burn-ckpt show`: a checkpoint's origin and contents.
 
+pub mod averages;
 mod origin;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::contents::{Contents, Part, scalar};
 use crate::ls::listing::reason;
 use crate::terminal::figures::{count, grouped, leaves, size, value};
 use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 use crate::terminal::table::{Align, Table};
 use crate::trainer_settings::of_training;
 use crate::verb_result::{Failure, VerbResult};
@@ -62,7 +64,7 @@ pub fn run(args: &Args) -> VerbResult {
 }
 
 fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Failure> {
-    output.line(contents.checkpoint.path().display().to_string())?;
+    output.line(in_one_line(&contents.checkpoint.path().display().to_string()))?;
     output.line("")?;
     let mut table = Table::without_heading([Align::Left, Align::Left]).wrapped();
     for (name, text) in origin::rows(contents, Timestamp::now()) {

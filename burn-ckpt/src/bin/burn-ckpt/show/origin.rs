@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::contents::Contents;
+use crate::show::averages;
 use crate::tag::run_tags::RunTags;
 use crate::terminal::figures::{age, count, exact_size, grouped, moment, number, size, span};
 
@@ -25,6 +26,9 @@ pub fn rows(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)> 
     rows.extend(notes.as_ref().map(|notes| ("notes", notes.clone())));
     let saved = metadata.checkpoint_timestamp;
     rows.push(("saved", format!("{}, {} ago, as {}", moment(saved), age(saved, now), metadata.reason)));
+    let averages = contents.sections.iter();
+    let averages = averages.filter_map(|part| averages::of_section(&part.name, &part.section));
+    rows.extend(averages.map(|average| ("average", average)));
     rows.push(("epoch", format!("{} (counted from 0)", metadata.epoch)));
     rows.push(("step", metadata.global_step.to_string()));
     let trained = span(metadata.training_time_seconds);
@@ -38,6 +42,7 @@ pub fn rows(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)> 
             format!("{}, the last {}{from}", metadata.starts.len(), moment(last.timestamp)),
         ));
     }
+    rows.extend(ended(&contents.trainer_state).map(|ended| ("ended", ended)));
     let metrics: Vec<String> =
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
     rows.push(("metrics", if metrics.is_empty() { "none".to_owned() } else { metrics.join("  ") }));
@@ -94,6 +99,15 @@ fn model(model: &Value) -> Option<String> {
         false => format!(", {} of them trained", grouped(trainable as usize)),
     };
     Some(format!("{kind}: {} parameters{trained}, {}", grouped(parameters as usize), size(bytes)))
+}
+
+/// How the start that saved the checkpoint ended, if it was saved because of that.
+fn ended(trainer_state: &Value) -> Option<String> {
+    let ended = trainer_state["ended"].as_str()?.to_owned();
+    Some(match trainer_state["ended_because"].as_str() {
+        Some(reason) => format!("{ended}, {reason}"),
+        None => ended,
+    })
 }
 
 /// Epoch and step from the training loop's state, for a file without metadata.

@@ -1,9 +1,12 @@
 //! The tags and notes of a run: those that it was started with, and what was changed of them since.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags};
 use serde_json::Value;
+
+use crate::verb_result::Failure;
 
 /// A run's tags and notes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +26,12 @@ impl RunTags {
 /// The tags in a trainer's configuration.
 pub fn configured_tags(trainer_config: &Value) -> Vec<&str> {
     trainer_config["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Nothing of this kind has the tags. Names those that there are.
+pub fn unknown_tag(what: &str, wanted: &[String], there: BTreeSet<String>) -> Failure {
+    let there = if there.is_empty() { "none".to_owned() } else { Vec::from_iter(there).join(", ") };
+    Failure::Other(format!("no {what} has the tag {}; the tags are {there}", wanted.join(" and ")))
 }
 
 /// The directory of the run that a checkpoint is in. `None` for one outside of a run's directory.

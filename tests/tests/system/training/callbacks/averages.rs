@@ -8,6 +8,7 @@ use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Ema};
 use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::programs::commands::{burn_ckpt, stdout};
 use system_tests::run_files::{checkpoints, described_state};
 
 const DECAY: f64 = 0.8;
@@ -135,6 +136,18 @@ fn a_validation_can_run_on_another_model() {
     let (one, two, raw) = (loss(0, 1, true), loss(1, 2, true), loss(2, 2, false));
     assert_eq!(one.to_bits(), two.to_bits(), "a model of zeros has one loss");
     assert_ne!(raw.to_bits(), two.to_bits());
+}
+
+#[test]
+fn a_checkpoint_says_since_which_step_its_average_is_also_after_a_resume() {
+    let root = tempfile::tempdir().unwrap();
+    for epochs in [1, 2] {
+        let config = config(root.path(), epochs).with_ckpt_path("auto");
+        let ema = || Ema::new(DECAY).with_start_step(4).with_every_n_steps(3);
+        train_by(config, Script::default(), |trainer| trainer.callback(ema())).unwrap();
+        let shown = stdout(&burn_ckpt(&[&"show", &run_path(root.path(), "last")]));
+        assert!(shown.contains("a moving one over each 3 steps since step 7, decay 0.8000\n"), "{shown}");
+    }
 }
 
 #[test]

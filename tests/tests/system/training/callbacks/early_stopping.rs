@@ -6,7 +6,7 @@ use burn::train::SupervisedTraining;
 use burn_ckpt::retention::MetricMode;
 use burn_trainer::callbacks::EarlyStopping;
 use burn_trainer::strategy::MetricConfig;
-use burn_trainer::{Error, FitResult, Result, TrainerConfig};
+use burn_trainer::{EndReason, Error, FitResult, Result, TrainerConfig};
 use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_with};
 
 /// Trains with a metric `val_score` of these values, one for each epoch.
@@ -27,7 +27,11 @@ fn ended(early_stopping: EarlyStopping, scores: &[f64]) -> (u64, Option<String>)
     let root = tempfile::tempdir().unwrap();
     let result = scored(settings(root.path(), early_stopping), scores).unwrap();
     assert_eq!(result.stopped_early, result.ended_because.is_some());
-    (result.epochs, result.ended_because)
+    let reason = result.ended_because.map(|reason| match reason {
+        EndReason::EarlyStopping(reason) => reason,
+        other => panic!("{other:?}"),
+    });
+    (result.epochs, reason)
 }
 
 fn score() -> EarlyStopping {

@@ -1,6 +1,7 @@
 //! A run that a callback ends.
 
 use burn_ckpt::Checkpoint;
+use burn_trainer::EndReason;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use system_tests::models::small::{Model, Script, config, train_by};
 use system_tests::run_files::{checkpoints, run_dir};
@@ -33,7 +34,8 @@ fn it_ends_as_done_with_its_state_saved() {
         let result =
             train_by(settings(), Script::default(), |trainer| trainer.callback(StopAt(step))).unwrap();
         assert_eq!((result.global_step, result.epochs), (step, epochs));
-        assert_eq!(result.ended_because.unwrap(), format!("step {step} is done"));
+        let (name, reason) = ("stop_at".to_owned(), format!("step {step} is done"));
+        assert_eq!(result.ended_because, Some(EndReason::Callback { name, reason }));
         assert!(result.interrupted.is_none() && !result.finished_before);
         let last = checkpoints(root.path()).join("last.ckpt");
         assert_eq!(Checkpoint::open(&last).unwrap().verify().unwrap().global_step, step);

@@ -1,0 +1,69 @@
+//! Why a run is done before its last epoch.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::process::progress::figures::exact_time;
+
+/// What a run can end by: a setting by its name, early stopping by what people call it.
+const MAX_STEPS: &str = "max_steps";
+const MAX_TIME: &str = "max_time";
+pub(crate) const EARLY_STOPPING_TEXT: &str = "early stopping";
+
+/// Why a run has ended before its last epoch, as done. [`FitResult`](crate::FitResult) has it, and
+/// [`RunOutcome`](crate::callbacks::RunOutcome).
+///
+/// ```
+/// # use burn_trainer::{EndReason, FitResult};
+/// fn can_be_extended<M>(result: &FitResult<M>) -> bool {
+///     matches!(result.ended_because, Some(EndReason::MaxSteps(_) | EndReason::MaxTime(_)))
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// It has done so many optimizer steps: [`max_steps`](crate::TrainerConfig::max_steps).
+    MaxSteps(u64),
+    /// It has trained for so long: [`max_time`](crate::TrainerConfig::max_time).
+    MaxTime(Duration),
+    /// Early stopping has ended it for this reason: [`early_stopping`](crate::TrainerConfig::early_stopping).
+    EarlyStopping(String),
+    /// A callback has called [`CallbackContext::stop`](crate::callbacks::CallbackContext::stop).
+    Callback {
+        /// The callback's name.
+        name: String,
+        /// The reason that it gave.
+        reason: String,
+    },
+}
+
+impl EndReason {
+    /// The setting of the limit. `None` if it was not a limit.
+    #[cfg(feature = "cli")]
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::MaxSteps(_) => Some(MAX_STEPS),
+            Self::MaxTime(_) => Some(MAX_TIME),
+            Self::EarlyStopping(_) | Self::Callback { .. } => None,
+        }
+    }
+
+    /// With the name of what has ended the run, as a checkpoint has it and the page about a run.
+    pub(crate) fn named(&self) -> String {
+        match self {
+            Self::MaxSteps(_) | Self::MaxTime(_) => self.to_string(),
+            Self::EarlyStopping(reason) => format!("{EARLY_STOPPING_TEXT}: {reason}"),
+            Self::Callback { name, reason } => format!("{name}: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaxSteps(steps) => write!(f, "{MAX_STEPS}: {steps} optimizer steps are done"),
+            Self::MaxTime(time) => write!(f, "{MAX_TIME}: {} of training are over", exact_time(*time)),
+            Self::EarlyStopping(reason) | Self::Callback { reason, .. } => f.write_str(reason),
+        }
+    }
+}
