@@ -43,3 +43,11 @@ pub use result::MirrorResult;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 #[cfg(feature = "mirror")]
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// Whether each further try of this process fails too: the store lacks what a mirror needs, or a newer
+/// version of this program has written to the mirror.
+#[cfg(feature = "mirror")]
+fn is_final(error: &burn_ckpt::Error) -> bool {
+    use burn_ckpt::{Error, MirrorFailure};
+    matches!(error, Error::NewerFormat { .. } | Error::Mirror { failure: MirrorFailure::Unsupported, .. })
+}

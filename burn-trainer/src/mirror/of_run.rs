@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn::train::LearnerModel;
 use burn_ckpt::{Catalog, RunLayout};
+use jiff::Timestamp;
 
 use super::result::MirrorResult;
 use crate::callbacks::registered::Callbacks;
@@ -53,6 +54,24 @@ impl MirrorOfRun {
         self.open.as_ref().is_some_and(|open| open.has_downloaded)
     }
 
+    /// Downloads what the mirror has in place of the newest checkpoints on disk, where these are damaged.
+    /// `resumed` is when the state was saved that a resume would begin with; `None` where there is none.
+    /// Returns whether anything was downloaded. The second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MirrorNotDownloaded`](crate::Error::MirrorNotDownloaded).
+    pub(crate) fn replace_damaged(
+        &mut self,
+        config: &TrainerConfig,
+        layout: &RunLayout,
+        present: &Catalog,
+        resumed: Option<Timestamp>,
+    ) -> Result<bool> {
+        let open = self.open.as_mut();
+        open.map_or(Ok(false), |open| open.replace_damaged(config, layout, present, resumed))
+    }
+
     /// Rejects a new run of an id that the mirror has checkpoints of.
     ///
     /// # Errors
@@ -100,6 +119,17 @@ impl MirrorOfRun {
     #[allow(clippy::unused_self, reason = "it is needed with the feature")]
     pub(crate) fn has_downloaded(&self) -> bool {
         false
+    }
+
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "they are needed with the feature")]
+    pub(crate) fn replace_damaged(
+        &mut self,
+        _: &TrainerConfig,
+        _: &RunLayout,
+        _: &Catalog,
+        _: Option<Timestamp>,
+    ) -> Result<bool> {
+        Ok(false)
     }
 
     #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "they are needed with the feature")]
