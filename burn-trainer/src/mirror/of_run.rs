@@ -1,5 +1,7 @@
 //! The mirror of an open run, with the feature `mirror` and without it: what the rest of the crate sees.
 
+#[cfg(feature = "cli")]
+use std::path::Path;
 use std::path::PathBuf;
 
 use burn::train::LearnerModel;
@@ -155,4 +157,14 @@ impl MirrorHandle {
     pub(crate) fn result(&self) -> Option<MirrorResult> {
         None
     }
+}
+
+/// Sends the evaluations that are kept beside a run's checkpoints to its mirror, after training. Says so
+/// where that fails.
+#[cfg(feature = "cli")]
+pub(crate) fn send_evaluations(config: &TrainerConfig, run_dir: &Path) {
+    #[cfg(feature = "mirror")]
+    super::evaluations::send(config, run_dir);
+    #[cfg(not(feature = "mirror"))]
+    let _ = (config, run_dir);
 }

@@ -273,8 +273,10 @@ impl Worker {
             true => mirror.send_metrics_log(log),
             false => Ok(()),
         });
+        let evaluated = mirror.send_evaluations(&layout);
         moved?;
         self.queue.links_are_moved();
+        evaluated?;
         sent
     }
 

@@ -1,6 +1,7 @@
 //! Runs with a mirror: what is sent while they train, and what a start on an empty disk makes of it.
 
 mod dead_stores;
+mod evaluations;
 mod killed_uploads;
 mod parts_that_fail;
 mod programs;
