@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{PART_BYTES, address, observer, run_in, save, writer};
 
 /// With the next one the pieces are joined.
-const MANY: usize = 33;
+const MANY: usize = 32;
 /// A checkpoint that a link keeps, and the pieces of its log.
 const KEPT: usize = 5;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
