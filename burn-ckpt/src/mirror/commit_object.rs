@@ -136,6 +136,12 @@ impl MirroredCheckpoint {
         self.files.iter().map(|file| file.size).fold(0, u64::saturating_add)
     }
 
+    /// The SHA-256 of its `.ckpt` file. A commit object without one is not read.
+    pub(crate) fn sha256(&self) -> &str {
+        let own = self.files.iter().find(|file| file.name == self.name);
+        own.map_or("", |file| file.sha256.as_str())
+    }
+
     /// Later states are larger.
     pub(crate) fn order(&self) -> (Timestamp, u64, &str) {
         (self.checkpoint_timestamp, self.global_step, &self.name)

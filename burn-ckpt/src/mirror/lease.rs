@@ -7,20 +7,20 @@
 //! are conditional writes. So a writer that was stopped for an hour, and continues after it has lost the
 //! lease, replaces nothing: its next check of the lease fails with an error that names the new holder.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::error::chain::chain;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::format::container::bounded_json::parse;
 use crate::mirror::object_names::LEASE_NAME;
 use crate::mirror::store::{Store, Version};
+use crate::mirror::writer::Writer;
 
 const FORMAT: &str = "burn-ckpt mirror lease";
 const VERSION: u32 = 1;
@@ -34,73 +34,6 @@ const RETRY_AFTER: i32 = 24;
 const ATTEMPTS: u32 = 8;
 /// The pause after the first of them. Each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// How long a lease lasts, unless configured otherwise.
-const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
-
-/// Who writes to a mirror: the name in the error of a second writer, a number that no other writer has, how
-/// long a lease lasts without being renewed, and the clock.
-///
-/// ```
-/// use burn_ckpt::mirror::Writer;
-/// use jiff::SignedDuration;
-///
-/// let writer = Writer::of_this_process().with_lease_timeout(SignedDuration::from_mins(2));
-/// assert!(writer.name().starts_with("process "));
-/// ```
-#[derive(Clone)]
-pub struct Writer {
-    name: String,
-    token: u64,
-    timeout: SignedDuration,
-    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-}
-
-impl Writer {
-    /// This process, with a lease of 5 minutes and the system's clock.
-    #[must_use]
-    pub fn of_this_process() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        let host = gethostname::gethostname();
-        let name = format!("process {} on host {}", std::process::id(), host.to_string_lossy());
-        // The keys of each `RandomState` are other random numbers: they come from the system.
-        Self::new(name, RandomState::new().hash_one(std::process::id()), Timestamp::now)
-    }
-
-    /// A writer of this name, with a number that no other writer has.
-    pub fn new(
-        name: impl Into<String>,
-        token: u64,
-        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
-    ) -> Self {
-        Self { name: name.into(), token, timeout: DEFAULT_TIMEOUT, clock: Arc::new(clock) }
-    }
-
-    /// How long the lease lasts when it is not renewed. After that another writer can take it over.
-    #[must_use]
-    pub fn with_lease_timeout(mut self, timeout: SignedDuration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// The name in the error of a second writer.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        (self.clock)()
-    }
-}
-
-impl fmt::Debug for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer")
-            .field("name", &self.name)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What the object has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,10 +104,10 @@ impl Lease {
                 format: FORMAT.to_owned(),
                 version: VERSION,
                 term,
-                holder: Some(writer.name.clone()),
+                holder: Some(writer.name().to_owned()),
                 token: token(writer),
                 renewed: writer.now(),
-                timeout_seconds: writer.timeout.as_secs(),
+                timeout_seconds: writer.timeout().as_secs(),
             };
             let json = to_json(&record)?;
             let written = match &there {
@@ -188,8 +121,10 @@ impl Lease {
             {
                 let (store, run_id, writer) = (store.clone(), run_id.to_owned(), writer.clone());
                 let lease = Self { store, key, run_id, writer, record, version, failed: None };
-                lease.check_conditions(&json, there.as_ref().map(|(_, version)| version))?;
-                return Ok(lease);
+                return match lease.check_conditions(&json, there.as_ref().map(|(_, version)| version)) {
+                    Ok(()) => Ok(lease),
+                    Err(error) => Err(lease.release_after(error)),
+                };
             }
         }
         let reason = "other writers change the lease all the time: try again".to_owned();
@@ -230,7 +165,7 @@ impl Lease {
     /// [`Error::MirrorInUse`] when another writer has it by now.
     pub(crate) fn keep(&mut self) -> Result<()> {
         let now = self.writer.now();
-        let is_early = |since: Timestamp, part: i32| now.duration_since(since) < self.writer.timeout / part;
+        let is_early = |since: Timestamp, part: i32| now.duration_since(since) < self.writer.timeout() / part;
         if is_early(self.record.renewed, RENEW_AFTER)
             || self.failed.is_some_and(|failed| now < self.record.ends() && is_early(failed, RETRY_AFTER))
         {
@@ -269,6 +204,17 @@ impl Lease {
     pub(crate) fn release(mut self) -> Result<()> {
         let record = Record { holder: None, ..self.record.clone() };
         self.write(record)
+    }
+
+    /// The same after an error, which is the one that is reported. What prevents it is added.
+    pub(crate) fn release_after(self, mut error: Error) -> Error {
+        let Err(unreleased) = self.release() else { return error };
+        let text = format!("the lease is not given back, and ends by itself: {}", chain(&unreleased));
+        match &mut error {
+            Error::Mirror { reason, .. } => *reason += &format!("; {text}"),
+            _ => log::warn!("{text}"),
+        }
+        error
     }
 
     fn write(&mut self, record: Record) -> Result<()> {
@@ -315,7 +261,7 @@ fn is_same_holding(one: &Record, other: &Record) -> bool {
 }
 
 fn token(writer: &Writer) -> String {
-    format!("{:016x}", writer.token)
+    format!("{:016x}", writer.token())
 }
 
 fn to_json(record: &Record) -> Result<Vec<u8>> {

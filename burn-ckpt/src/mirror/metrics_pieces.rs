@@ -18,6 +18,10 @@ use crate::mirror::store::Listed;
 
 /// The most bytes of a piece: it is in memory at once.
 const MAX_PIECE_BYTES: u64 = 8 * 1024 * 1024;
+/// A piece with fewer bytes is small.
+const SMALL_PIECE_BYTES: u64 = MAX_PIECE_BYTES / 2;
+/// From how many small pieces at the end of the log on they are written again, as few large ones.
+const MAX_SMALL_PIECES: usize = 32;
 const SUFFIX: &str = ".jsonl";
 /// How many hexadecimal digits of a piece's BLAKE3 are in its name.
 const DIGITS: usize = 16;
@@ -67,6 +71,11 @@ impl Piece {
             start < end && end - start == object.size && digest.len() == DIGITS && parts.next().is_none();
         is_whole.then_some(Self { term, number, start, end, digest })
     }
+}
+
+/// Whether an object is a piece of the log.
+pub(crate) fn is_piece(run_id: &str, key: &str) -> bool {
+    term_of_piece(run_id, key).is_some()
 }
 
 /// The term of a piece of the log.
@@ -128,6 +137,24 @@ impl SentLog {
         }
         self.agreed = Some(agreed);
         Ok(agreed)
+    }
+
+    /// Steps back to the beginning of the small pieces at the end of the log, if there are many and the log
+    /// has grown. What is sent next has their bytes, and cuts the log before them: so a reader has the same
+    /// log before and after each of the new pieces.
+    pub(crate) fn join_small_pieces(&mut self, up_to: u64) {
+        let is_small = |part: &&Part| part.piece.end - part.piece.start < SMALL_PIECE_BYTES;
+        let small: Vec<&Part> = self.parts.iter().rev().take_while(is_small).collect();
+        let [newest, .., oldest] = small.as_slice() else { return };
+        // Only of a log that is the one on disk up to its end.
+        if small.len() >= MAX_SMALL_PIECES && self.agreed == Some(newest.end) && up_to > newest.end {
+            self.agreed = Some(oldest.piece.start);
+        }
+    }
+
+    /// The keys of the pieces that the log is made of.
+    pub(crate) fn keys(&self, run_id: &str) -> impl Iterator<Item = String> {
+        self.parts.iter().map(|part| part.piece.key(run_id))
     }
 
     /// The next piece of the log, from where the mirror has it up to a length, with its bytes.

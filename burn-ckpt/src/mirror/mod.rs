@@ -43,10 +43,10 @@ mod object_names;
 mod reading;
 mod sending;
 mod store;
+mod writer;
 
 pub use address::MirrorAddress;
 pub use commit_object::{MIRROR_VERSION, MirroredCheckpoint, MirroredFile, MirroredLog};
-pub use lease::Writer;
 pub(crate) use reading::checkpoint_files::{CheckpointFiles, MirroredMetadata};
 pub use reading::mirrored_run::MirroredRun;
 pub use sending::mirror_keep::MirrorKeep;
@@ -54,3 +54,4 @@ pub use sending::retention::Removed;
 pub use sending::run_mirror::RunMirror;
 pub use sending::upload::{OUTSIDE_DIR, Sent};
 pub use store::{Progress, Store, Variables};
+pub use writer::Writer;

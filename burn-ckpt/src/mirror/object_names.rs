@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `{run}/checkpoint/last/X.ckpt`, `X.shards/..`, `X.ckpt.metadata.json` | content, which no reader believes alone |
 //! | `{run}/checkpoint/last/X.ckpt.commit.json` | the commit object: the checkpoint is there, and these are its files |
+//! | `{run}/checkpoint/last/X.ckpt.evaluation.json` | the evaluations of a checkpoint, which are replaced |
 //! | `{run}/checkpoint/last.ckpt` | a link: the name of a checkpoint |
 //! | `{run}/metrics/..` | a piece of the log of metrics |
 //! | `{run}/lease.json` | who writes |
 
 use crate::error::{Error, Result};
-use crate::file_names::{CHECKPOINT_SUFFIX, MAX_NAME_BYTES};
+use crate::file_names::{CHECKPOINT_SUFFIX, EVALUATION_SUFFIX, MAX_NAME_BYTES};
 use crate::run_dir::layout::CHECKPOINT_DIR;
 
 pub(crate) const COMMIT_SUFFIX: &str = ".commit.json";
@@ -23,6 +24,11 @@ const MAX_DEPTH: usize = 16;
 /// The commit object of a checkpoint, which is named relative to the run's `checkpoint` directory.
 pub(crate) fn commit(run_id: &str, checkpoint: &str) -> String {
     format!("{run_id}/{CHECKPOINT_DIR}/{checkpoint}{COMMIT_SUFFIX}")
+}
+
+/// The evaluations of a checkpoint.
+pub(crate) fn evaluations(run_id: &str, checkpoint: &str) -> String {
+    format!("{run_id}/{CHECKPOINT_DIR}/{checkpoint}{EVALUATION_SUFFIX}")
 }
 
 /// The checkpoint that a commit object is named after.

@@ -12,6 +12,7 @@ use super::print_result::{print, print_and_keep_model};
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::evaluation::Evaluation;
+use crate::mirror::send_evaluations;
 use crate::process::console::{say, warn};
 use crate::process::run_output::OpenOutput;
 use crate::result::FitResult;
@@ -100,7 +101,10 @@ impl EvaluateArgs {
         let evaluation = evaluate(&checkpoint, &device)?;
         let mut lines = lines(&evaluation, &checkpoint);
         match evaluation.keep() {
-            Ok(file) => lines.push(format!("kept: {}", file.display())),
+            Ok(file) => {
+                send_evaluations(config, &reported.run_dir);
+                lines.push(format!("kept: {}", file.display()));
+            }
             Err(error) => warn(&format!("the evaluation is not kept: {}", chain(&error))),
         }
         print(&lines);

@@ -2,6 +2,7 @@
 //! lease and sends.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +13,8 @@ use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Progress, RunMirror, Store, 
 use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
 
-use super::download::{download_newer, newest_finite};
+use super::download::{download_newer, newest_finite, replace_damaged};
+use super::is_final;
 use super::queue::Queue;
 use super::worker::Worker;
 use crate::config::{MirrorConfig, TrainerConfig};
@@ -37,6 +39,17 @@ pub fn connect_by(connect: Connect) {
     let _ = CONNECT.set(connect);
 }
 
+/// The connection to an address.
+pub(super) fn connect(address: &MirrorAddress) -> burn_ckpt::Result<Store> {
+    CONNECT.get().copied().unwrap_or(Store::connect)(address)
+}
+
+/// This process as the writer of a mirror.
+pub(super) fn writer(settings: &MirrorConfig) -> Writer {
+    let lease = SignedDuration::from_secs(settings.lease_timeout_seconds.cast_signed());
+    Writer::of_this_process().with_lease_timeout(lease)
+}
+
 /// The mirror of an open run.
 #[derive(Debug)]
 pub(super) struct OpenMirror {
@@ -45,6 +58,9 @@ pub(super) struct OpenMirror {
     pub(super) has_downloaded: bool,
     /// The mirror's own address of the run, if it has checkpoints of it.
     existing: Option<PathBuf>,
+    /// What a start that resumes has read of the mirror, until it is known whether the disk's newest
+    /// checkpoint is whole.
+    run: Option<MirroredRun>,
 }
 
 impl OpenMirror {
@@ -56,45 +72,36 @@ impl OpenMirror {
         present: &Catalog,
     ) -> Result<Self> {
         let address: MirrorAddress = settings.address.parse()?;
-        let connect = CONNECT.get().copied().unwrap_or(Store::connect);
         let store = connect(&address)?;
-        let lease = SignedDuration::from_secs(settings.lease_timeout_seconds.cast_signed());
-        let writer = Writer::of_this_process().with_lease_timeout(lease);
+        let writer = writer(settings);
         let has_checkpoints = !present.entries.is_empty();
         let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
         let download = |progress: Progress<'_>| {
             if !resumes {
-                return Ok(false);
+                return Ok(None);
             }
             let run = MirroredRun::open(&store, layout.run_id()).map_err(Failed::Reading)?;
-            download_newer(&run, config, layout, present, progress).map_err(Failed::Downloading)
+            let has_downloaded = download_newer(&run, config, layout, present, progress);
+            Ok(Some((run, has_downloaded.map_err(Failed::Downloading)?)))
         };
         let queue = Arc::new(Queue::new(address.to_string()));
-        let (mirror, has_downloaded) = match read(&store, layout.run_id(), &writer, download) {
-            Ok((mirror, has_downloaded)) => (Some(mirror), has_downloaded),
-            Err(Failed::Reading(error @ burn_ckpt::Error::MirrorInUse { .. })) => return Err(error.into()),
-            Err(Failed::Reading(source) | Failed::Downloading(source)) if resumes && !has_checkpoints => {
-                return Err(Error::MirrorUnreadable { run_id: layout.run_id().to_owned(), source });
-            }
-            Err(Failed::Downloading(source)) => {
-                let source = Box::new(source);
-                return Err(Error::MirrorNotDownloaded { run_id: layout.run_id().to_owned(), source });
-            }
-            Err(Failed::Reading(error)) if has_checkpoints || is_temporary(&error) => {
-                warn(&format!(
-                    "the mirror {address} cannot be read: {}. {}, and what it saves is sent when the mirror can be reached",
-                    chain(&error),
-                    if resumes { "The run resumes from the disk" } else { "The run starts" }
-                ));
+        let (mirror, downloaded) = match read(&store, layout.run_id(), &writer, download) {
+            Ok((mirror, downloaded)) => (Some(mirror), downloaded),
+            Err(failed) => {
+                let error = begin_without(failed, &address, layout, resumes, has_checkpoints)?;
                 queue.failed(chain(&error));
-                (None, false)
+                if is_final(&error) {
+                    queue.finish(None);
+                    return Ok(Self { queue, has_downloaded: false, existing: None, run: None });
+                }
+                (None, None)
             }
-            // Wrong credentials, or no such bucket: hours of training would not be mirrored.
-            Err(Failed::Reading(error)) => return Err(error.into()),
         };
+        let has_downloaded = downloaded.as_ref().is_some_and(|(_, has_downloaded)| *has_downloaded);
         let existing = mirror.as_ref().filter(|mirror| !mirror.checkpoints().is_empty());
         let existing = existing.map(|mirror| format!("{address}/{}", mirror.run_id()).into());
         let is_said = mirror.is_none();
+        queue.is_in_mirror(mirror.as_ref().map(digests).unwrap_or_default());
         let (newest, for_worker) = (newest_finite(present), Arc::clone(&queue));
         let worker = Worker::new(store, writer, mirror, newest, layout.clone(), for_worker, is_said);
         let output = OutputHandle::of_this_thread();
@@ -109,7 +116,23 @@ impl OpenMirror {
             source,
         };
         thread.spawn(work).map_err(failed)?;
-        Ok(Self { queue, has_downloaded, existing })
+        Ok(Self { queue, has_downloaded, existing, run: downloaded.map(|(run, _)| run) })
+    }
+
+    /// See [`MirrorOfRun::replace_damaged`](super::MirrorOfRun::replace_damaged).
+    pub(super) fn replace_damaged(
+        &mut self,
+        config: &TrainerConfig,
+        layout: &RunLayout,
+        present: &Catalog,
+        resumed: Option<Timestamp>,
+    ) -> Result<bool> {
+        let Some(run) = self.run.take() else { return Ok(false) };
+        // The thread keeps the lease meanwhile.
+        replace_damaged(&run, config, layout, present, resumed).map_err(|source| {
+            let (run_id, source) = (layout.run_id().to_owned(), Box::new(source));
+            Error::MirrorNotDownloaded { run_id, source }
+        })
     }
 
     pub(super) fn check_new_run(&self, config: &TrainerConfig, run_id: &str) -> Result<()> {
@@ -135,6 +158,15 @@ impl Drop for OpenMirror {
     }
 }
 
+/// The checkpoints that are in the mirror, by name, with the SHA-256 of their files.
+fn digests(mirror: &RunMirror) -> BTreeMap<String, String> {
+    let own = mirror.checkpoints().iter().filter_map(|checkpoint| {
+        let file = checkpoint.files.iter().find(|file| file.name == checkpoint.name)?;
+        Some((checkpoint.name.clone(), file.sha256.clone()))
+    });
+    own.collect()
+}
+
 /// What of a start failed: to read what the mirror has, or to get something of it that is newer than the
 /// disk.
 enum Failed {
@@ -142,13 +174,55 @@ enum Failed {
     Downloading(burn_ckpt::Error),
 }
 
+/// Lets the run begin without its mirror, which is said, and returns why.
+///
+/// # Errors
+///
+/// The error that the start ends with.
+fn begin_without(
+    failed: Failed,
+    address: &MirrorAddress,
+    layout: &RunLayout,
+    resumes: bool,
+    has_checkpoints: bool,
+) -> Result<burn_ckpt::Error> {
+    let run_id = layout.run_id().to_owned();
+    let error = match failed {
+        Failed::Reading(error @ burn_ckpt::Error::MirrorInUse { .. }) => return Err(error.into()),
+        Failed::Reading(source) | Failed::Downloading(source) if resumes && !has_checkpoints => {
+            return Err(Error::MirrorUnreadable { run_id, source });
+        }
+        Failed::Downloading(source) => {
+            return Err(Error::MirrorNotDownloaded { run_id, source: Box::new(source) });
+        }
+        Failed::Reading(error) => error,
+    };
+    // Wrong credentials, no such bucket, or a store that no mirror can be in: hours of training would not be
+    // mirrored.
+    let is_unsupported =
+        matches!(error, burn_ckpt::Error::Mirror { failure: MirrorFailure::Unsupported, .. });
+    if is_unsupported || !(has_checkpoints || is_temporary(&error)) {
+        return Err(error.into());
+    }
+    warn(&format!(
+        "the mirror {address} cannot be read: {}. {}, and {}",
+        chain(&error),
+        if resumes { "The run resumes from the disk" } else { "The run starts" },
+        match is_final(&error) {
+            true => "nothing is sent to the mirror",
+            false => "what it saves is sent when the mirror can be reached",
+        }
+    ));
+    Ok(error)
+}
+
 /// Takes the lease, and downloads. The lease is kept meanwhile, and given back where that fails.
-fn read(
+fn read<T>(
     store: &Store,
     run_id: &str,
     writer: &Writer,
-    download: impl FnOnce(Progress<'_>) -> std::result::Result<bool, Failed>,
-) -> std::result::Result<(RunMirror, bool), Failed> {
+    download: impl FnOnce(Progress<'_>) -> std::result::Result<T, Failed>,
+) -> std::result::Result<(RunMirror, T), Failed> {
     let mirror = RefCell::new(take_lease(store, run_id, writer).map_err(Failed::Reading)?);
     let downloaded = download(&|_| match mirror.borrow_mut().keep_lease() {
         Err(error @ burn_ckpt::Error::MirrorInUse { .. }) => Err(io::Error::other(error)),
@@ -157,7 +231,7 @@ fn read(
     });
     let mirror = mirror.into_inner();
     match downloaded {
-        Ok(has_downloaded) => Ok((mirror, has_downloaded)),
+        Ok(downloaded) => Ok((mirror, downloaded)),
         Err(error) => {
             if let Err(unreleased) = mirror.close() {
                 // It ends by itself after its time.

@@ -11,7 +11,7 @@ use burn_ckpt::retention::SavedCheckpoint;
 use burn_ckpt::{Catalog, RunLayout};
 
 use super::keep::KeepSettings;
-use super::queue::Queue;
+use super::queue::{Present, Queue};
 use crate::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
 use crate::config::{MirrorConfig, TrainerConfig};
 use crate::process::console::{note, warn};
@@ -88,9 +88,12 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
         for (strategy, path) in leading(&layout)? {
             self.queue.leads(&strategy, &path);
         }
-        let present = Catalog::scan(&layout)?;
-        let paths = present.entries.into_iter().map(|entry| entry.path).collect::<Vec<PathBuf>>();
-        self.queue.begin(keep, paths);
+        let present = Catalog::scan(&layout)?.entries.into_iter().map(|entry| {
+            let below = entry.path.strip_prefix(layout.checkpoint_dir()).unwrap_or(Path::new(""));
+            let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+            Present { name: parts.join("/"), sha256: entry.metadata.checkpoint_checksum, path: entry.path }
+        });
+        self.queue.begin(keep, present);
         Ok(())
     }
 

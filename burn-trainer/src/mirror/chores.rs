@@ -12,6 +12,8 @@ use super::{FIRST_PAUSE, MAX_PAUSE};
 
 /// The age from which what a killed process has left in the mirror is deleted.
 const LEFTOVER_AGE: SignedDuration = SignedDuration::from_hours(1);
+/// How often it is looked for.
+const LEFTOVERS_EACH: Duration = Duration::from_hours(1);
 
 /// The work beside sending.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub(super) struct Chores {
 enum Task {
     Links,
     Retention,
-    /// Once.
+    /// Each hour.
     Leftovers,
 }
 
@@ -31,7 +33,7 @@ enum Task {
 struct Chore {
     task: Task,
     is_due: bool,
-    is_done_once: bool,
+    done: Option<Instant>,
     /// After an error.
     not_before: Option<Instant>,
     pause: Duration,
@@ -52,7 +54,8 @@ impl Chores {
     /// A checkpoint was sent.
     pub(super) fn follow(&mut self) {
         for chore in &mut self.all {
-            chore.is_due = !(chore.task == Task::Leftovers && chore.is_done_once);
+            let is_recent = |done: Instant| done.elapsed() < LEFTOVERS_EACH;
+            chore.is_due |= !(chore.task == Task::Leftovers && chore.done.is_some_and(is_recent));
         }
     }
 
@@ -82,8 +85,7 @@ impl Chores {
 
 impl Chore {
     fn new(task: Task) -> Self {
-        let (is_due, is_done_once, has_reported) = (false, false, false);
-        Self { task, is_due, is_done_once, not_before: None, pause: FIRST_PAUSE, has_reported }
+        Self { task, is_due: false, done: None, not_before: None, pause: FIRST_PAUSE, has_reported: false }
     }
 
     fn is_due_at(&self, now: Instant) -> bool {
@@ -93,7 +95,7 @@ impl Chore {
     fn work(&mut self, mirror: &mut RunMirror, layout: &RunLayout, queue: &Queue) -> Result<(), FailedChore> {
         match self.try_to_work(mirror, layout, queue) {
             Ok(()) => {
-                (self.is_due, self.is_done_once, self.not_before) = (false, true, None);
+                (self.is_due, self.done, self.not_before) = (false, Some(Instant::now()), None);
                 self.pause = FIRST_PAUSE;
                 Ok(())
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun, Progress};
 use burn_ckpt::plumbing::{is_there, links_of_run, size, storage};
-use burn_ckpt::{Catalog, Error, RunLayout, chain};
+use burn_ckpt::{Catalog, Checkpoint, Error, RunLayout, chain};
 use jiff::Timestamp;
 
 use super::needed::needed;
@@ -41,7 +41,7 @@ pub(super) fn download_newer(
     let newer = newer.filter(|checkpoint| Some(checkpoint.checkpoint_timestamp) > newest_on_disk);
     let mut damaged = None;
     for newest in newer {
-        match download_with_needed(run, newest, config, layout, progress) {
+        match download_with_needed(run, newest, config, layout, "", progress) {
             Ok(()) => return Ok(true),
             Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
                 warn(&format!("{} in the mirror is left out: {}", newest.name, chain(&error)));
@@ -61,23 +61,64 @@ pub(super) fn download_newer(
     }
 }
 
+/// Downloads the newest complete checkpoint that is newer than the one which a resume would begin with, if
+/// checkpoints on disk that are newer than that one are damaged. `resumed` is `None` where nothing on disk
+/// can be resumed. Returns whether anything was downloaded.
+///
+/// # Errors
+///
+/// As for [`download_newer`].
+pub(super) fn replace_damaged(
+    run: &MirroredRun,
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    present: &Catalog,
+    resumed: Option<Timestamp>,
+) -> Result<bool> {
+    let is_newer = |time: Timestamp| Some(time) > resumed;
+    let finite = present.entries.iter().rev().filter(|entry| entry.metadata.found_non_finite().is_none());
+    let mut newer = finite.filter(|entry| is_newer(entry.metadata.checkpoint_timestamp));
+    let is_whole = |path: &Path| Checkpoint::open(path).and_then(|checkpoint| checkpoint.verify()).is_ok();
+    // Others are not resumed for reasons that the mirror's copies have too.
+    if newer.all(|entry| is_whole(&entry.path)) && (resumed.is_some() || present.broken.is_empty()) {
+        return Ok(false);
+    }
+    let in_mirror = run.checkpoints().iter().rev().filter(|checkpoint| {
+        let place = layout.checkpoint_dir().join(&checkpoint.name);
+        !checkpoint.non_finite && is_newer(checkpoint.checkpoint_timestamp) && !is_same(checkpoint, &place)
+    });
+    for checkpoint in in_mirror {
+        let why = ": the newest checkpoint on disk is damaged";
+        match download_with_needed(run, checkpoint, config, layout, why, &|_| Ok(())) {
+            Ok(()) => return Ok(true),
+            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
+                warn(&format!("{} in the mirror is left out: {}", checkpoint.name, chain(&error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
 /// When the newest state on disk was saved that a run can resume from.
 pub(super) fn newest_finite(present: &Catalog) -> Option<Timestamp> {
     let finite = present.entries.iter().filter(|entry| entry.metadata.found_non_finite().is_none());
     finite.map(|entry| entry.metadata.checkpoint_timestamp).max()
 }
 
+/// Downloads a checkpoint, and first the others that the run needs with it. `why` ends what is said of it.
 fn download_with_needed(
     run: &MirroredRun,
     newest: &MirroredCheckpoint,
     config: &TrainerConfig,
     layout: &RunLayout,
+    why: &str,
     progress: Progress<'_>,
 ) -> Result<()> {
     let others = needed(run, newest, config)?;
     let bytes = others.iter().chain([&newest]).map(|checkpoint| checkpoint.total_bytes()).sum();
     let count = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
-    note(&format!("downloading {}{count}, {}", run.address_of(&newest.name), size(bytes)));
+    note(&format!("downloading {}{count}, {}{why}", run.address_of(&newest.name), size(bytes)));
     download_log(run, newest, layout)?;
     for other in others {
         match download_one(run, other, layout, progress) {
@@ -118,7 +159,7 @@ fn remove_links(layout: &RunLayout) -> Result<()> {
 /// Whether the state on disk is the mirror's.
 fn is_same(checkpoint: &MirroredCheckpoint, place: &Path) -> bool {
     let file = checkpoint.files.iter().find(|file| file.name == checkpoint.name);
-    let opened = burn_ckpt::Checkpoint::open(place).and_then(|opened| opened.verify());
+    let opened = Checkpoint::open(place).and_then(|opened| opened.verify());
     match (file, opened) {
         (Some(file), Ok(metadata)) => metadata.checkpoint_checksum == file.sha256,
         _ => false,

@@ -8,6 +8,7 @@
 //! | what is sent next, and what is not sent any more | `queue` |
 //! | sending, on a thread of its own | `worker` |
 //! | links and retention, which follow a sent checkpoint | `chores` |
+//! | an evaluation is kept after training | `evaluations` |
 //!
 //! The loop knows nothing of it: the callback puts paths into the queue, and waits at the end of the run.
 
@@ -19,6 +20,8 @@ mod callback;
 mod chores;
 #[cfg(feature = "mirror")]
 mod download;
+#[cfg(all(feature = "mirror", feature = "cli"))]
+mod evaluations;
 #[cfg(feature = "mirror")]
 mod keep;
 #[cfg(feature = "mirror")]
@@ -36,6 +39,8 @@ use std::time::Duration;
 #[cfg(feature = "mirror")]
 pub use at_start::connect_by;
 pub(crate) use of_run::MirrorOfRun;
+#[cfg(feature = "cli")]
+pub(crate) use of_run::send_evaluations;
 pub use result::MirrorResult;
 
 /// The pause after a first error, and the longest one. Each is twice the one before.
@@ -43,3 +48,11 @@ pub use result::MirrorResult;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 #[cfg(feature = "mirror")]
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// Whether each further try of this process fails too: the store lacks what a mirror needs, or a newer
+/// version of this program has written to the mirror.
+#[cfg(feature = "mirror")]
+fn is_final(error: &burn_ckpt::Error) -> bool {
+    use burn_ckpt::{Error, MirrorFailure};
+    matches!(error, Error::NewerFormat { .. } | Error::Mirror { failure: MirrorFailure::Unsupported, .. })
+}

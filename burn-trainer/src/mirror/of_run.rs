@@ -1,9 +1,12 @@
 //! The mirror of an open run, with the feature `mirror` and without it: what the rest of the crate sees.
 
+#[cfg(feature = "cli")]
+use std::path::Path;
 use std::path::PathBuf;
 
 use burn::train::LearnerModel;
 use burn_ckpt::{Catalog, RunLayout};
+use jiff::Timestamp;
 
 use super::result::MirrorResult;
 use crate::callbacks::registered::Callbacks;
@@ -51,6 +54,24 @@ impl MirrorOfRun {
     /// Whether checkpoints were downloaded.
     pub(crate) fn has_downloaded(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.has_downloaded)
+    }
+
+    /// Downloads what the mirror has in place of the newest checkpoints on disk, where these are damaged.
+    /// `resumed` is when the state was saved that a resume would begin with; `None` where there is none.
+    /// Returns whether anything was downloaded. The second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MirrorNotDownloaded`](crate::Error::MirrorNotDownloaded).
+    pub(crate) fn replace_damaged(
+        &mut self,
+        config: &TrainerConfig,
+        layout: &RunLayout,
+        present: &Catalog,
+        resumed: Option<Timestamp>,
+    ) -> Result<bool> {
+        let open = self.open.as_mut();
+        open.map_or(Ok(false), |open| open.replace_damaged(config, layout, present, resumed))
     }
 
     /// Rejects a new run of an id that the mirror has checkpoints of.
@@ -103,6 +124,17 @@ impl MirrorOfRun {
     }
 
     #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "they are needed with the feature")]
+    pub(crate) fn replace_damaged(
+        &mut self,
+        _: &TrainerConfig,
+        _: &RunLayout,
+        _: &Catalog,
+        _: Option<Timestamp>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "they are needed with the feature")]
     pub(crate) fn check_new_run(&self, _: &TrainerConfig, _: &str) -> Result<()> {
         Ok(())
     }
@@ -125,4 +157,14 @@ impl MirrorHandle {
     pub(crate) fn result(&self) -> Option<MirrorResult> {
         None
     }
+}
+
+/// Sends the evaluations that are kept beside a run's checkpoints to its mirror, after training. Says so
+/// where that fails.
+#[cfg(feature = "cli")]
+pub(crate) fn send_evaluations(config: &TrainerConfig, run_dir: &Path) {
+    #[cfg(feature = "mirror")]
+    super::evaluations::send(config, run_dir);
+    #[cfg(not(feature = "mirror"))]
+    let _ = (config, run_dir);
 }

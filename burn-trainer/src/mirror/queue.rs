@@ -1,27 +1,24 @@
 //! What waits to be sent to the mirror: at most so many checkpoints, the best ones and then the newest first,
 //! and those whose files fail behind all others. What was deleted on disk before its turn is not sent.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
+mod state;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn_ckpt::mirror::MirrorKeep;
-use indexmap::{IndexMap, IndexSet};
 use parking_lot::{Condvar, Mutex};
 
+use self::state::{QueueState, Waiting};
 use super::result::MirrorResult;
 
-/// The most checkpoints that wait. More are on disk only with rules that keep many.
-const MAX_WAITING: usize = 32;
 /// How often the end of the run looks whether a signal has come.
 const POLL: Duration = Duration::from_millis(50);
 /// The longest wait, which a clock can have.
 const MAX_WAIT: Duration = Duration::from_hours(24 * 30);
 /// How often a file that cannot be read is tried, once the run has ended.
 const TRIES_AT_END: u32 = 5;
-/// The strategies whose foremost checkpoint is sent before the newest one.
-const BEST: &str = "best";
 
 /// The queue between the callback and the mirror's thread.
 #[derive(Debug)]
@@ -30,40 +27,13 @@ pub(super) struct Queue {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct QueueState {
-    waiting: IndexMap<PathBuf, Waiting>,
-    /// Those that are not sent, whatever the store does, and why.
-    unsendable: IndexMap<PathBuf, String>,
-    /// Checkpoints were sent since the links were last moved.
-    links_are_due: bool,
-    saved: u64,
-    /// The newest one that was saved.
-    newest: Option<PathBuf>,
-    /// Strategy -> its foremost checkpoint.
-    leading: IndexMap<String, PathBuf>,
-    /// What is being sent.
-    in_work: Option<(PathBuf, Waiting)>,
-    /// What stays in the mirror. `None` until training begins: then nothing is sent yet.
-    keep: Option<MirrorKeep>,
-    /// Until when the end of the run waits.
-    deadline: Option<Instant>,
-    /// Nothing more is sent: the wait at the end is over.
-    given_up: bool,
-    /// The thread has ended.
-    is_over: bool,
-    /// The last error of a checkpoint that was to be sent.
-    send_error: Option<String>,
-    result: MirrorResult,
-}
-
-/// A checkpoint that waits.
-#[derive(Debug, Clone, Copy, Default)]
-struct Waiting {
-    /// It grows with each save.
-    number: u64,
-    /// How often its own files have failed, and not the store.
-    failures: u32,
+/// A checkpoint that is on disk when training begins.
+#[derive(Debug)]
+pub(super) struct Present {
+    pub(super) path: PathBuf,
+    /// In the mirror.
+    pub(super) name: String,
+    pub(super) sha256: String,
 }
 
 /// What the thread does next.
@@ -96,22 +66,25 @@ impl Queue {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
+    /// What the mirror has at the start: the names of checkpoints, and the SHA-256 of their files.
+    pub(super) fn is_in_mirror(&self, checkpoints: BTreeMap<String, String>) {
+        self.state.lock().in_mirror = checkpoints;
+    }
+
     /// Training begins: this stays in the mirror, and these are on disk already, the oldest first.
-    pub(super) fn begin(&self, keep: MirrorKeep, present: impl IntoIterator<Item = PathBuf>) {
-        present.into_iter().for_each(|path| self.saved(path));
-        self.state.lock().keep = Some(keep);
+    pub(super) fn begin(&self, keep: MirrorKeep, present: impl IntoIterator<Item = Present>) {
+        let mut state = self.state.lock();
+        let in_mirror = std::mem::take(&mut state.in_mirror);
+        for Present { path, name, sha256 } in present {
+            state.add(path, in_mirror.get(&name).is_some_and(|there| *there == sha256));
+        }
+        state.keep = Some(keep);
         self.changed.notify_all();
     }
 
     /// A checkpoint is durable on disk.
     pub(super) fn saved(&self, path: PathBuf) {
-        let mut state = self.state.lock();
-        state.saved += 1;
-        let number = state.saved;
-        state.newest = Some(path.clone());
-        state.unsendable.shift_remove(&path);
-        state.waiting.insert(path, Waiting { number, failures: 0 });
-        state.drop_the_oldest();
+        self.state.lock().add(path, false);
         self.changed.notify_all();
     }
 
@@ -124,7 +97,8 @@ impl Queue {
     /// the store is slower than the saves.
     pub(super) fn deleted(&self, path: &Path) -> bool {
         let mut state = self.state.lock();
-        let was_waiting = state.waiting.shift_remove(path).is_some();
+        let waited = state.waiting.shift_remove(path);
+        let was_waiting = waited.is_some_and(|waiting| !waiting.was_there);
         state.unsendable.shift_remove(path);
         state.result.skipped += u64::from(was_waiting);
         was_waiting && state.result.failed == 0
@@ -169,15 +143,23 @@ impl Queue {
     /// What was to be sent is no longer in work.
     pub(super) fn done(&self, outcome: Outcome) {
         let mut state = self.state.lock();
-        let path = state.in_work.take().map(|(path, _)| path);
+        let (path, was_there) = match state.in_work.take() {
+            Some((path, waiting)) => (Some(path), waiting.was_there),
+            None => (None, false),
+        };
         match outcome {
             Outcome::Sent | Outcome::WasThere => {
                 state.links_are_due = true;
                 state.result.sent += u64::from(outcome == Outcome::Sent);
             }
-            Outcome::IsGone => state.result.skipped += 1,
+            Outcome::IsGone => state.result.skipped += u64::from(!was_there),
             Outcome::Unsendable(error) => state.leave_out(path, error),
         }
+    }
+
+    /// A checkpoint was sent again that the mirror had lost.
+    pub(super) fn sent_again(&self) {
+        self.state.lock().result.sent += 1;
     }
 
     /// What was being sent could not be, as the store failed: it waits again, unless a later state has its
@@ -244,8 +226,8 @@ impl Queue {
     pub(super) fn waiting_at_end(&self) -> usize {
         let state = self.state.lock();
         let wanted = state.wanted_at_end();
-        let left = state.waiting.keys().chain(state.in_work.iter().map(|(path, _)| path));
-        left.filter(|path| !state.is_over && wanted.contains(path.as_path())).count()
+        let left = state.left().filter(|(_, waiting)| !waiting.was_there);
+        left.filter(|(path, _)| !state.is_over && wanted.contains(path.as_path())).count()
     }
 
     /// The run has ended. Waits until the newest and the best checkpoints are sent, at most so long, and not
@@ -286,81 +268,6 @@ impl Queue {
 
     pub(super) fn result(&self) -> MirrorResult {
         self.state.lock().result.clone()
-    }
-}
-
-impl QueueState {
-    /// What is sent next: a best one before the newest, so that a start from the mirror has the list of the
-    /// best that belongs to its state.
-    fn first(&self) -> Option<PathBuf> {
-        let is_best = |path: &PathBuf| {
-            let mut best = self.leading.iter().filter(|(strategy, _)| strategy.starts_with(BEST));
-            best.any(|(_, leading)| leading == path)
-        };
-        let first = self
-            .waiting
-            .iter()
-            .max_by_key(|(path, waiting)| (Reverse(waiting.failures), is_best(path), waiting.number));
-        first.map(|(path, _)| path.clone())
-    }
-
-    fn wait_again(&mut self, path: PathBuf, waiting: Waiting) {
-        self.waiting.entry(path).or_insert(waiting);
-        self.drop_the_oldest();
-        self.leave_the_wanted();
-    }
-
-    /// A checkpoint is not sent, unless a later state has its name.
-    fn leave_out(&mut self, path: Option<PathBuf>, error: String) {
-        if let Some(path) = path.filter(|path| !self.waiting.contains_key(path)) {
-            self.unsendable.insert(path, error);
-        }
-    }
-
-    fn note(&mut self, error: String) {
-        self.result.failed += 1;
-        self.result.last_error = Some(error);
-    }
-
-    /// The checkpoints that the end of the run waits for.
-    fn wanted_at_end(&self) -> BTreeSet<&Path> {
-        self.leading.values().chain(&self.newest).map(PathBuf::as_path).collect()
-    }
-
-    fn drop_the_oldest(&mut self) {
-        while self.waiting.len() > MAX_WAITING {
-            let leading: BTreeSet<&PathBuf> = self.leading.values().collect();
-            let others = self.waiting.iter().filter(|(path, _)| !leading.contains(path));
-            let Some(oldest) = others.min_by_key(|(_, waiting)| waiting.number).map(|(path, _)| path.clone())
-            else {
-                return;
-            };
-            self.waiting.shift_remove(&oldest);
-            self.result.skipped += 1;
-        }
-    }
-
-    /// Once the run has ended: nothing waits but what the end waits for.
-    fn leave_the_wanted(&mut self) {
-        if self.deadline.is_none() {
-            return;
-        }
-        let wanted: BTreeSet<PathBuf> = self.wanted_at_end().into_iter().map(Path::to_path_buf).collect();
-        let before = self.waiting.len();
-        self.waiting.retain(|path, _| wanted.contains(path));
-        self.result.skipped += (before - self.waiting.len()) as u64;
-    }
-
-    /// What is not sent now is not sent.
-    fn give_up(&mut self) {
-        if std::mem::replace(&mut self.given_up, true) {
-            return;
-        }
-        let wanted: BTreeSet<PathBuf> = self.wanted_at_end().into_iter().map(Path::to_path_buf).collect();
-        let left = self.waiting.keys().chain(self.in_work.iter().map(|(path, _)| path));
-        let left = left.chain(self.unsendable.keys()).filter(|path| wanted.contains(*path));
-        self.result.unsent = left.cloned().collect::<IndexSet<_>>().into_iter().collect();
-        self.result.has_stale_links = self.links_are_due;
     }
 }
 

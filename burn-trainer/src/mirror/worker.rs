@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::chores::{Chores, FailedChore};
 use super::queue::{Next, Outcome, Queue};
-use super::{FIRST_PAUSE, MAX_PAUSE};
+use super::{FIRST_PAUSE, MAX_PAUSE, is_final};
 use crate::process::console::warn;
 
 /// How often the thread looks whether the lease has to be renewed.
@@ -45,7 +45,8 @@ pub(super) struct Worker {
 enum EndsEarly {
     /// The wait at the end of the run is over.
     GivenUp,
-    /// Another process has taken the mirror over, or has sent more to it than this one began with.
+    /// Another process has taken the mirror over, or has sent more to it than this one began with; or each
+    /// further try fails too.
     Lost(Error),
 }
 
@@ -86,6 +87,9 @@ impl Worker {
             Ok(Err(EndsEarly::Lost(error))) => {
                 let message = chain(&error);
                 warn(&format!("{message}. Training continues, and nothing more is sent to the mirror"));
+                if !matches!(error, Error::MirrorInUse { .. }) {
+                    self.give_lease_back();
+                }
                 Some(message)
             }
             Err(panic) => {
@@ -179,7 +183,7 @@ impl Worker {
     /// Notes the errors of chores, which are tried again by themselves.
     fn note_chores(&mut self, failed: Vec<FailedChore>) -> Work<()> {
         for FailedChore { error, is_first } in failed {
-            if matches!(error, Error::MirrorInUse { .. }) {
+            if matches!(error, Error::MirrorInUse { .. } | Error::NewerFormat { .. }) {
                 return Err(EndsEarly::Lost(error));
             }
             let message = chain(&error);
@@ -218,11 +222,13 @@ impl Worker {
             mirror.newest_finite().filter(|newest| Some(newest.checkpoint_timestamp) > self.newest_at_start);
         let Some(newer) = newer.map(|newer| newer.name.clone()) else { return Ok(mirror) };
         self.is_behind = true;
-        mirror.close()?;
-        let reason = format!(
+        let mut reason = format!(
             "it has {newer}, which is newer than what the disk had at the start, and which the saves of this run would delete: \
              start the run again to resume from it, or choose another address"
         );
+        if let Err(unreleased) = mirror.close() {
+            reason += &format!(". Its lease is not given back, and ends by itself: {}", chain(&unreleased));
+        }
         let (object, failure) = (self.store.address().to_string(), MirrorFailure::Conflict);
         Err(Error::Mirror { action: "write to", object, failure, reason })
     }
@@ -267,8 +273,10 @@ impl Worker {
             true => mirror.send_metrics_log(log),
             false => Ok(()),
         });
+        let evaluated = mirror.send_evaluations(&layout);
         moved?;
         self.queue.links_are_moved();
+        evaluated?;
         sent
     }
 
@@ -295,7 +303,11 @@ impl Worker {
                     Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
                         self.report(&format!("{} is not sent: {}", path.display(), chain(&error)));
                     }
-                    sent => drop(sent?),
+                    sent => {
+                        if !sent?.was_there {
+                            self.queue.sent_again();
+                        }
+                    }
                 }
             }
             self.gone.pop();
@@ -305,7 +317,8 @@ impl Worker {
 
     /// Notes an error, and waits.
     fn pause_after(&mut self, error: Error, is_of_file: bool) -> Work<()> {
-        if self.is_behind || matches!(error, Error::MirrorInUse { .. }) && self.mirror.is_some() {
+        let is_lost = matches!(error, Error::MirrorInUse { .. }) && self.mirror.is_some();
+        if self.is_behind || is_lost || is_final(&error) {
             return Err(EndsEarly::Lost(error));
         }
         let message = chain(&error);

@@ -8,8 +8,9 @@ use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, ErrorKind, RunLayout, Section
 use super::start_lines;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result, SkippedCheckpoint};
+use crate::mirror::MirrorOfRun;
 use crate::process::console::warn;
-use crate::saving::run_checkpoints::report_skipped;
+use crate::saving::run_checkpoints::{report_skipped, scan};
 use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
 use crate::strategy::StrategyConfig;
@@ -40,6 +41,34 @@ pub(crate) fn find(
         }
         None => newest(config, layout, present),
     }
+}
+
+/// The same, once the mirror was read. Where the newest checkpoints on disk are damaged, and the mirror has
+/// newer ones than what is whole on disk, they are downloaded. `present` is listed again then.
+pub(super) fn find_or_download(
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    elsewhere: &[PathBuf],
+    present: &mut Catalog,
+    mirror: &mut MirrorOfRun,
+) -> Result<Option<ResumePoint>> {
+    if mirror.has_downloaded() {
+        *present = scan(layout, elsewhere)?;
+    }
+    let found = find(config, layout, present);
+    let resumed = match &found {
+        Ok(Some(resume)) if config.ckpt_path.as_deref() == Some("auto") => {
+            Some(resume.metadata.checkpoint_timestamp)
+        }
+        Err(Error::NothingToResume { .. }) => None,
+        Err(Error::Checkpoint(error)) if error.kind() == ErrorKind::Damaged => None,
+        _ => return found,
+    };
+    if !mirror.replace_damaged(config, layout, present, resumed)? {
+        return found;
+    }
+    *present = scan(layout, elsewhere)?;
+    find(config, layout, present)
 }
 
 /// For a loop that can only begin at an epoch: `resume`, or with `auto` the newest earlier checkpoint that

@@ -76,11 +76,9 @@ impl OpenRun {
         warn_of_missing_directories(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
         log_broken(&present);
-        let mirror = MirrorOfRun::open(config, &layout, &present)?;
-        if mirror.has_downloaded() {
-            present = scan(&layout, &elsewhere)?;
-        }
-        let resume = match find_checkpoint::find(config, &layout, &present) {
+        let mut mirror = MirrorOfRun::open(config, &layout, &present)?;
+        let found = find_checkpoint::find_or_download(config, &layout, &elsewhere, &mut present, &mut mirror);
+        let resume = match found {
             // What prevents a resume is removed for the fresh start.
             Err(Error::NothingToResume { .. }) if config.overwrite => None,
             found => found?,

@@ -208,6 +208,27 @@ pub fn delete_objects(store: &dyn ObjectStore, is_meant: impl Fn(&str) -> bool) 
     }
 }
 
+/// Writes other text to the objects of a store whose names are these.
+///
+/// # Panics
+///
+/// When there is none, one is not text, or the store waits or fails.
+pub fn rewrite_objects(
+    store: &dyn ObjectStore,
+    is_meant: impl Fn(&str) -> bool,
+    mut rewrite: impl FnMut(String) -> String,
+) {
+    let names: Vec<String> =
+        objects(store).into_iter().map(|(name, _)| name).filter(|name| is_meant(name)).collect();
+    assert!(!names.is_empty(), "no such object is there");
+    for name in names {
+        let path = Path::from(name);
+        let bytes = at_once(async { ObjectStoreExt::get(store, &path).await?.bytes().await });
+        let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|error| panic!("{path}: {error}"));
+        at_once(ObjectStoreExt::put(store, &path, rewrite(text).into()));
+    }
+}
+
 fn at_once<T>(request: impl Future<Output = Result<T>>) -> T {
     let answer = FutureExt::now_or_never(request).unwrap_or_else(|| panic!("the store waits"));
     answer.unwrap_or_else(|error| panic!("{error}"))

@@ -18,5 +18,5 @@ mod simulated_store;
 
 pub use faults::{Fault, FaultRates};
 pub use given_stores::{connect, give_store};
-pub use hooked_store::{HookedStore, StoreOperation, delete_objects, objects, unreachable};
+pub use hooked_store::{HookedStore, StoreOperation, delete_objects, objects, rewrite_objects, unreachable};
 pub use simulated_store::{Hook, SimulatedClient, SimulatedStore};

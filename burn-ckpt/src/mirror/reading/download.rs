@@ -7,22 +7,23 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::commit::{StagedCheckpoint, commit, remove_checkpoint};
 use crate::disk::directories::{create_directory, parent};
-use crate::disk::staged_file::{Existing, Staged};
+use crate::disk::staged_file::{Existing, Staged, write_whole};
 use crate::disk::staged_shards::StagedShards;
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
-use crate::file_names::{METADATA_SUFFIX, StagingOwner, shard_name, shards_directory};
+use crate::file_names::{METADATA_SUFFIX, StagingOwner, evaluation_path, shard_name, shards_directory};
 use crate::format::limits::MAX_METADATA_BYTES;
 use crate::mirror::commit_object::{MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
-use crate::mirror::object_names::link;
+use crate::mirror::object_names::{evaluations, link};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::Progress;
+use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
 use crate::run_dir::layout::RunLayout;
 
 impl MirroredRun {
-    /// Gets a checkpoint into a run's directory, under the name that it had there. Returns its path. Another
-    /// state of that name is replaced, once all of this one has arrived.
+    /// Gets a checkpoint into a run's directory, under the name that it had there, with its evaluations.
+    /// Returns its path. Another state of that name is replaced, once all of this one has arrived.
     ///
     /// # Errors
     ///
@@ -36,8 +37,16 @@ impl MirroredRun {
     ) -> Result<PathBuf> {
         let place = run.checkpoint_dir().join(&checkpoint.name);
         let arrived = self.stage(checkpoint, &place, progress)?;
+        let evaluations = self.evaluations_of(checkpoint)?;
         // A kill in between costs nothing: the mirror has what the next start downloads.
         remove_checkpoint(&place)?;
+        if let Some(text) = evaluations {
+            // Before the checkpoint: without it they are removed by the next start.
+            let path = evaluation_path(&place);
+            write_whole(&path, Existing::Replace, |file| {
+                file.write_all(&text).map_err(Error::io("write", &path))
+            })?;
+        }
         arrived.commit()?;
         Ok(place)
     }
@@ -54,6 +63,23 @@ impl MirroredRun {
         progress: Progress<'_>,
     ) -> Result<()> {
         self.stage(checkpoint, place, progress)?.commit()
+    }
+
+    /// The evaluations of a checkpoint. Those of another state of its name are left out, and what is not the
+    /// text of evaluations.
+    fn evaluations_of(&self, checkpoint: &MirroredCheckpoint) -> Result<Option<Vec<u8>>> {
+        let key = evaluations(&self.run_id, &checkpoint.name);
+        if self.objects.get(&key).is_none_or(|object| object.size > MAX_EVALUATION_BYTES) {
+            return Ok(None);
+        }
+        let Some((text, _)) = self.store.get(&key, MAX_EVALUATION_BYTES)? else { return Ok(None) };
+        match is_of_state(&text, checkpoint.sha256()) {
+            Ok(is_of_state) => Ok(Some(text).filter(|_| is_of_state)),
+            Err(reason) => {
+                log::warn!("{} is left out: {reason}", self.store.shown(&key));
+                Ok(None)
+            }
+        }
     }
 
     /// Gets all files of a checkpoint, compared with their digests, under names of their own.

@@ -1,20 +1,25 @@
-//! What a killed writer left: content without a commit object, and files of a directory's unfinished uploads.
+//! What is deleted once it is old: content without a commit object, which a killed writer left, pieces of the
+//! log of metrics that nothing needs any more, and files of a directory's unfinished uploads.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::SignedDuration;
 
 use crate::error::Result;
 use crate::file_names::shards_directory;
+use crate::mirror::metrics_pieces::{is_piece, parts_up_to};
 use crate::mirror::object_names::{COMMIT_SUFFIX, below_checkpoints, link_of_key};
 use crate::mirror::sending::retention::Removed;
 use crate::mirror::sending::run_mirror::RunMirror;
+use crate::mirror::store::Listed;
 
 impl RunMirror {
     /// Deletes content without a commit object (what a writer left that was killed, or of a checkpoint that
-    /// was replaced) if it is older than this. Content that another writer is still sending is younger. The
-    /// content of a commit object that cannot be read stays. In a directory the files of unfinished uploads
-    /// are deleted too; in a bucket the store's own rule does that.
+    /// was replaced) if it is older than this, and pieces of the log of metrics that no checkpoint needs, as
+    /// they were written again in fewer pieces, or cut. What another writer is still sending is younger. The
+    /// content of a commit object that cannot be read stays, and so do all pieces then. In a directory the
+    /// files of unfinished uploads are deleted too; in a bucket the store's own rule does that.
     ///
     /// # Errors
     ///
@@ -30,10 +35,12 @@ impl RunMirror {
                 && !key.ends_with(COMMIT_SUFFIX)
                 && !in_use.contains(key)
         };
+        let pieces = self.unneeded_pieces();
         let old: Vec<String> = self
             .objects
             .values()
-            .filter(|object| is_left(&object.key) && now.duration_since(object.modified) > older_than)
+            .filter(|object| is_left(&object.key) || pieces.contains(&object.key))
+            .filter(|object| now.duration_since(object.modified) > older_than)
             .map(|object| object.key.clone())
             .collect();
         for key in old {
@@ -46,6 +53,23 @@ impl RunMirror {
             removed.bytes += bytes;
         }
         Ok(removed)
+    }
+
+    /// The pieces that neither the log nor that of a checkpoint is made of.
+    fn unneeded_pieces(&self) -> BTreeSet<String> {
+        if !self.unreadable.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_of_log = |object: &&Listed| is_piece(&self.run_id, &object.key);
+        let pieces: Vec<&Listed> = self.objects.values().filter(is_of_log).collect();
+        let mut needed: BTreeSet<String> = self.log.keys(&self.run_id).collect();
+        let logs = self.checkpoints.iter().chain(&self.going).filter_map(|it| it.metrics_log.as_ref());
+        for last in logs.map(|log| log.last_piece).collect::<BTreeSet<_>>() {
+            let parts = parts_up_to(&self.run_id, pieces.iter().copied(), Some(last));
+            needed.extend(parts.iter().map(|part| part.piece.key(&self.run_id)));
+        }
+        let keys = pieces.into_iter().map(|object| object.key.clone());
+        keys.filter(|key| !needed.contains(key)).collect()
     }
 
     /// Whether an object is named after a checkpoint whose commit object cannot be read.

@@ -1,6 +1,7 @@
 //! Sending: the writer of a run's mirror, and what it does. A checkpoint is sent, then links are moved, then
 //! retention deletes.
 
+mod evaluations;
 mod leftovers;
 mod links;
 mod local_checkpoint;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
 use crate::mirror::commit_object::MirroredCheckpoint;
-use crate::mirror::object_names::{commit, link};
+use crate::mirror::object_names::{commit, evaluations, link};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::sending::mirror_keep::MirrorKeep;
 use crate::mirror::sending::run_mirror::RunMirror;
@@ -55,7 +55,7 @@ impl RunMirror {
     }
 
     /// Deletes the checkpoints that the rules do not keep: of each the commit object, then its content that
-    /// no other checkpoint has. What an earlier call could not delete comes first.
+    /// no other checkpoint has, and its evaluations. What an earlier call could not delete comes first.
     ///
     /// # Errors
     ///
@@ -89,7 +89,8 @@ impl RunMirror {
         }
         while let Some(gone) = self.going.last().cloned() {
             let in_use = self.content_in_use();
-            let keys = gone.files.iter().map(|file| link(&self.run_id, &file.object));
+            let beside = evaluations(&self.run_id, &gone.name);
+            let keys = gone.files.iter().map(|file| link(&self.run_id, &file.object)).chain([beside]);
             for key in keys.filter(|key| !in_use.contains(key)).collect::<BTreeSet<String>>() {
                 if self.objects.contains_key(&key) {
                     self.lease.keep()?;
@@ -127,10 +128,11 @@ impl RunMirror {
         Ok(gone.into_iter().map(|checkpoint| checkpoint.name).collect())
     }
 
-    /// The content of the checkpoints that are there.
+    /// The content of the checkpoints that are there, and their evaluations.
     pub(super) fn content_in_use(&self) -> BTreeSet<String> {
         let files = self.checkpoints.iter().flat_map(|checkpoint| &checkpoint.files);
-        files.map(|file| link(&self.run_id, &file.object)).collect()
+        let beside = self.checkpoints.iter().map(|checkpoint| evaluations(&self.run_id, &checkpoint.name));
+        files.map(|file| link(&self.run_id, &file.object)).chain(beside).collect()
     }
 
     pub(super) fn remove_object(&mut self, key: &str, removed: &mut Removed) -> Result<()> {

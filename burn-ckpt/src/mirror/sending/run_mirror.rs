@@ -5,11 +5,12 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
-use crate::mirror::lease::{Lease, Writer};
+use crate::mirror::lease::Lease;
 use crate::mirror::metrics_pieces::{SentLog, parts_up_to, term_of_piece};
 use crate::mirror::object_names::{below_checkpoints, term_of_content};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::{Listed, Store};
+use crate::mirror::writer::Writer;
 use crate::run_dir::layout::RunLayout;
 
 /// The mirror of a run, for its only writer. It holds the run's lease: see [`RunMirror::keep_lease`].
@@ -48,19 +49,12 @@ impl RunMirror {
         RunLayout::new(Path::new("."), "logs", run_id)?;
         let lease = Lease::acquire(store, run_id, writer, &least_term)?;
         // After the lease was taken: no other process writes from now on.
-        let run = MirroredRun::open(store, run_id)?;
-        if let Some(error) = run.newer_format() {
-            lease.release()?;
-            return Err(error);
-        }
+        let (run, links) = match look(store, run_id) {
+            Ok(there) => there,
+            Err(error) => return Err(lease.release_after(error)),
+        };
         let unreadable = run.unreadable().map(str::to_owned).collect();
         let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
-        let mut links = BTreeMap::new();
-        for name in run.links() {
-            if let Some(target) = run.link_target(name)? {
-                links.insert(name.to_owned(), target);
-            }
-        }
         let (begun, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
         let (store, run_id) = (store.clone(), run_id.to_owned());
         let going = Vec::new();
@@ -108,6 +102,21 @@ impl RunMirror {
         self.objects.remove(key);
         self.begun.insert(key.to_owned(), (String::new(), false));
     }
+}
+
+/// What is there for a writer: the run, and the targets of its links.
+fn look(store: &Store, run_id: &str) -> Result<(MirroredRun, BTreeMap<String, String>)> {
+    let run = MirroredRun::open(store, run_id)?;
+    if let Some(error) = run.newer_format() {
+        return Err(error);
+    }
+    let mut links = BTreeMap::new();
+    for name in run.links() {
+        if let Some(target) = run.link_target(name)? {
+            links.insert(name.to_owned(), target);
+        }
+    }
+    Ok((run, links))
 }
 
 /// The greatest term of which something is there.

@@ -48,9 +48,10 @@ pub struct Sent {
 }
 
 impl RunMirror {
-    /// Sends a checkpoint of the run, and the part of the run's log of metrics that belongs to it. A
-    /// checkpoint that is there is not sent again, nor is content that is there under another name. What an
-    /// attempt before has sent of several files is not sent again by this writer.
+    /// Sends a checkpoint of the run, the part of the run's log of metrics that belongs to it, and the
+    /// evaluations that are kept beside it. A checkpoint that is there is not sent again, nor is content that
+    /// is there under another name. What an attempt before has sent of several files is not sent again by
+    /// this writer.
     ///
     /// `progress` gets the number of bytes that were just sent. Its error ends the work.
     ///
@@ -68,6 +69,8 @@ impl RunMirror {
                 there.files.iter().any(|one| (&one.name, &one.sha256) == (&file.name, &file.sha256))
             })
         {
+            let sha256 = there.sha256().to_owned();
+            self.send_evaluations_of(&opened.path, &name, &sha256)?;
             return Ok(Sent { name, bytes: 0, was_there: true });
         }
         let mut bytes = 0;
@@ -83,6 +86,8 @@ impl RunMirror {
                 commit.metrics_log = Some(self.send_log_up_to(&log, mark.bytes)?);
             }
         }
+        let sha256 = commit.sha256().to_owned();
+        self.send_evaluations_of(&opened.path, &name, &sha256)?;
         self.commit(commit)?;
         Ok(Sent { name, bytes, was_there: false })
     }

@@ -105,6 +105,7 @@ fn of_status(code: &str) -> Option<MirrorFailure> {
         "401" | "403" => MirrorFailure::Denied,
         "404" => MirrorFailure::NotFound,
         "408" | "504" => MirrorFailure::TimedOut,
+        "501" => MirrorFailure::Unsupported,
         _ => MirrorFailure::Failed,
     })
 }

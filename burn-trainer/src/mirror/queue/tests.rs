@@ -1,5 +1,6 @@
 //! The queue alone: what is next, what is left out, and what the end waits for.
 
+use super::state::MAX_WAITING;
 use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -185,4 +186,40 @@ fn links_that_are_not_moved_are_said() {
         queue.end(LONG, &|| false);
         assert_eq!(queue.result().has_stale_links, !is_moved);
     }
+}
+
+fn present(name: &str, sha256: &str) -> Present {
+    Present { path: name.into(), name: name.to_owned(), sha256: sha256.to_owned() }
+}
+
+#[test]
+fn what_the_mirror_had_at_the_start_is_neither_skipped_nor_unsent_nor_slow() {
+    let names: Vec<String> = (0..50).map(|number| format!("{number}")).collect();
+    let begin = || {
+        let queue = Queue::new("memory:".to_owned());
+        queue.is_in_mirror(names.iter().map(|name| (name.clone(), "same".to_owned())).collect());
+        // The last one is another state of that name.
+        let sha256 = |name: &String| if name == "49" { "other" } else { "same" };
+        queue.begin(MirrorKeep::last(1), names.iter().map(|name| present(name, sha256(name))));
+        queue
+    };
+    // They are looked at nevertheless: evaluations and descriptions change.
+    assert_eq!(sent(&begin()).len(), 50);
+    let queue = begin();
+    assert!(!queue.deleted(Path::new("7")), "nothing was slow");
+    assert_eq!(queue.next(LONG), Next::Send("49".into()));
+    queue.done(Outcome::Sent);
+    assert_eq!(queue.next(LONG), Next::Send("48".into()));
+    queue.done(Outcome::IsGone);
+    queue.leads("best:val_loss", Path::new("3"));
+    assert_eq!(queue.waiting_at_end(), 0);
+    queue.end(Duration::ZERO, &|| false);
+    let result = queue.result();
+    assert_eq!((result.sent, result.skipped, result.unsent.len()), (1, 0, 0));
+
+    // The other state is all of these.
+    let queue = begin();
+    assert!(queue.deleted(Path::new("49")));
+    queue.end(Duration::ZERO, &|| false);
+    assert_eq!(queue.result().skipped, 1);
 }

@@ -1,16 +1,15 @@
 //! Runs with a mirror: what is sent while they train, and what a start on an empty disk makes of it.
 
 mod dead_stores;
-mod empty_disks;
+mod evaluations;
 mod killed_uploads;
-mod new_runs;
-mod newer_mirrors;
 mod parts_that_fail;
 mod programs;
 mod real_server;
 mod same_as_disk;
 mod settings;
 mod slow_stores;
+mod starts;
 mod two_writers;
 
 use std::fs;

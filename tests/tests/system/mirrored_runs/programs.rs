@@ -146,3 +146,47 @@ fn a_mirror_that_is_held_by_a_living_process_is_an_error_before_the_first_step()
     gate.open();
     running.end_well();
 }
+
+#[test]
+fn a_damaged_checkpoint_and_a_mirror_of_a_newer_format_are_one_line_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, disk] = ["root", "disk"].map(|name| directory.path().join(name));
+    let address = format!("file://{}", disk.display());
+    let start = |epochs: u64| {
+        let arguments = format!("--run-id r1 --epochs {epochs} --save-every-steps 4 --ckpt-path auto");
+        let mut command = warmup(&root, &arguments);
+        command.args(["--mirror", &address, "--set", "mirror.lease_timeout_seconds=1"]);
+        Running::start(command).end_well()
+    };
+    start(1);
+    let newest = run_dir(&root).join("checkpoint/last.ckpt").canonicalize().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let ended = start(2);
+    let said: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("downloading")).collect();
+    assert_eq!(said.len(), 1, "{}", ended.stderr);
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    assert!(
+        said[0].contains(name) && said[0].ends_with("the newest checkpoint on disk is damaged"),
+        "{said:?}"
+    );
+    assert!(ended.stderr.lines().any(|line| line.contains("resuming r1") && line.contains(name)));
+
+    for directory in ["last", "best"] {
+        for entry in std::fs::read_dir(disk.join("r1/checkpoint").join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.to_str().unwrap().ends_with(".commit.json") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                std::fs::write(&path, text.replacen("\"version\": 1", "\"version\": 2", 1)).unwrap();
+            }
+        }
+    }
+    let ended = start(3);
+    let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("warning:")).collect();
+    assert_eq!(warnings.len(), 1, "{}", ended.stderr);
+    for part in [&address, "mirror format 2", "resumes from the disk, and nothing is sent to the mirror"] {
+        assert!(warnings[0].contains(part), "{part}: {warnings:?}");
+    }
+}

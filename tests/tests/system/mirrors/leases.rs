@@ -223,16 +223,54 @@ fn the_lease_is_renewed_while_the_store_takes_its_time() {
 }
 
 #[test]
-fn a_store_that_ignores_the_conditions_of_writes_is_an_error() {
+fn a_store_that_ignores_the_conditions_of_writes_is_an_error_and_gets_the_lease_back() {
     let objects = Arc::new(InMemory::new());
     let good = || HookedStore::new(Arc::clone(&objects) as _, |_| Ok(()));
-    let writer = Writer::new("one", 1, || Timestamp::constant(1_800_000_000, 0));
-    let is_unsupported = |store: HookedStore| {
-        let error = RunMirror::open(&hooked(store), "r1", &writer).unwrap_err();
-        matches!(&error, Error::Mirror { failure: MirrorFailure::Unsupported, .. })
-    };
+    let writer = |token| Writer::new("one", token, || Timestamp::constant(1_800_000_000, 0));
     // Where there is no lease yet, and where there is one.
-    assert!(is_unsupported(good().without_conditions()));
-    RunMirror::open(&hooked(good()), "r1", &writer).unwrap().close().unwrap();
-    assert!(is_unsupported(good().without_conditions()));
+    for token in [1, 3] {
+        let error = RunMirror::open(&hooked(good().without_conditions()), "r1", &writer(token)).unwrap_err();
+        assert!(matches!(&error, Error::Mirror { failure: MirrorFailure::Unsupported, .. }), "{error:?}");
+        // Another process need not wait.
+        RunMirror::open(&hooked(good()), "r1", &writer(token + 1)).unwrap().close().unwrap();
+    }
+}
+
+#[test]
+fn a_writer_that_cannot_look_at_the_run_gives_the_lease_back_and_says_what_failed_first() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/step=1.ckpt", 1, Timestamp::constant(1_800_000_000, 0), 1, false);
+    let objects = Arc::new(InMemory::new());
+    let writer = |token| Writer::new("one", token, || Timestamp::constant(1_800_000_000, 0));
+    let good = || hooked(HookedStore::new(Arc::clone(&objects) as _, |_| Ok(())));
+    let mut mirror = RunMirror::open(&good(), "r1", &writer(1)).unwrap();
+    mirror.send(&run, &path, &|_| Ok(())).unwrap();
+    mirror.close().unwrap();
+
+    // The listing fails, and perhaps all that follows it.
+    for is_dead_then in [false, true] {
+        let has_listed = Arc::new(AtomicBool::new(false));
+        let store = HookedStore::new(Arc::clone(&objects) as _, move |operation| {
+            let denied = || object_store::Error::PermissionDenied {
+                path: operation.path.to_owned(),
+                source: "denied".into(),
+            };
+            match (operation.name == "list", has_listed.load(Ordering::SeqCst) && is_dead_then) {
+                (true, _) => {
+                    has_listed.store(true, Ordering::SeqCst);
+                    Err(denied())
+                }
+                (false, true) => Err(unreachable()),
+                (false, false) => Ok(()),
+            }
+        });
+        let error = RunMirror::open(&hooked(store), "r1", &writer(2)).unwrap_err();
+        let Error::Mirror { failure, reason, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(*failure, MirrorFailure::Denied, "{reason}");
+        assert_eq!(reason.contains("the lease is not given back"), is_dead_then, "{reason}");
+        let opened = RunMirror::open(&good(), "r1", &writer(3));
+        assert_eq!(opened.is_ok(), !is_dead_then, "{opened:?}");
+        opened.map(RunMirror::close).ok();
+    }
 }

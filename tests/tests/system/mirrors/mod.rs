@@ -2,10 +2,13 @@
 //! real server of S3's interface, and in a directory.
 
 mod directories;
+mod evaluations;
 mod leases;
+mod metrics_pieces;
 mod program;
 mod ranged_reads;
 mod real_server;
+mod requests;
 mod secrets;
 mod sending;
 mod simulation;

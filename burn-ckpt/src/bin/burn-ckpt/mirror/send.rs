@@ -14,10 +14,10 @@ use crate::verb_result::{Failure, VerbResult};
 
 /// Send the checkpoints of a run to an object store
 ///
-/// The newest first, each with its part of the log of metrics, then the links. What is there already is not
-/// sent. A file is compared with its digest while it is read; one that is damaged is named and not sent.
-/// Credentials come from the environment (AWS_ACCESS_KEY_ID, ..). Prints one line per checkpoint. Exit status
-/// 1 if one could not be sent.
+/// The newest first, each with its part of the log of metrics and its evaluations, then the links. What is
+/// there already is not sent. A file is compared with its digest while it is read; one that is damaged is
+/// named and not sent. Credentials come from the environment (AWS_ACCESS_KEY_ID, ..). Prints one line per
+/// checkpoint. Exit status 1 if one could not be sent.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory

@@ -99,13 +99,29 @@ fn nothing_begins_from_the_start_where_the_mirror_has_lost_the_content_of_its_ch
 
 #[test]
 fn a_run_that_could_not_read_a_newer_mirror_sends_nothing_to_it() {
+    sends_nothing_to_a_newer_mirror("memory:ahead", false);
+}
+
+#[test]
+fn that_the_mirror_is_newer_is_said_also_where_its_lease_cannot_be_given_back() {
+    sends_nothing_to_a_newer_mirror("memory:ahead-and-dying", true);
+}
+
+fn sends_nothing_to_a_newer_mirror(address: &str, keeps_lease: bool) {
     let directory = tempfile::tempdir().unwrap();
     let [root, copy] = ["root", "copy"].map(|name| directory.path().join(name));
-    let address = "memory:ahead";
     // Dead for the requests of the start alone, which has the disk to resume from.
     let (is_dead, is_watched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (dead, watched) = (Arc::clone(&is_dead), Arc::clone(&is_watched));
+    let has_links = AtomicBool::new(false);
     let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        if watched.load(Ordering::SeqCst) && !dead.load(Ordering::SeqCst) && keeps_lease {
+            // The links are read last.
+            has_links.fetch_or(operation.path.ends_with("checkpoint/last.ckpt"), Ordering::SeqCst);
+            if has_links.load(Ordering::SeqCst) && operation.path.ends_with("lease.json") {
+                return Err(unreachable());
+            }
+        }
         assert!(!(watched.load(Ordering::SeqCst) && operation.path.contains("step=30")), "{operation:?}");
         if dead.load(Ordering::SeqCst) { Err(unreachable()) } else { Ok(()) }
     });
@@ -124,7 +140,9 @@ fn a_run_that_could_not_read_a_newer_mirror_sends_nothing_to_it() {
     assert_eq!(result.global_step, 30);
     assert!(result.resumed_from.unwrap().ends_with("epoch=0-step=10.ckpt"));
     let mirror = result.mirror.unwrap();
-    assert!(mirror.sent == 0 && mirror.last_error.unwrap().contains("newer than what the disk had"));
+    let error = mirror.last_error.unwrap();
+    assert!(mirror.sent == 0 && error.contains("newer than what the disk had"), "{error}");
+    assert_eq!(error.contains("Its lease is not given back"), keeps_lease, "{error}");
     assert_eq!(in_mirror(address), before);
 }
 

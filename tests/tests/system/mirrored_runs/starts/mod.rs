@@ -1,0 +1,9 @@
+//! Starts of runs with a mirror: from which side they resume, and which mirrors a start does not write to.
+
+mod damaged_disks;
+mod empty_disks;
+mod new_runs;
+mod newer_formats;
+mod newer_mirrors;
+
+use super::{assert_same, in_mirror, lose_disk, memory_store, mirrored, unmirrored};
