@@ -22,7 +22,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::disk::directories::{parent, remove_if_there, sync_directory};
+use crate::disk::directories::{entry, parent, remove_if_there, sync_directory};
 use crate::disk::staged_file::{Existing, Staged};
 use crate::disk::staged_shards::{StagedShards, remove_shards};
 use crate::disk::storage;
@@ -126,7 +126,7 @@ fn remove_replaced_shards(checkpoint: &Path) {
 ///
 /// [`Error::Io`] when a file cannot be removed. A missing file is not an error.
 pub fn remove_checkpoint(checkpoint: &Path) -> Result<()> {
-    remove_if_there(&evaluation_path(checkpoint))?;
+    remove_beside(&evaluation_path(checkpoint))?;
     remove_written(checkpoint)
 }
 
@@ -141,5 +141,37 @@ pub fn remove_written(checkpoint: &Path) -> Result<()> {
         sync_directory(parent(checkpoint))?;
     }
     remove_shards(&shards_directory(checkpoint))?;
-    remove_if_there(&metadata_path(checkpoint))
+    remove_beside(&metadata_path(checkpoint))
+}
+
+/// Removes a file beside a checkpoint. A directory of its name is a user's, and stays: the checkpoint would
+/// otherwise never be deleted.
+fn remove_beside(path: &Path) -> Result<()> {
+    match entry(path)? {
+        Some(entry) if entry.is_dir() => Ok(()),
+        _ => remove_if_there(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_removed_and_a_directory_with_the_name_of_a_file_beside_it_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let checkpoint = root.path().join("a.ckpt");
+        let beside = [evaluation_path(&checkpoint), metadata_path(&checkpoint)];
+        for is_directory in [false, true] {
+            fs::write(&checkpoint, "a state").unwrap();
+            for path in &beside {
+                if is_directory { fs::create_dir(path).unwrap() } else { fs::write(path, "{}").unwrap() }
+            }
+            remove_checkpoint(&checkpoint).unwrap();
+            assert!(!checkpoint.exists());
+            assert!(beside.iter().all(|path| path.exists() == is_directory));
+        }
+    }
 }
