@@ -81,8 +81,8 @@ pub fn run(args: &Args) -> ExitCode {
     }
     let mut counts = Counts::default();
     let mut all_succeeded = true;
-    // Libraries, programs and system tests. The programs that tests start are built first, so that no test pays
-    // for it.
+    // Libraries, programs and system tests. The programs that tests start are built first, so that no test
+    // pays for it.
     all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
     for tests in BESIDE_THE_CODE.into_iter().chain([&MIRROR_TESTS[..]]) {
