@@ -112,11 +112,11 @@ mod tests {
         assert_eq!(configured_mode(&config, "val_accuracy"), Some(MetricMode::Max));
         assert_eq!(configured_mode(&config, "val_other"), None);
         assert_eq!(configured_mode(&Value::Null, "val_loss"), None);
+        assert_eq!(primary_metric(&config), Some("val_loss"));
         let early = |early_stopping: Value| serde_json::json!({ "early_stopping": early_stopping });
         let config = early(serde_json::json!({ "metric": "val_f1", "mode": "max" }));
         assert_eq!(configured_mode(&config, "val_f1"), Some(MetricMode::Max));
         assert_eq!(configured_mode(&config, "val_loss"), None);
-        assert_eq!(primary_metric(&config), Some("val_loss"));
         let config = serde_json::json!({ "primary_metric": { "name": "val_bleu", "mode": "max" } });
         assert_eq!(configured_mode(&config, "val_bleu"), Some(MetricMode::Max));
         assert_eq!((configured_mode(&config, "val_loss"), primary_metric(&config)), (None, Some("val_bleu")));
