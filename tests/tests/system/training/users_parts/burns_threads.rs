@@ -73,12 +73,7 @@ impl MetricLogger for Panicking {
         self.update();
     }
 
-    fn read_numeric(
-        &mut self,
-        _: &str,
-        _: usize,
-        _: &Split,
-    ) -> std::result::Result<Vec<NumericEntry>, String> {
+    fn read_numeric(&mut self, _: &str, _: usize, _: &Split) -> Result<Vec<NumericEntry>, String> {
         // burn takes the answer of the run's own logger.
         Ok(Vec::new())
     }
@@ -99,16 +94,12 @@ impl Metric for Panicking {
         Arc::new("Panicking".to_owned())
     }
 
-    fn update(
-        &mut self,
-        (): &(),
-        _: &MetricMetadata,
-    ) -> std::result::Result<SerializedEntry, TensorReadError> {
+    fn update(&mut self, (): &(), _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
         Self::update(self);
         Ok(SerializedEntry::new(String::new(), String::new()))
     }
 
-    fn compute(&mut self) -> std::result::Result<SerializedEntry, TensorReadError> {
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
         self.reach(At::EpochEnd);
         Ok(SerializedEntry::new(String::new(), String::new()))
     }
