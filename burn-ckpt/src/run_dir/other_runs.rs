@@ -6,7 +6,7 @@
 //! run's id.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -115,7 +115,9 @@ impl OwnCheckpoints {
     }
 
     /// Whether a checkpoint in a directory outside is the run's: of its start, or of a run in this place.
-    /// Where nothing says when the run was started, also one in a directory into which the run has saved.
+    /// Where nothing says when the run was started, also one in a directory into which the run has saved. Where
+    /// the run's own directory is new or was lost, as on a machine that is started for each job, also one of a
+    /// run with a relative root that can be this place.
     #[must_use]
     pub fn have(&self, directory: &Path, metadata: &Metadata) -> bool {
         let is_noted = || self.noted.iter().any(|noted| noted == directory);
@@ -128,8 +130,13 @@ impl OwnCheckpoints {
     fn is_of_this_place(&self, metadata: &Metadata) -> bool {
         let setting = |name: &str| metadata.trainer_config[name].as_str().map(Path::new);
         let (Some(root), Some(logs)) = (setting("root"), setting("logs")) else { return false };
-        // A relative one says nothing in another working directory.
-        root.is_absolute() && root.join(logs).join(&self.run_id) == self.run_dir
+        let place = root.join(logs).join(&self.run_id);
+        if root.is_absolute() {
+            return place == self.run_dir;
+        }
+        // Below which working directory, nothing says.
+        let below: PathBuf = place.components().filter(|part| *part != Component::CurDir).collect();
+        self.starts.is_empty() && self.noted.is_empty() && self.run_dir.ends_with(below)
     }
 }
 

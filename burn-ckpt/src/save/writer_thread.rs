@@ -65,7 +65,7 @@ type UnmovedLink = Arc<Mutex<Option<Error>>>;
 /// Runs that fail soon after each start would otherwise verify none, and so keep all.
 const LAST_VERIFICATIONS: Duration = Duration::from_millis(200);
 /// How long the loop waits for verifications on which a save depends.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl CheckpointWriter {
     /// Starts the thread. At most `max_waiting` states wait while it writes another; each keeps its copy of

@@ -151,7 +151,8 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
             return Ok(if has_begun { Restored::FromStart(reason) } else { Restored::Complete });
         };
         let state = state.up_to_version(VERSION)?;
-        self.since_step = state.value::<EmaValue>()?.since_step;
+        // For those who look at it: the average is tensors alone.
+        self.since_step = state.value::<EmaValue>().ok().and_then(|value| value.since_step);
         self.averaged = Some(state.load_into(context.valid_model())?);
         Ok(Restored::Complete)
     }

@@ -255,8 +255,7 @@ fn a_second_interrupt_ends_a_run_at_once_whose_messages_are_not_read() {
 fn ctrl_c_reaches_the_program_that_xtask_has_become_and_its_command_resumes() {
     let directory = tempfile::tempdir().unwrap();
     let flags = |root: &Path| {
-        // It takes seconds, so that the signal comes before the end on a machine that does other things.
-        let flags = ["--root", root.to_str().unwrap(), "--run-id", "r1", "--epochs", "8"];
+        let flags = ["--root", root.to_str().unwrap(), "--run-id", "r1", "--epochs", "2"];
         [&flags[..], &["--set=batch_size=64", "--save-every-steps", "1"]].concat().join(" ")
     };
     let [whole, root] = ["whole", "stopped"].map(|name| directory.path().join(name));

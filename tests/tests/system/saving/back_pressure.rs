@@ -348,10 +348,10 @@ fn a_loop_that_saves_on_does_not_wait_for_the_verification_of_an_earlier_checkpo
         let places = writer.ledger().lock().reserve(&[wish]);
         let places = places.into_iter().map(|path| (path, "test".to_owned())).collect();
         let (start, mut asked) = (Instant::now(), 0);
-        // Asked each five milliseconds: the permits last for some seconds.
+        // Asked each five milliseconds: the permits last for six seconds.
         let waits = || {
             asked += 1;
-            if asked % 8 == 1 && permits_left.load(Ordering::Relaxed) > 0 {
+            if asked % 20 == 1 && permits_left.load(Ordering::Relaxed) > 0 {
                 permits_left.fetch_sub(1, Ordering::Relaxed);
                 permit.send(()).unwrap();
             }

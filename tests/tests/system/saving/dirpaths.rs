@@ -14,7 +14,7 @@ use burn_trainer::{Error, FitResult, TrainerConfig};
 use system_tests::models::small::{Model, Script, train_by};
 use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::programs::running::{Running, warmup};
-use system_tests::run_files::{checkpoints, files, stems, target};
+use system_tests::run_files::{checkpoints, files, metadata, stems, target};
 use system_tests::{config, train, train_scored};
 
 fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
@@ -162,6 +162,23 @@ fn two_runs_of_one_id_below_two_roots_keep_what_is_theirs_in_a_shared_directory(
     // A run whose own directory is lost is known by its place.
     std::fs::remove_dir_all(a.path().join("burn_trainer_logs")).unwrap();
     assert_eq!(train(run(&a, 4)).unwrap().resumed_from, Some(shared.join("epoch=2-step=30.ckpt")));
+}
+
+#[test]
+fn a_run_with_a_relative_root_resumes_where_its_own_directory_is_lost() {
+    let [home, shared] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let newest = |epochs| {
+        let dirpath = format!("--set last.dirpath={}", shared.path().display());
+        let flags = format!("--run-id r1 --epochs {epochs} --ckpt-path auto {dirpath}");
+        let mut program = warmup(Path::new("."), &flags);
+        program.current_dir(home.path());
+        Running::start(program).end_well();
+        metadata(&checkpoints(home.path()).join("last.ckpt"))
+    };
+    newest(1);
+    std::fs::remove_dir_all(home.path().join("burn_trainer_logs")).unwrap();
+    let resumed = newest(2);
+    assert_eq!(resumed["starts"].as_array().unwrap().len(), 2, "{resumed}");
 }
 
 /// Saves the whole state at each epoch's end into a directory of its own, without a link.

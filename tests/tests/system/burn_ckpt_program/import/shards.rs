@@ -129,7 +129,7 @@ fn tensors_that_the_index_does_not_name_are_left_out_and_said() {
     let (directory, file) = two_shards(&index(&[("a", &shard(1))]));
     let out = directory.path().join("out.ckpt");
     let output = import(&file, &out, &[]);
-    assert!(stdout(&output).contains("1 tensors"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("1 tensor,"), "{}", stdout(&output));
     // Its file is not named either.
     assert!(!stderr(&output).contains("left out"), "{}", stderr(&output));
     let header = r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"more":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#;
