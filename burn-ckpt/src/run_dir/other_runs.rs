@@ -115,9 +115,9 @@ impl OwnCheckpoints {
     }
 
     /// Whether a checkpoint in a directory outside is the run's: of its start, or of a run in this place.
-    /// Where nothing says when the run was started, also one in a directory into which the run has saved. Where
-    /// the run's own directory is new or was lost, as on a machine that is started for each job, also one of a
-    /// run with a relative root that can be this place.
+    /// Where nothing says when the run was started, also one in a directory into which the run has saved.
+    /// Where the run's own directory is new or was lost, as on a machine that is started for each job, also
+    /// one of a run with a relative root that can be this place.
     #[must_use]
     pub fn have(&self, directory: &Path, metadata: &Metadata) -> bool {
         let is_noted = || self.noted.iter().any(|noted| noted == directory);
