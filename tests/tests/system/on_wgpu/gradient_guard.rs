@@ -23,8 +23,8 @@ const BUSY: Duration = Duration::from_secs(2);
 /// A loop that has not waited for the device leaves the guard long before the work is done. The thread that
 /// waits for the work sees its end within this time.
 const SEEN_WITHIN: Duration = Duration::from_millis(250);
-/// A product takes at least this. Of many short ones burn's queue takes some only when others are done, so that
-/// little is left to do when the loop continues.
+/// A product takes at least this. Of many short ones burn's queue takes some only when others are done, so
+/// that little is left to do when the loop continues.
 const MEASURABLE: Duration = Duration::from_millis(100);
 const SMALLEST: usize = 128;
 const LARGEST: usize = 8192;
