@@ -136,8 +136,10 @@ impl MirroredCheckpoint {
         self.files.iter().map(|file| file.size).fold(0, u64::saturating_add)
     }
 
-    /// The SHA-256 of its `.ckpt` file. A commit object without one is not read.
-    pub(crate) fn sha256(&self) -> &str {
+    /// `sha256:` and the SHA-256 of its `.ckpt` file, one of its [`files`](Self::files). A commit object
+    /// without that file is not read.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
         let own = self.files.iter().find(|file| file.name == self.name);
         own.map_or("", |file| file.sha256.as_str())
     }

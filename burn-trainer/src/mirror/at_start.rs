@@ -160,11 +160,8 @@ impl Drop for OpenMirror {
 
 /// The checkpoints that are in the mirror, by name, with the SHA-256 of their files.
 fn digests(mirror: &RunMirror) -> BTreeMap<String, String> {
-    let own = mirror.checkpoints().iter().filter_map(|checkpoint| {
-        let file = checkpoint.files.iter().find(|file| file.name == checkpoint.name)?;
-        Some((checkpoint.name.clone(), file.sha256.clone()))
-    });
-    own.collect()
+    let checkpoints = mirror.checkpoints().iter();
+    checkpoints.map(|checkpoint| (checkpoint.name.clone(), checkpoint.sha256().to_owned())).collect()
 }
 
 /// What of a start failed: to read what the mirror has, or to get something of it that is newer than the

@@ -13,6 +13,8 @@ use crate::process::launcher::{self, LauncherRank};
 use crate::process::progress::figures::count;
 use crate::process::progress::terminal_width::terminal_width;
 use crate::state::resume_point::ResumePoint;
+use crate::state::run_clock::training_time;
+use crate::training_loop::parts::run_limits::RunLimits;
 
 /// The most modules that are listed.
 const MAX_MODULES: usize = 24;
@@ -114,11 +116,9 @@ pub(super) fn newer_checkpoints(config: &TrainerConfig, present: &Catalog, resum
 
 /// Whether the run is at its last epoch, or at a limit, already.
 fn has_nothing_to_train(config: &TrainerConfig, resume: &ResumePoint) -> bool {
-    let (position, seconds) = (resume.state.position.next(), resume.state.training_time_seconds);
-    let is_over = config.max_time.is_some_and(|limit| seconds >= limit.0.as_secs_f64());
-    position.epoch >= config.max_epochs as u64
-        || config.max_steps.is_some_and(|limit| position.global_step >= limit)
-        || (is_over && position.global_step > 0)
+    let position = resume.state.position.next();
+    let trained = training_time(resume.state.training_time_seconds);
+    position.epoch >= config.max_epochs as u64 || RunLimits::of(config).reached(position, trained).is_some()
 }
 
 /// What becomes of so many states, of which some have only finite values. Another one never ranks.

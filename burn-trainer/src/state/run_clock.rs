@@ -33,6 +33,11 @@ impl RunClock {
 
     /// Time of training over the whole run.
     pub(crate) fn training_time(&self) -> Duration {
-        Duration::try_from_secs_f64(self.seconds()).unwrap_or(Duration::MAX)
+        training_time(self.seconds())
     }
+}
+
+/// So many seconds, as a file can say them, as a time.
+pub(crate) fn training_time(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

@@ -116,7 +116,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if !self.rules.limits.may_end_early(*position) {
             self.callbacks.forget_stop();
         }
-        let reached = self.rules.limits.reached(*position, clock);
+        let reached = self.rules.limits.reached(*position, clock.training_time());
         self.progress.ended_because = reached.or_else(|| self.callbacks.stop().cloned());
         self.progress.ended_because.is_some()
     }

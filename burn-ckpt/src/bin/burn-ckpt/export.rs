@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{ModuleTypes, sha256_of_file};
+use burn_ckpt::plumbing::ModuleTypes;
 use burn_ckpt::{Checkpoint, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
@@ -98,10 +98,7 @@ fn check_is_another_file(checkpoint: &Checkpoint, args: &Args) -> Result<(), Fai
 fn metadata(checkpoint: &Checkpoint, args: &Args) -> Result<Option<Metadata>, Failure> {
     match checkpoint.metadata() {
         Ok(mut metadata) => {
-            if metadata.checkpoint_checksum.is_empty() {
-                // There is no file beside the checkpoint that has it.
-                metadata.checkpoint_checksum = sha256_of_file(checkpoint.path())?;
-            }
+            metadata.fill_in_checksum(checkpoint.path())?;
             Ok(Some(metadata))
         }
         Err(error) if args.no_verify => {

@@ -8,7 +8,7 @@ pub(super) mod event_reporter;
 pub(super) mod loop_callbacks;
 pub(crate) mod loop_rules;
 pub(crate) mod multi_device;
-pub(super) mod run_limits;
+pub(crate) mod run_limits;
 pub(super) mod seeding;
 pub(super) mod trained_learner;
 pub(super) mod validation_schedule;

@@ -36,16 +36,12 @@ impl RunLimits {
         }
     }
 
-    /// Which limit a run has come to, at a position and a time.
-    pub(in crate::training_loop) fn reached(
-        &self,
-        position: Position,
-        clock: &RunClock,
-    ) -> Option<EndReason> {
+    /// Which limit a run has come to, at a position and after so much time of training.
+    pub(crate) fn reached(&self, position: Position, trained: Duration) -> Option<EndReason> {
         let steps = self.max_steps.filter(|steps| position.global_step >= *steps);
         // A run does at least one step.
         let has_begun = position.global_step > 0;
-        let time = self.max_time.filter(|time| has_begun && clock.training_time() >= *time);
+        let time = self.max_time.filter(|time| has_begun && trained >= *time);
         steps.map(EndReason::MaxSteps).or(time.map(EndReason::MaxTime))
     }
 

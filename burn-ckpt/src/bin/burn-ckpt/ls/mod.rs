@@ -6,7 +6,7 @@ pub mod metrics;
 mod shortened;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{LaterTags, numbers};
@@ -74,18 +74,14 @@ pub fn run(args: &Args) -> VerbResult {
     listings.iter().filter(|listing| !listing.unfinished.is_empty()).for_each(say_unfinished);
     let unreadable: Vec<&Error> = listings.iter().flat_map(|listing| &listing.unreadable).collect();
     unreadable.iter().for_each(|error| say(format!("error: {}", chain(*error))));
-    let not_whole = not_whole(&listings);
-    if let Some(not_whole) = &not_whole {
-        let directory = in_one_line(&args.directory.display().to_string());
-        let removes =
-            if not_whole.contains(DAMAGED) { ", and prune --broken removes damaged files" } else { "" };
-        say(format!("error: {not_whole}: burn-ckpt verify {directory} says what is wrong{removes}"));
-    }
+    let not_whole = not_whole(&listings, &args.directory);
+    not_whole.iter().for_each(say);
     Ok(unreadable.is_empty() && not_whole.is_none())
 }
 
-/// How many checkpoints are not whole, and how many links lead to none, in words. `None` where all is well.
-fn not_whole(listings: &[Listing]) -> Option<String> {
+/// The line that says how many checkpoints are not whole, how many links lead to none, and what to do. `None`
+/// where all is well.
+fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
     let rows = || listings.iter().flat_map(|listing| &listing.rows);
     let problems = || rows().filter_map(|row| row.problem.as_ref());
     let damaged = problems().filter(|error| is_damage(error)).count();
@@ -100,7 +96,11 @@ fn not_whole(listings: &[Listing]) -> Option<String> {
         (dangling > 0).then(|| format!("{} {lead} to a missing file", count(dangling, "link"))),
     ];
     let said: Vec<String> = said.into_iter().flatten().collect();
-    (!said.is_empty()).then(|| said.join(", "))
+    let directory = in_one_line(&directory.display().to_string());
+    let removes = if damaged > 0 { ", and prune --broken removes damaged files" } else { "" };
+    (!said.is_empty()).then(|| {
+        format!("error: {}: burn-ckpt verify {directory} says what is wrong{removes}", said.join(", "))
+    })
 }
 
 /// Whether an error says that a file is not what was saved, and not that it cannot be read.

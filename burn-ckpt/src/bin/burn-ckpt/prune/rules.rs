@@ -123,9 +123,9 @@ fn mode_of_run(rows: &[&Row], metric: &str) -> Option<MetricMode> {
     let config = &newest.metadata.as_ref()?.trainer_config;
     // What cannot be read of it says nothing, and is found damaged before anything is removed.
     let state = Checkpoint::open(&newest.path).and_then(|checkpoint| checkpoint.trainer_state());
-    let older = rows.iter().rev().filter_map(|row| row.metadata.as_ref());
-    let mut of_older = older.map(|metadata| configured_mode(&metadata.trainer_config, metric));
-    stated_mode(rows, config, &state.unwrap_or_default(), metric).or_else(|| of_older.find_map(|mode| mode))
+    let mut older = rows.iter().rev().filter_map(|row| row.metadata.as_ref());
+    stated_mode(rows, config, &state.unwrap_or_default(), metric)
+        .or_else(|| older.find_map(|metadata| configured_mode(&metadata.trainer_config, metric)))
 }
 
 /// The mode that the user gave, or else that of the run.
