@@ -2,6 +2,7 @@
 //! count over all test programs.
 
 mod needs;
+mod panics;
 mod set_up;
 
 use std::io::{BufRead, BufReader};
@@ -9,6 +10,7 @@ use std::process::{ExitCode, Stdio};
 
 use crate::cargo::timed;
 use crate::{cargo, check};
+use panics::Panics;
 
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
@@ -65,6 +67,8 @@ struct Counts {
     skipped: u64,
     /// The names of those that failed.
     failing: Vec<String>,
+    /// What they panicked with.
+    panics: Panics,
 }
 
 /// Checks, then tests. All tests run, also after one that failed.
@@ -93,6 +97,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
     for name in &counts.failing {
         println!("failed: {name}");
+        counts.panics.of(name).for_each(|line| println!("    {line}"));
     }
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -129,6 +134,7 @@ impl Counts {
     fn add(&mut self, line: &str) {
         let test = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
         self.failing.extend(test.map(str::to_owned));
+        self.panics.add(line);
         let Some(summary) = line.strip_prefix(SUMMARY) else { return };
         let summary = summary.split_once(". ").map_or(summary, |(_, counts)| counts);
         for part in summary.split("; ") {
@@ -166,7 +172,7 @@ mod tests {
             counts.add(line);
         }
         let failing = vec!["a::fails".to_owned()];
-        assert_eq!(counts, Counts { passed: 5, failed: 1, skipped: 1, failing });
+        assert_eq!(counts, Counts { passed: 5, failed: 1, skipped: 1, failing, ..Counts::default() });
     }
 
     /// A program that cargo does not build as a test has none in its file and in the modules of that.

@@ -64,7 +64,7 @@ type UnmovedLink = Arc<Mutex<Option<Error>>>;
 /// How long the end of a run verifies checkpoints of earlier starts where it does not wait for all of them.
 /// Runs that fail soon after each start would otherwise verify none, and so keep all.
 const LAST_VERIFICATIONS: Duration = Duration::from_millis(200);
-/// How long the loop waits for verifications on which a save depends.
+/// How long the loop, and the last save of a run, wait for verifications on which a save depends.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 impl CheckpointWriter {
@@ -303,20 +303,30 @@ impl Worker {
         true
     }
 
+    /// Verifies the checkpoints of earlier starts that decide whether a strategy keeps the state under one of
+    /// these paths, for a limited time. What is written without them goes when they are done.
+    fn verify_what_decides(&mut self, reserved: &[PathBuf], is_last: bool, states: &Queue<Vec<SaveRequest>>) {
+        let (start, urgency) = (Instant::now(), Arc::clone(&self.urgency));
+        if is_last {
+            self.verifier.hurry();
+        }
+        let holds_up = || match is_last {
+            // The queue is closed soon. A kill must not lose the last state while much is read.
+            true => start.elapsed() >= LONGEST_WAIT,
+            false => states.is_open() && urgency.holds_up_for(LONGEST_WAIT),
+        };
+        let depends = |ledger: &SharedLedger| {
+            let ledger = ledger.lock();
+            reserved.iter().any(|path| ledger.depends_on_unverified(path))
+        };
+        while depends(&self.ledger) && self.verify_next(&holds_up) {}
+    }
+
     fn save_and_report(&mut self, mut save: SaveRequest, states: &Queue<Vec<SaveRequest>>) -> SaveReport {
         let start = Instant::now();
         let (epoch, global_step) = (save.epoch, save.global_step);
         let reserved = SaveRequest::paths(std::slice::from_ref(&save));
-        if !save.urgent {
-            let depends = |ledger: &SharedLedger| {
-                let ledger = ledger.lock();
-                reserved.iter().any(|path| ledger.depends_on_unverified(path))
-            };
-            let urgency = Arc::clone(&self.urgency);
-            // What is written without them goes when they are done.
-            let holds_up = || states.is_open() && urgency.holds_up_for(LONGEST_WAIT);
-            while depends(&self.ledger) && self.verify_next(&holds_up) {}
-        }
+        self.verify_what_decides(&reserved, save.urgent, states);
         let superseded = self.drop_superseded(&mut save);
         let mut written = Written::default();
         let (urgent, is_left) = (save.urgent, !save.places.is_empty());

@@ -10,6 +10,8 @@ use std::sync::Once;
 use burn_ckpt::plumbing::panic_message;
 use parking_lot::Mutex;
 
+use crate::process::panic_hook;
+
 /// How cubecl names the threads on which its devices work.
 const DEVICE_THREADS: &str = "DS";
 /// So many messages of them are kept.
@@ -26,6 +28,7 @@ thread_local! {
 pub(crate) fn note_messages() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
+        let _replacing = panic_hook::replacing();
         let before = take_hook();
         set_hook(Box::new(move |info| {
             let message = panic_message(info.payload());

@@ -8,6 +8,7 @@ pub(crate) mod environment_devices;
 pub(crate) mod join_with_limit;
 pub(crate) mod last_panic;
 pub(crate) mod launcher;
+pub(crate) mod panic_hook;
 pub(crate) mod panic_strategy;
 pub(crate) mod progress;
 pub(crate) mod run_output;

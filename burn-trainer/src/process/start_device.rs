@@ -18,13 +18,11 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::process::console::warn;
+use crate::process::panic_hook;
 
 /// How long a device may take to open and to compute a few numbers. Opening the cards of a large machine
 /// takes some 20 seconds; a driver that hangs never answers.
 const START_LIMIT: Duration = Duration::from_mins(1);
-
-/// Held while the process's panic hook is replaced.
-static HOOK: Mutex<()> = Mutex::new(());
 
 /// Opens a device and computes a few numbers on it.
 ///
@@ -106,7 +104,7 @@ pub(crate) fn compute_test(device: &Device) -> std::result::Result<(), String> {
 /// Runs `work`. When it panics, the error is the message of the first panic in any thread, which is the cause
 /// of the others. Panics are not printed.
 pub(crate) fn first_panic<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    let _one_at_a_time = HOOK.lock();
+    let _replacing = panic_hook::replacing();
     let first = Arc::new(Mutex::new(None));
     let hook = panic::take_hook();
     panic::set_hook(Box::new({

@@ -17,6 +17,7 @@ use tracing_subscriber::prelude::*;
 
 use super::regular_file;
 use crate::process::console::warn;
+use crate::process::panic_hook;
 use crate::process::run_output::{self, EventLog, RunLog};
 
 /// The file's name in the run's directory.
@@ -78,6 +79,7 @@ fn log_events() -> Result<(), String> {
 
 /// Has panics logged, and says on standard error where.
 fn report_panics() {
+    let _replacing = panic_hook::replacing();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         log::error!("PANIC => {info}");

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use super::terminal_signals::{self, WaysBack};
 use super::{Ended, captured_output};
 use crate::process::console::{say, say_what_was_held_back};
+use crate::process::panic_hook;
 use crate::process::terminal;
 
 /// The name of burn's thread that draws.
@@ -77,6 +78,7 @@ impl Dashboard {
         if let Err(error) = captured_output::begin() {
             log::warn!("what the program prints will be on the dashboard: {error}");
         }
+        let replacing = panic_hook::replacing();
         let hook = Arc::new(panic::take_hook());
         set_hook(&hook);
         let own = Interrupter::new();
@@ -85,6 +87,7 @@ impl Dashboard {
         // burn has put a hook above. It would leave the screen while its thread draws.
         drop(panic::take_hook());
         set_hook(&hook);
+        drop(replacing);
         *drawn = Some(Drawn { burns, hook });
         drop(drawn);
         let failure = TAKEN_BY.lock().take_if(|ended| matches!(ended, Ended::Failed(_)));
@@ -146,6 +149,7 @@ pub(crate) fn close() {
     // hook either.
     let close = move || {
         drop(burns);
+        let _replacing = panic_hook::replacing();
         drop(panic::take_hook());
         if let Some(hook) = Arc::into_inner(hook) {
             panic::set_hook(hook);

@@ -1,23 +1,20 @@
 //! A loop that saves faster than the disk writes: one state is written, few wait, and the rest is by rule.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_ckpt::plumbing::{
     CheckpointWriter, Ledger, Reservation, RunDescription, SaveRequest, Submitted, WouldKeep, WriterEnd,
 };
-use burn_ckpt::retention::{KeepRule, MetricMode, SavedCheckpoint, TopK};
+use burn_ckpt::retention::{KeepRule, MetricMode, TopK};
 use burn_trainer::TrainerConfig;
 use burn_trainer::config::WhenBusy;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use jiff::Timestamp;
 use system_tests::models::small::{OnStep, Script};
-use system_tests::programs::commands::sha256sum;
 use system_tests::run_files::{checkpoints, stems};
 use system_tests::saves_by_hand::save_request;
 use system_tests::{config, train_scripted};
@@ -301,75 +298,4 @@ fn so_does_one_that_its_limit_ends_within_an_epoch() {
     let (saves, skipped, newest) = skipping(8, config(root.path(), 2).with_max_steps(8));
     assert_eq!(newest.as_deref(), Some("epoch=0-step=8"));
     assert_eq!(saves + skipped, 8);
-}
-
-/// A disk on which each read of a file waits for a permit, until there are no more to come.
-struct SlowReads {
-    path: PathBuf,
-    permits: Mutex<Receiver<()>>,
-}
-
-impl Observer for SlowReads {
-    fn before(&self, operation: &Operation<'_>) -> Verdict {
-        if matches!(operation, Operation::Read(path, _) if *path == self.path) {
-            let _ = self.permits.lock().unwrap().recv();
-        }
-        Verdict::Proceed
-    }
-}
-
-#[test]
-fn a_loop_that_saves_on_does_not_wait_for_the_verification_of_an_earlier_checkpoint() {
-    let directory = tempfile::tempdir().unwrap();
-    let best = directory.path().join("best");
-    std::fs::create_dir(&best).unwrap();
-    let earlier = best.join("earlier.ckpt");
-    // A piece is a MiB: there are more of them than permits.
-    std::fs::write(&earlier, vec![7; 96 << 20]).unwrap();
-    let digest = format!("sha256:{}", sha256sum(&earlier).unwrap());
-    let mut ledger = Ledger::default();
-    let lower = KeepRule::Best(MetricMode::Min, TopK::Count(1));
-    ledger.register("best", lower, None, [SavedCheckpoint::new(earlier.clone(), 0, 1.0)]);
-    ledger.register("last", KeepRule::Newest(TopK::All), None, []);
-    ledger.verify_later(&earlier, vec![(earlier.clone(), digest)]);
-    let (permit, permits) = mpsc::channel();
-    let slow = SlowReads { path: earlier.clone(), permits: Mutex::new(permits) };
-    let _observation = observe(directory.path(), Arc::new(slow));
-    let writer = CheckpointWriter::start(RunDescription::new("r1", Timestamp::now()), ledger, 1).unwrap();
-    let permits_left = AtomicUsize::new(60);
-    let submit = |step: u64, strategy: &str, score: f64| {
-        let wish = Reservation {
-            strategy: strategy.to_owned(),
-            directory: directory.path().join(strategy),
-            stem: step.to_string(),
-            step,
-            score,
-        };
-        let places = writer.ledger().lock().reserve(&[wish]);
-        let places = places.into_iter().map(|path| (path, "test".to_owned())).collect();
-        let (start, mut asked) = (Instant::now(), 0);
-        // Asked each five milliseconds: the permits last for six seconds.
-        let waits = || {
-            asked += 1;
-            if asked % 20 == 1 && permits_left.load(Ordering::Relaxed) > 0 {
-                permits_left.fetch_sub(1, Ordering::Relaxed);
-                permit.send(()).unwrap();
-            }
-            start.elapsed() < Duration::from_mins(1)
-        };
-        let save = save_request(step, places, Section::default);
-        writer.submit_while(vec![save], WhenBusy::Wait, waits).unwrap()
-    };
-    // Whether the first state is kept depends on the earlier one.
-    assert_eq!(submit(1, "best", 1.5), Submitted::Accepted);
-    // For one of these there is no room before the first one is written.
-    for step in 2..5 {
-        assert_eq!(submit(step, "last", f64::NAN), Submitted::Accepted);
-    }
-    assert_eq!(writer.ledger().lock().unverified().count(), 1, "it was not waited for");
-    assert!(best.join("1.ckpt").exists(), "both, until it is verified");
-    drop(permit);
-    assert!(writer.finish(None).is_complete);
-    assert_eq!(stems(&best), ["earlier"], "the same as if it had been verified first");
-    assert_eq!(stems(&directory.path().join("last")), ["2", "3", "4"]);
 }

@@ -4,6 +4,7 @@ mod back_pressure;
 mod directory;
 mod dirpaths;
 mod each_state_once;
+mod earlier_checkpoints;
 mod failed_saves;
 mod metric_files;
 mod names;
