@@ -184,6 +184,7 @@ pub mod plumbing {
     pub use crate::panics::panic_message;
     pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
+    pub use crate::retention::shared_ledger::SharedLedger;
     pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced, scan_reduced};
     pub use crate::run_dir::cleanup::{
         clear, is_of_another_program, links_of_run, recover, unfinished_files,
@@ -210,7 +211,7 @@ pub mod plumbing {
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
         WriterEnd,
     };
-    pub use crate::save::writer_thread::{CheckpointWriter, SharedLedger};
+    pub use crate::save::writer_thread::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
     pub use crate::strategy_names::{STRATEGY_KINDS, with_named_strategies};
 }

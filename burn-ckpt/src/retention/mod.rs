@@ -12,6 +12,7 @@
 
 mod keep_rule;
 pub(crate) mod ledger;
+pub(crate) mod shared_ledger;
 mod versions;
 
 pub use ledger::SavedCheckpoint;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::disk::staged_file::Existing;
 use crate::error::chain::chain;
@@ -22,6 +22,7 @@ use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::section::Section;
 use crate::panics::panic_message;
 use crate::retention::ledger::Ledger;
+use crate::retention::shared_ledger::SharedLedger;
 use crate::save::activity::WriterActivity;
 use crate::save::apply_retention::{Applied, apply};
 use crate::save::persist::{Naming, persist};
@@ -34,20 +35,9 @@ use crate::save::verify_earlier::{TimeLeft, Verifier};
 /// How often [`CheckpointWriter::submit_while`] checks whether to keep waiting.
 const POLL: Duration = Duration::from_millis(5);
 
-/// A [`Ledger`] that the training loop and the writer's thread share.
-#[derive(Debug, Clone)]
-pub struct SharedLedger(Arc<Mutex<Ledger>>);
-
-impl SharedLedger {
-    /// Locks the ledger while the guard lives. Keep that short: the writer's thread may be waiting for it.
-    pub fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock()
-    }
-}
-
 /// The writer's thread, and the queue to it.
 pub struct CheckpointWriter {
-    queue: Arc<Queue<Vec<SaveRequest>>>,
+    queue: Arc<States>,
     reports: Receiver<SaveReport>,
     thread: Option<JoinHandle<()>>,
     ledger: SharedLedger,
@@ -58,6 +48,8 @@ pub struct CheckpointWriter {
     time_to_verify: Arc<TimeLeft>,
 }
 
+/// The states that wait for the thread.
+type States = Queue<Vec<SaveRequest>>;
 /// Why a link does not lead to the checkpoint that it should, at present.
 type UnmovedLink = Arc<Mutex<Option<Error>>>;
 
@@ -84,7 +76,7 @@ impl CheckpointWriter {
         if let Some(error) = applied.unmoved_link.or(applied.unremoved_file) {
             return Err(error);
         }
-        let ledger = SharedLedger(Arc::new(Mutex::new(ledger)));
+        let ledger = SharedLedger::new(ledger);
         let queue = Arc::new(Queue::new(max_waiting));
         let (report_sender, reports) = mpsc::channel();
         let reading = Arc::new(ReadProgress::default());
@@ -263,7 +255,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, states: &Queue<Vec<SaveRequest>>, reports: &mpsc::Sender<SaveReport>) {
+    fn run(mut self, states: &States, reports: &mpsc::Sender<SaveReport>) {
         let mut items = states.items();
         loop {
             while items.has_time() && self.verify_next(&|| states.needs_its_thread()) {}
@@ -305,7 +297,7 @@ impl Worker {
 
     /// Verifies the checkpoints of earlier starts that decide whether a strategy keeps the state under one of
     /// these paths, for a limited time. What is written without them goes when they are done.
-    fn verify_what_decides(&mut self, reserved: &[PathBuf], is_last: bool, states: &Queue<Vec<SaveRequest>>) {
+    fn verify_what_decides(&mut self, reserved: &[PathBuf], is_last: bool, states: &States) {
         let (start, urgency) = (Instant::now(), Arc::clone(&self.urgency));
         if is_last {
             self.verifier.hurry();
@@ -322,7 +314,7 @@ impl Worker {
         while depends(&self.ledger) && self.verify_next(&holds_up) {}
     }
 
-    fn save_and_report(&mut self, mut save: SaveRequest, states: &Queue<Vec<SaveRequest>>) -> SaveReport {
+    fn save_and_report(&mut self, mut save: SaveRequest, states: &States) -> SaveReport {
         let start = Instant::now();
         let (epoch, global_step) = (save.epoch, save.global_step);
         let reserved = SaveRequest::paths(std::slice::from_ref(&save));

@@ -45,7 +45,7 @@ const EXCEPTIONS: &[Exception] = &[
     ),
     exception("tests/tests/system/several_files/", "remove_checkpoint", "the removal is what is tested"),
     exception("tests/tests/system/saving/names.rs", "", "the longest names are limits of the format"),
-    exception("tests/tests/system/saving/back_pressure.rs", "", "a writer without a run, whose disk hangs"),
+    exception("tests/tests/system/saving/slow_disk/", "", "a writer without a run, whose disk hangs"),
     exception(
         "tests/tests/system/watching/retention.rs",
         "remove_checkpoint",

@@ -1,5 +1,5 @@
-//! The best checkpoint of an earlier start, which a slow disk gives piece by piece: whether a new state is kept
-//! depends on it, and only a verified one counts.
+//! The best checkpoint of an earlier start, which a slow disk gives piece by piece: whether a new state is
+//! kept depends on it, and only a verified one counts.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
