@@ -211,7 +211,7 @@ pub mod plumbing {
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
         WriterEnd,
     };
-    pub use crate::save::writer_thread::CheckpointWriter;
+    pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
     pub use crate::strategy_names::{STRATEGY_KINDS, with_named_strategies};
 }
