@@ -14,9 +14,10 @@ use burn_ckpt::{Error, MirrorFailure, RunLayout, chain};
 use jiff::Timestamp;
 
 use super::chores::{Chores, FailedChore};
+use super::is_final;
 use super::queue::{Next, Outcome, Queue};
-use super::{FIRST_PAUSE, MAX_PAUSE, is_final};
 use crate::process::console::warn;
+use crate::retry_pause::RetryPause;
 
 /// How often the thread looks whether the lease has to be renewed.
 const LEASE_CHECK: Duration = Duration::from_millis(250);
@@ -33,8 +34,7 @@ pub(super) struct Worker {
     is_behind: bool,
     layout: RunLayout,
     queue: Arc<Queue>,
-    /// After the next error.
-    pause: Duration,
+    pause: RetryPause,
     has_reported: bool,
     chores: Chores,
     /// What was in the mirror, is not any more, and is to be sent again.
@@ -63,7 +63,7 @@ impl Worker {
         queue: Arc<Queue>,
         is_said: bool,
     ) -> Self {
-        let (pause, has_reported, chores) = (FIRST_PAUSE, is_said, Chores::new());
+        let (pause, has_reported, chores) = (RetryPause::default(), is_said, Chores::new());
         Self {
             store,
             writer,
@@ -128,7 +128,7 @@ impl Worker {
             Err(error) => (error, false),
             Ok(()) => match self.try_to_send(path) {
                 Ok(outcome) => {
-                    self.pause = FIRST_PAUSE;
+                    self.pause = RetryPause::default();
                     self.queue.done(outcome);
                     self.chores.follow();
                     return Ok(());
@@ -324,12 +324,14 @@ impl Worker {
         let message = chain(&error);
         self.report(&format!("{message}. Training continues, and it is tried again"));
         self.queue.failed(message);
-        let has_just_ended = self.queue.pause(self.pause, is_of_file);
+        let has_just_ended = self.queue.pause(self.pause.after_error(), is_of_file);
         if self.queue.has_given_up() {
             return Err(EndsEarly::GivenUp);
         }
-        // The end of the run, which waits, begins with short ones again.
-        self.pause = if has_just_ended { FIRST_PAUSE } else { (self.pause * 2).min(MAX_PAUSE) };
+        if has_just_ended {
+            // The end of the run, which waits, begins with short ones again.
+            self.pause = RetryPause::default();
+        }
         Ok(())
     }
 
