@@ -149,7 +149,7 @@ impl Queue {
         };
         match outcome {
             Outcome::Sent | Outcome::WasThere => {
-                state.links_are_due = true;
+                state.links_are_stale = true;
                 state.result.sent += u64::from(outcome == Outcome::Sent);
             }
             Outcome::IsGone => state.result.skipped += u64::from(!was_there),
@@ -198,7 +198,7 @@ impl Queue {
 
     /// The links lead to what is there.
     pub(super) fn links_are_moved(&self) {
-        self.state.lock().links_are_due = false;
+        self.state.lock().links_are_stale = false;
     }
 
     /// Pauses. The end of the run ends the pause; returns whether it did, so that the next is a short one.
