@@ -150,16 +150,17 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// What the thread sees that ends the run when this loop does not see a stop.
     fn seen_from_outside(&self, slot: ParkingSlot<M>, reading: ReadTiming) -> Arc<LoopFromOutside<M>> {
+        let (progress, seed, metrics) = (self.progress.clone(), self.rules.seed, self.metrics.clone());
         Arc::new(LoopFromOutside {
             slot,
             saves: Arc::clone(&self.saves),
             metrics: self.metrics.clone(),
             store: KeptStore::new(self.burn.store),
             clock: self.progress.clock.clone(),
-            speed: self.progress.speed.clone(),
-            seed: self.rules.seed,
-            batches_per_step: self.progress.batch.batches_per_step(),
-            data: self.progress.data,
+            trainer_state: Box::new(move |position, rates, ended| {
+                let progress = LoopProgress { position, ..progress.clone() };
+                progress.trainer_state(seed, rates, &metrics, ended)
+            }),
             reading,
         })
     }
