@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use burn::train::LearnerModel;
 use burn::train::metric::store::EventStoreClient;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::panic_message;
+use burn_ckpt::plumbing::{ReadTiming, panic_message};
 use parking_lot::Mutex;
 
 use super::parked_state::{ParkedState, ParkingSlot};
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
-use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
+use crate::learner_state::snapshot::take_snapshot_of;
 use crate::metrics::{METRICS_LIMIT, RunMetrics};
 use crate::process::progress::figures::exact_time;
 use crate::saving::run_saves::RunSaves;

@@ -10,6 +10,7 @@ use burn::train::{
     InferenceStep, Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
     TrainLoader, TrainingComponents, ValidLoader,
 };
+use burn_ckpt::plumbing::ReadTiming;
 use parking_lot::Mutex;
 
 use super::epochs::LoopData;
@@ -27,7 +28,7 @@ use crate::callbacks::registered::Callbacks;
 use crate::dataloader::NamedLoader;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore_scheduler;
-use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
+use crate::learner_state::snapshot::optimizer_and_scheduler;
 use crate::metrics::RunMetrics;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
