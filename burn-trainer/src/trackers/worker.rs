@@ -98,7 +98,7 @@ impl<T: Tracker> Worker<T> {
         }
     }
 
-    /// Starts the tracker.
+    /// Starts the tracker where an earlier process of the run has stopped to send.
     fn start(&mut self) -> Result<(), EndsEarly> {
         let started = self.retried(|worker| {
             let stored = match worker.run.resumed_from {
