@@ -170,6 +170,7 @@ pub mod plumbing {
         JsonError, check as check_json, check_kept as check_kept_json, parse as parse_json,
     };
     pub use crate::format::container::limits::MAX_JSON_VALUES;
+    pub use crate::format::deferred_tensor::ReadTiming;
     pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
     pub use crate::format::metadata::non_finite::non_finite_tensors;
@@ -211,7 +212,7 @@ pub mod plumbing {
         MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
         WriterEnd,
     };
-    pub use crate::save::writer_thread::CheckpointWriter;
+    pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
     pub use crate::strategy_names::{STRATEGY_KINDS, with_named_strategies};
 }

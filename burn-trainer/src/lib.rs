@@ -140,6 +140,7 @@ pub mod optimizer;
 pub mod process;
 pub mod remote;
 mod result;
+mod retry_pause;
 mod run;
 mod run_files;
 mod run_speed;

@@ -1,12 +1,13 @@
 //! `bench-mirror`: runs of char-lm that save often, without a mirror and with one in a store of 1 MB/s, in
 //! turns.
 
-mod slow_store;
+mod hooked_store;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use backend::DeviceArgs;
 use burn::tensor::Device;
@@ -19,9 +20,10 @@ use burn_trainer::strategy::Last;
 use char_lm::{CharLm, CharLmConfig, Size};
 use clap::Parser;
 use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use parking_lot::Mutex;
 
-use self::slow_store::SlowStore;
+pub use self::hooked_store::{HookedStore, StoreOperation};
 use crate::measure::kernel_counters::OtherPrograms;
 use crate::page::figure::milliseconds;
 use crate::page::head::Head;
@@ -38,7 +40,8 @@ const PART_BYTES: u64 = 16 * 1024 * 1024;
 /// What is measured in turns, the first as what the other is compared with.
 const ARMS: [&str; 2] = ["none", "1 MB/s"];
 
-static STORE: Mutex<Option<Arc<SlowStore>>> = Mutex::new(None);
+/// The store of the run that is measured.
+static STORE: Mutex<Option<Arc<HookedStore>>> = Mutex::new(None);
 
 /// What a mirror in a slow store costs a step
 #[derive(Parser)]
@@ -117,7 +120,7 @@ fn job(args: &Args) -> CharLmJob {
 }
 
 fn run(args: &Args, root: &Path, devices: &[Device], mirrored: bool, arm: &mut Arm) -> Result<()> {
-    *STORE.lock() = Some(Arc::new(SlowStore::new(BYTES_PER_SECOND)));
+    *STORE.lock() = Some(Arc::new(slow_store()));
     let mut config = TrainerConfig::new()
         .with_root(root)
         .with_run_id("mirror")
@@ -141,9 +144,22 @@ fn run(args: &Args, root: &Path, devices: &[Device], mirrored: bool, arm: &mut A
     Ok(())
 }
 
+/// A store in memory that takes as long for each write as its bytes take. One write at a time is on its way,
+/// as on one connection.
+fn slow_store() -> HookedStore {
+    let connection = Mutex::new(());
+    HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        if operation.bytes > 0 {
+            let _sending = connection.lock();
+            thread::sleep(Duration::from_secs_f64(operation.bytes as f64 / BYTES_PER_SECOND));
+        }
+        Ok(())
+    })
+}
+
 /// The trainer's connection: to the store of this run.
 fn connect(address: &MirrorAddress) -> burn_ckpt::Result<Store> {
-    let slow = STORE.lock().clone().unwrap_or_else(|| Arc::new(SlowStore::new(BYTES_PER_SECOND)));
+    let slow = STORE.lock().clone().unwrap_or_else(|| Arc::new(slow_store()));
     Store::with_objects(address, slow as Arc<dyn ObjectStore>, PART_BYTES)
 }
 

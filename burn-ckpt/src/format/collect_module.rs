@@ -3,13 +3,12 @@
 use burn::module::{Module, ModuleVisitor, Param, Parameter};
 use burn::tensor::{Bool, Int, Tensor, kind::Basic};
 
-use crate::format::deferred_tensor::deferred;
+use crate::format::deferred_tensor::{ReadTiming, deferred};
 use crate::format::module_types::{ModuleTypes, Walk};
 
-/// The tensors of a module in the order in which it is visited, and the types of its modules. With `at_once`,
-/// reading the tensors from their device starts now.
-pub(crate) fn collect<M: Module>(module: &M, at_once: bool) -> (Vec<burn_pack::Tensor>, ModuleTypes) {
-    let mut collector = Collector { at_once, is_saved: true, walk: Walk::default(), tensors: Vec::new() };
+/// The tensors of a module in the order in which it is visited, and the types of its modules.
+pub(crate) fn collect<M: Module>(module: &M, reading: ReadTiming) -> (Vec<burn_pack::Tensor>, ModuleTypes) {
+    let mut collector = Collector { reading, is_saved: true, walk: Walk::default(), tensors: Vec::new() };
     module.visit(&mut collector);
     (collector.tensors, collector.walk.into_types())
 }
@@ -20,7 +19,7 @@ pub(crate) fn collect<M: Module>(module: &M, at_once: bool) -> (Vec<burn_pack::T
 #[must_use]
 pub fn outlines<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
     let mut collector =
-        Collector { at_once: false, is_saved: false, walk: Walk::default(), tensors: Vec::new() };
+        Collector { reading: ReadTiming::Later, is_saved: false, walk: Walk::default(), tensors: Vec::new() };
     module.visit(&mut collector);
     collector.tensors
 }
@@ -28,8 +27,7 @@ pub fn outlines<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
 /// Describes each parameter as burn's `ModuleRecord` stores it, so that the record loads what is written.
 /// Unlike the record, it does not read the tensors.
 struct Collector {
-    /// Whether tensors are read from their device as soon as they are visited.
-    at_once: bool,
+    reading: ReadTiming,
     /// Whether the parameters' mappings for saving are applied.
     is_saved: bool,
     walk: Walk,
@@ -41,7 +39,7 @@ impl Collector {
     where
         Tensor<D, K>: Send + 'static,
     {
-        self.tensors.push(deferred(self.walk.place(), id, tensor, self.at_once));
+        self.tensors.push(deferred(self.walk.place(), id, tensor, self.reading));
     }
 }
 

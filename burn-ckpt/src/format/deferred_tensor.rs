@@ -8,13 +8,23 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 
-/// A tensor of a section. With `at_once`, the read from its device starts now and is waited for when the
-/// tensor is written.
+/// When a tensor is read from its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadTiming {
+    /// When it is written.
+    Later,
+    /// The read starts now, and is waited for when the tensor is written. For devices of other machines: they
+    /// work in the order of requests, so a read between the operations of a training loop would take as long
+    /// as a step, and delay the steps too.
+    Now,
+}
+
+/// A tensor of a section.
 pub(crate) fn deferred<const D: usize, K: Basic>(
     name: String,
     param_id: u64,
     tensor: Tensor<D, K>,
-    at_once: bool,
+    reading: ReadTiming,
 ) -> burn_pack::Tensor
 where
     Tensor<D, K>: Send + 'static,
@@ -26,9 +36,9 @@ where
         return burn_pack::Tensor::new(name, dtype, shape, Some(param_id), bytes);
     }
     let byte_len = shape.num_elements() * dtype.size();
-    let source = match at_once {
-        true => Source::start_reading(tensor),
-        false => Source::Device(tensor),
+    let source = match reading {
+        ReadTiming::Later => Source::Device(tensor),
+        ReadTiming::Now => Source::start_reading(tensor),
     };
     let source = Mutex::new(source);
     let read = move || source.lock().bytes();

@@ -40,16 +40,15 @@ impl FileDigest {
 
     /// Reads on, until the file's end or until `is_stopped`. Returns whether the end is reached.
     pub(crate) fn advance(&mut self, is_stopped: &dyn Fn() -> bool) -> Result<bool> {
-        let mut piece = vec![0; PIECE_BYTES];
-        while !is_stopped() {
-            match self.file.read(&mut piece) {
-                Ok(0) => return Ok(true),
-                Ok(length) => self.hasher.update(&piece[..length]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", self.file.path())(error)),
+        let Self { file, hasher } = self;
+        hash_pieces(hasher, is_stopped, |piece| {
+            loop {
+                match file.read(piece) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    read => return read.map_err(Error::io("read", file.path())),
+                }
             }
-        }
-        Ok(false)
+        })
     }
 
     /// The digest of what was read, in the form that the metadata has.
@@ -58,16 +57,28 @@ impl FileDigest {
     }
 }
 
-/// The same of what `read` gives, piece by piece, until it gives nothing more.
-pub(crate) fn sha256_of_pieces(mut read: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<String> {
+/// `sha256:` and the SHA-256 of what `read` gives, piece by piece, until it gives nothing more.
+pub(crate) fn sha256_of_pieces(read: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<String> {
     let mut hasher = Sha256::new();
+    hash_pieces(&mut hasher, &|| false, read)?;
+    Ok(checksum(hasher))
+}
+
+/// Hashes what `read` gives, piece by piece, until it gives nothing more or until `is_stopped`. Returns
+/// whether the end is reached.
+fn hash_pieces(
+    hasher: &mut Sha256,
+    is_stopped: &dyn Fn() -> bool,
+    mut read: impl FnMut(&mut [u8]) -> Result<usize>,
+) -> Result<bool> {
     let mut piece = vec![0; PIECE_BYTES];
-    loop {
+    while !is_stopped() {
         match read(&mut piece)? {
-            0 => return Ok(checksum(hasher)),
+            0 => return Ok(true),
             length => hasher.update(&piece[..length]),
         }
     }
+    Ok(false)
 }
 
 /// BLAKE3 of a tensor's bytes in lower-case hexadecimal.

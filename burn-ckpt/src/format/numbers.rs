@@ -4,6 +4,7 @@
 //! Functions for `#[serde(with = "..")]`.
 
 use indexmap::IndexMap;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Serialize, Deserialize)]
@@ -33,24 +34,16 @@ pub fn serialize<S: Serializer>(metrics: &IndexMap<String, f64>, to: S) -> Resul
 /// A value that is neither a number nor one of the three strings.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<IndexMap<String, f64>, D::Error> {
     let numbers = IndexMap::<String, Number>::deserialize(from)?;
-    numbers
-        .into_iter()
-        .map(|(name, number)| {
-            let value = match &number {
-                Number::Finite(value) => *value,
-                Number::Other(text) => match text.as_str() {
-                    "NaN" => f64::NAN,
-                    "inf" => f64::INFINITY,
-                    "-inf" => f64::NEG_INFINITY,
-                    _ => {
-                        let message = format!("the metric {name:?} is {text:?}, which is not a number");
-                        return Err(serde::de::Error::custom(message));
-                    }
-                },
-            };
-            Ok((name, value))
-        })
-        .collect()
+    let value = |name: &str, number: Number| match number {
+        Number::Finite(value) => Ok(value),
+        Number::Other(text) => match text.as_str() {
+            "NaN" => Ok(f64::NAN),
+            "inf" => Ok(f64::INFINITY),
+            "-inf" => Ok(f64::NEG_INFINITY),
+            _ => Err(D::Error::custom(format!("the metric {name:?} is {text:?}, which is not a number"))),
+        },
+    };
+    numbers.into_iter().map(|(name, number)| value(&name, number).map(|value| (name, value))).collect()
 }
 
 #[cfg(test)]

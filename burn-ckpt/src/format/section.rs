@@ -13,7 +13,7 @@ use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
 use crate::format::collect_module::collect;
 use crate::format::container::read_errors::ReadErrors;
-use crate::format::deferred_tensor::deferred;
+use crate::format::deferred_tensor::{ReadTiming, deferred};
 use crate::format::module_types::ModuleTypes;
 use crate::printable::shown;
 
@@ -114,7 +114,7 @@ impl Section {
     /// taken without pending updates: pass `module.valid()` to include those.
     #[must_use]
     pub fn from_module<M: Module>(module: &M) -> Self {
-        Self::collected(module, false)
+        Self::collected(module, ReadTiming::Later)
     }
 
     /// The same, but reading every tensor from its device starts now. This is faster on a device of another
@@ -122,11 +122,11 @@ impl Section {
     /// instead of one after the other. Those that arrive before they are written stay in host memory.
     #[must_use]
     pub fn from_module_at_once<M: Module>(module: &M) -> Self {
-        Self::collected(module, true)
+        Self::collected(module, ReadTiming::Now)
     }
 
-    fn collected<M: Module>(module: &M, at_once: bool) -> Self {
-        let (tensors, types) = collect(module, at_once);
+    fn collected<M: Module>(module: &M, reading: ReadTiming) -> Self {
+        let (tensors, types) = collect(module, reading);
         let mut strings = BTreeMap::new();
         if let Ok(types) = types.to_json() {
             strings.insert(MODULE_TYPES_KEY.to_owned(), types);
@@ -166,7 +166,7 @@ impl Section {
     where
         Tensor<D, K>: Send + 'static,
     {
-        self.tensors.push(deferred(name, param_id, tensor, false));
+        self.tensors.push(deferred(name, param_id, tensor, ReadTiming::Later));
     }
 
     /// The same, but reading the tensor starts now, as in [`from_module_at_once`](Self::from_module_at_once).
@@ -178,7 +178,7 @@ impl Section {
     ) where
         Tensor<D, K>: Send + 'static,
     {
-        self.tensors.push(deferred(name, param_id, tensor, true));
+        self.tensors.push(deferred(name, param_id, tensor, ReadTiming::Now));
     }
 
     /// The types of the modules that own the tensors. Empty for a section that was not made from a module, or

@@ -100,7 +100,7 @@ impl Ledger {
     /// leads to it.
     pub fn verify_later(&mut self, path: &Path, files: FileDigests) {
         let mut is_known = false;
-        for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
+        for entry in self.entries_of(path) {
             (entry.durable, is_known) = (false, true);
         }
         if is_known {
@@ -125,7 +125,7 @@ impl Ledger {
             self.forget(&[path.to_path_buf()]);
             self.damaged.push((path.to_path_buf(), error));
         } else {
-            for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
+            for entry in self.entries_of(path) {
                 entry.durable = true;
             }
         }
@@ -270,7 +270,7 @@ impl Ledger {
         if resumable {
             self.resumed_from = None;
         }
-        for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
+        for entry in self.entries_of(path) {
             entry.durable = true;
         }
     }
@@ -278,7 +278,7 @@ impl Ledger {
     /// Marks a reserved checkpoint as durable whose state is not finite: no run should resume from it, so it
     /// lets no other go.
     pub(crate) fn confirm_non_finite(&mut self, path: &Path) {
-        for entry in self.entries_mut().filter(|entry| entry.saved.path == path) {
+        for entry in self.entries_of(path) {
             (entry.durable, entry.saved.is_finite) = (true, false);
         }
     }
@@ -301,8 +301,8 @@ impl Ledger {
             let durable = strategy.candidates();
             let ranked = strategy.keep.kept(&durable);
             let order_of = |place: &usize| durable[*place].order;
-            let (first, kept): (_, HashSet<u64>) =
-                (ranked.first().map(order_of), ranked.iter().map(order_of).collect());
+            let first = ranked.first().map(order_of);
+            let kept: HashSet<u64> = ranked.iter().map(order_of).collect();
             let first = strategy.entries.iter().find(|entry| entry.durable && first == Some(entry.order));
             // A link that leads to a better one, which is not verified yet, stays there.
             let leading = strategy.first_of(&strategy.durable_or(|path| self.unverified.contains_key(path)));
@@ -338,6 +338,11 @@ impl Ledger {
     /// The files that were removed since the last call, as no strategy keeps them.
     pub fn take_removed(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.removed)
+    }
+
+    /// Those of one checkpoint, in each strategy that has it.
+    fn entries_of(&mut self, path: &Path) -> impl Iterator<Item = &mut Entry> {
+        self.entries_mut().filter(move |entry| entry.saved.path == path)
     }
 
     fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {

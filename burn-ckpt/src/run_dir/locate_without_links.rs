@@ -28,7 +28,6 @@ struct SavedFor {
     modes: IndexMap<String, MetricMode>,
 }
 
-/// A checkpoint of a strategy.
 struct StrategyCheckpoint {
     path: PathBuf,
     score: f64,

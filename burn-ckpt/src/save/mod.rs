@@ -1,11 +1,10 @@
 //! Saving: from a state that the training loop submits to a durable checkpoint.
 //!
-//! `request` (one state to save) -> `queue` -> `writer_thread` -> `persist` (the steps of one save) ->
-//! `container` (a state as files). `urgency` says when a save gives way to the loop. Between saves
-//! `verify_earlier` reads the checkpoints of earlier starts.
+//! `request` (one state to save) -> `writer` (the loop's side) -> `queue` -> `writer_thread` -> `persist`
+//! (the steps of one save) -> `container` (a state as files). `urgency` says when a save gives way to the
+//! loop.
 
 pub(crate) mod activity;
-mod apply_retention;
 pub(crate) mod container;
 pub(crate) mod copy_checkpoint;
 mod low_priority;
@@ -14,5 +13,5 @@ pub(crate) mod queue;
 pub(crate) mod read_progress;
 pub(crate) mod request;
 pub(crate) mod urgency;
-mod verify_earlier;
-pub(crate) mod writer_thread;
+pub(crate) mod writer;
+mod writer_thread;

@@ -140,17 +140,19 @@ impl EpochEndSaves {
             Some(records) => (Some(records.model), Some(records.optimizer), Some(records.scheduler)),
             None => (None, None, None),
         };
-        let hooks = (self.hook(), self.hook(), self.hook());
+        let saves = self.clone();
         let model_checkpointer = CapturingCheckpointer::new(move |epoch, record: ModuleRecord| {
-            hooks.0.saves.add_part(epoch, Section::MODEL, section_of(record)?);
+            saves.add_part(epoch, Section::MODEL, section_of(record)?);
             Ok(())
         });
+        let saves = self.clone();
         let optimizer_checkpointer = CapturingCheckpointer::new(move |epoch, record| {
-            hooks.1.saves.add_part(epoch, Section::OPTIMIZER, state_names::by_path(section_of(record)?));
+            saves.add_part(epoch, Section::OPTIMIZER, state_names::by_path(section_of(record)?));
             Ok(())
         });
+        let saves = self.clone();
         let scheduler_checkpointer = CapturingCheckpointer::new(move |epoch, record| {
-            hooks.2.saves.add_part(epoch, Section::SCHEDULER, section_of(record)?);
+            saves.add_part(epoch, Section::SCHEDULER, section_of(record)?);
             Ok(())
         });
         training
@@ -159,11 +161,7 @@ impl EpochEndSaves {
                 optimizer_checkpointer.restoring(optimizer),
                 scheduler_checkpointer.restoring(scheduler),
             )
-            .with_checkpointing_strategy(self.hook())
-    }
-
-    fn hook(&self) -> BurnHook {
-        BurnHook { saves: self.clone() }
+            .with_checkpointing_strategy(BurnHook { saves: self.clone() })
     }
 
     /// An epoch (burn's number) is trained and validated. Returns whether its state is saved.

@@ -18,7 +18,7 @@ pub(super) fn resume<C: DeserializeOwned>(
     trainer: &mut TrainerConfig,
     program: &mut C,
 ) -> Result<()> {
-    let (run_dir, ckpt_path, metadata) = find(run, trainer)?;
+    let ResumedRun { run_dir, ckpt_path, metadata } = find(run, trainer)?;
     let unreadable = |what: &str, error: serde_json::Error| {
         let place = run_dir.display();
         wrong(run, format!("the {what} in the checkpoint of {place} do not fit this program: {error}"))
@@ -39,8 +39,16 @@ pub(super) fn resume<C: DeserializeOwned>(
     Ok(())
 }
 
-/// The run's directory, what `ckpt_path` is to be, and the metadata with the settings.
-fn find(run: &Path, trainer: &TrainerConfig) -> Result<(PathBuf, String, Metadata)> {
+/// What `--resume` names.
+struct ResumedRun {
+    run_dir: PathBuf,
+    /// What the configuration's `ckpt_path` is to be.
+    ckpt_path: String,
+    /// The metadata with the settings.
+    metadata: Metadata,
+}
+
+fn find(run: &Path, trainer: &TrainerConfig) -> Result<ResumedRun> {
     let by_id = trainer.root.join(&trainer.logs).join(run);
     let mut run_dir = None;
     for path in [run, &by_id] {
@@ -54,7 +62,11 @@ fn find(run: &Path, trainer: &TrainerConfig) -> Result<(PathBuf, String, Metadat
         let Some(newest) = newest else {
             return Err(wrong(run, format!("{} has no checkpoint to resume from", run_dir.display())));
         };
-        return Ok((run_dir.to_path_buf(), "auto".to_owned(), newest.metadata));
+        return Ok(ResumedRun {
+            run_dir: run_dir.to_path_buf(),
+            ckpt_path: "auto".to_owned(),
+            metadata: newest.metadata,
+        });
     }
     if is_directory(&by_id)? || (run.components().count() == 1 && !is_there(run)?) {
         let reason = format!("there is no run {}, and no checkpoint {}", by_id.display(), run.display());
@@ -65,7 +77,9 @@ fn find(run: &Path, trainer: &TrainerConfig) -> Result<(PathBuf, String, Metadat
     let Some(ckpt_path) = run.to_str() else { return Err(wrong(run, "it is not UTF-8".to_owned())) };
     let is_of_run = |path: &&Path| path.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
     match checkpoint.ancestors().find(is_of_run).and_then(Path::parent) {
-        Some(run_dir) => Ok((run_dir.to_path_buf(), ckpt_path.to_owned(), metadata)),
+        Some(run_dir) => {
+            Ok(ResumedRun { run_dir: run_dir.to_path_buf(), ckpt_path: ckpt_path.to_owned(), metadata })
+        }
         None => Err(wrong(
             run,
             "this checkpoint is not in a run's directory: begin a new run with it by --ckpt-path".to_owned(),

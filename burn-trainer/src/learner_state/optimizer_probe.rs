@@ -15,11 +15,12 @@ use burn::train::{
     SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingStrategy,
     ValidLoader,
 };
+use burn_ckpt::plumbing::ReadTiming;
 use burn_ckpt::{Result, Section};
 use parking_lot::Mutex;
 
 use super::record_capture::missing_record;
-use super::snapshot::{self, ReadTiming};
+use super::snapshot;
 use crate::process::console::PlainRenderer;
 
 /// The optimizer's state, by the paths of the parameters, and the scheduler's.

@@ -14,7 +14,7 @@ use burn::store::ModuleRecord;
 use burn::train::checkpoint::AsyncCheckpointer;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel, LearningCheckpointer};
-use burn_ckpt::plumbing::MakeSections;
+use burn_ckpt::plumbing::{MakeSections, ReadTiming};
 use burn_ckpt::{Result, Section};
 use indexmap::IndexMap;
 
@@ -26,7 +26,8 @@ use crate::state::callback_state::CallbackStates;
 
 /// The present state: the model, and with a history also the optimizer, the scheduler, the history and the
 /// callbacks' states. Without one it is the weights alone. With `statistics`, those replace the model's
-/// running statistics. `keep` gets what the writer will read.
+/// running statistics. With [`ReadTiming::Now`] all reads are started before it returns. Otherwise `keep`
+/// gets what the writer will read.
 pub(crate) fn take_snapshot<M: LearnerModel>(
     learner: &Learner<M>,
     store: &Arc<EventStoreClient>,
@@ -73,7 +74,7 @@ pub(crate) fn take_snapshot_of<M: LearnerModel>(
             sections.insert(Section::SCHEDULER.to_owned(), scheduler);
             sections.insert(Section::HISTORY.to_owned(), history.section()?);
         }
-        sections.extend(callbacks.sections(weights_only, reading == ReadTiming::Now));
+        sections.extend(callbacks.sections(weights_only, reading));
         Ok(sections)
     };
     match reading {
@@ -85,18 +86,6 @@ pub(crate) fn take_snapshot_of<M: LearnerModel>(
     }
 }
 
-/// When a state is read from its device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadTiming {
-    /// By the writer, while training continues.
-    Later,
-    /// All reads are started before training continues. The tensors of an optimizer that is not streamed are
-    /// read one by one, as burn makes its record. For devices of other machines: they work in the order of
-    /// requests, so a read between the operations of the loop would take as long as a step, and delay the
-    /// steps too.
-    Now,
-}
-
 /// The state of a learner's optimizer, by the paths of the parameters, and of its scheduler.
 ///
 /// The tensors of a streamed optimizer are handles. For other optimizers burn has read the tensors, and
@@ -106,8 +95,7 @@ pub(crate) fn optimizer_and_scheduler<M: LearnerModel>(
     store: &EventStoreClient,
     reading: ReadTiming,
 ) -> Result<(Section, Section)> {
-    let (records, streamed) =
-        collect_streamed(reading == ReadTiming::Now, || training_records(learner, store));
+    let (records, streamed) = collect_streamed(reading, || training_records(learner, store));
     let (optimizer, scheduler) = records?;
     let mut optimizer = section_of(optimizer)?;
     advise_streaming(&optimizer);

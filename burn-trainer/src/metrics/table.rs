@@ -89,7 +89,6 @@ impl MetricTable {
         whole.collect()
     }
 
-    /// The values of the validation.
     pub(super) fn validation_values(&self) -> IndexMap<String, f64> {
         let values = self.values.iter().filter(|(name, _)| is_of_validation(name));
         values.map(|(name, value)| (name.clone(), *value)).collect()

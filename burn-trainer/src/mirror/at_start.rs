@@ -39,7 +39,7 @@ pub fn connect_by(connect: Connect) {
     let _ = CONNECT.set(connect);
 }
 
-/// The connection to an address.
+/// Connects as [`connect_by`] was told to, or as the library does.
 pub(super) fn connect(address: &MirrorAddress) -> burn_ckpt::Result<Store> {
     CONNECT.get().copied().unwrap_or(Store::connect)(address)
 }

@@ -8,7 +8,7 @@ use burn_ckpt::{Error, RunLayout};
 use jiff::SignedDuration;
 
 use super::queue::Queue;
-use super::{FIRST_PAUSE, MAX_PAUSE};
+use crate::retry_pause::RetryPause;
 
 /// The age from which what a killed process has left in the mirror is deleted.
 const LEFTOVER_AGE: SignedDuration = SignedDuration::from_hours(1);
@@ -36,7 +36,7 @@ struct Chore {
     done: Option<Instant>,
     /// After an error.
     not_before: Option<Instant>,
-    pause: Duration,
+    pause: RetryPause,
     has_reported: bool,
 }
 
@@ -85,7 +85,14 @@ impl Chores {
 
 impl Chore {
     fn new(task: Task) -> Self {
-        Self { task, is_due: false, done: None, not_before: None, pause: FIRST_PAUSE, has_reported: false }
+        Self {
+            task,
+            is_due: false,
+            done: None,
+            not_before: None,
+            pause: RetryPause::default(),
+            has_reported: false,
+        }
     }
 
     fn is_due_at(&self, now: Instant) -> bool {
@@ -96,12 +103,11 @@ impl Chore {
         match self.try_to_work(mirror, layout, queue) {
             Ok(()) => {
                 (self.is_due, self.done, self.not_before) = (false, Some(Instant::now()), None);
-                self.pause = FIRST_PAUSE;
+                self.pause = RetryPause::default();
                 Ok(())
             }
             Err(error) => {
-                self.not_before = Some(Instant::now() + self.pause);
-                self.pause = (self.pause * 2).min(MAX_PAUSE);
+                self.not_before = Some(Instant::now() + self.pause.after_error());
                 let is_first = !std::mem::replace(&mut self.has_reported, true);
                 Err(FailedChore { error, is_first })
             }

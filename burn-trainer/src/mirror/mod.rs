@@ -34,20 +34,11 @@ mod result;
 mod worker;
 
 #[cfg(feature = "mirror")]
-use std::time::Duration;
-
-#[cfg(feature = "mirror")]
 pub use at_start::connect_by;
 pub(crate) use of_run::MirrorOfRun;
 #[cfg(feature = "cli")]
 pub(crate) use of_run::send_evaluations;
 pub use result::MirrorResult;
-
-/// The pause after a first error, and the longest one. Each is twice the one before.
-#[cfg(feature = "mirror")]
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-#[cfg(feature = "mirror")]
-const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether each further try of this process fails too: the store lacks what a mirror needs, or a newer
 /// version of this program has written to the mirror.

@@ -48,6 +48,14 @@ pub(super) enum Next {
     GiveUp,
 }
 
+/// What has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailedSide {
+    Store,
+    /// The checkpoint's own files on this disk.
+    Files,
+}
+
 /// What became of a checkpoint that was to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -149,7 +157,7 @@ impl Queue {
         };
         match outcome {
             Outcome::Sent | Outcome::WasThere => {
-                state.links_are_due = true;
+                state.links_are_stale = true;
                 state.result.sent += u64::from(outcome == Outcome::Sent);
             }
             Outcome::IsGone => state.result.skipped += u64::from(!was_there),
@@ -198,17 +206,18 @@ impl Queue {
 
     /// The links lead to what is there.
     pub(super) fn links_are_moved(&self) {
-        self.state.lock().links_are_due = false;
+        self.state.lock().links_are_stale = false;
     }
 
     /// Pauses. The end of the run ends the pause; returns whether it did, so that the next is a short one.
-    /// After an error `of_file`, a checkpoint that has not failed ends it too.
-    pub(super) fn pause(&self, pause: Duration, of_file: bool) -> bool {
+    /// After an error of a checkpoint's files, another one that has not failed ends it too.
+    pub(super) fn pause(&self, pause: Duration, failed: FailedSide) -> bool {
         let until = Instant::now() + pause;
         let mut state = self.state.lock();
         let had_ended = state.deadline.is_some();
-        let has_other =
-            |state: &QueueState| of_file && state.waiting.values().any(|waiting| waiting.failures == 0);
+        let has_other = |state: &QueueState| {
+            failed == FailedSide::Files && state.waiting.values().any(|waiting| waiting.failures == 0)
+        };
         while !state.given_up && state.deadline.is_some() == had_ended && !has_other(&state) {
             if self.changed.wait_until(&mut state, until).timed_out() {
                 break;

@@ -14,9 +14,10 @@ use burn_ckpt::{Error, MirrorFailure, RunLayout, chain};
 use jiff::Timestamp;
 
 use super::chores::{Chores, FailedChore};
-use super::queue::{Next, Outcome, Queue};
-use super::{FIRST_PAUSE, MAX_PAUSE, is_final};
+use super::is_final;
+use super::queue::{FailedSide, Next, Outcome, Queue};
 use crate::process::console::warn;
+use crate::retry_pause::RetryPause;
 
 /// How often the thread looks whether the lease has to be renewed.
 const LEASE_CHECK: Duration = Duration::from_millis(250);
@@ -33,8 +34,7 @@ pub(super) struct Worker {
     is_behind: bool,
     layout: RunLayout,
     queue: Arc<Queue>,
-    /// After the next error.
-    pause: Duration,
+    pause: RetryPause,
     has_reported: bool,
     chores: Chores,
     /// What was in the mirror, is not any more, and is to be sent again.
@@ -63,7 +63,7 @@ impl Worker {
         queue: Arc<Queue>,
         is_said: bool,
     ) -> Self {
-        let (pause, has_reported, chores) = (FIRST_PAUSE, is_said, Chores::new());
+        let (pause, has_reported, chores) = (RetryPause::default(), is_said, Chores::new());
         Self {
             store,
             writer,
@@ -124,18 +124,18 @@ impl Worker {
     /// Sends a checkpoint. Where the store fails it waits again in the queue, behind what is more important
     /// by then; where its own files fail, behind all others.
     fn send(&mut self, path: &Path) -> Work<()> {
-        let (error, is_of_file) = match self.opened().map(drop) {
-            Err(error) => (error, false),
+        let (error, failed) = match self.opened().map(drop) {
+            Err(error) => (error, FailedSide::Store),
             Ok(()) => match self.try_to_send(path) {
                 Ok(outcome) => {
-                    self.pause = FIRST_PAUSE;
+                    self.pause = RetryPause::default();
                     self.queue.done(outcome);
                     self.chores.follow();
                     return Ok(());
                 }
                 Err(error) => {
-                    let is_of_file = self.is_of_file(&error);
-                    (error, is_of_file)
+                    let failed = self.failed_side(&error);
+                    (error, failed)
                 }
             },
         };
@@ -144,14 +144,14 @@ impl Worker {
             self.queue.done(Outcome::IsGone);
             return Ok(());
         }
-        if !is_of_file {
+        if failed == FailedSide::Store {
             self.queue.put_back();
-            return self.pause_after(error, false);
+            return self.pause_after(error, failed);
         }
         let message = chain(&error);
         if matches!(error, Error::Io { .. }) {
             self.queue.put_behind(message);
-            return self.pause_after(error, true);
+            return self.pause_after(error, failed);
         }
         warn(&format!("{} is not sent to the mirror {}: {message}", path.display(), self.store.address()));
         self.queue.failed(message.clone());
@@ -169,14 +169,16 @@ impl Worker {
         Ok(if sent.was_there { Outcome::WasThere } else { Outcome::Sent })
     }
 
-    /// Whether an error is one of the files on this disk, and not of the store.
-    fn is_of_file(&self, error: &Error) -> bool {
+    /// Whether an error is one of the store, or of the files on this disk.
+    fn failed_side(&self, error: &Error) -> FailedSide {
         match error {
-            Error::Mirror { .. } | Error::MirrorInUse { .. } => false,
-            Error::Damaged { path, .. } | Error::NewerFormat { path, .. } => {
-                !path.starts_with(self.store.address().to_string())
+            Error::Mirror { .. } | Error::MirrorInUse { .. } => FailedSide::Store,
+            Error::Damaged { path, .. } | Error::NewerFormat { path, .. }
+                if path.starts_with(self.store.address().to_string()) =>
+            {
+                FailedSide::Store
             }
-            _ => true,
+            _ => FailedSide::Files,
         }
     }
 
@@ -236,7 +238,7 @@ impl Worker {
     fn keep_lease(&mut self) -> Work<()> {
         match self.mirror.as_mut().map_or(Ok(()), RunMirror::keep_lease) {
             Ok(()) => Ok(()),
-            Err(error) => self.pause_after(error, false),
+            Err(error) => self.pause_after(error, FailedSide::Store),
         }
     }
 
@@ -247,13 +249,13 @@ impl Worker {
         while self.queue.keep().is_some() {
             match self.try_to_end(&log) {
                 Ok(()) => break,
-                Err(error) if self.mirror.is_some() && self.is_of_file(&error) => {
+                Err(error) if self.mirror.is_some() && self.failed_side(&error) == FailedSide::Files => {
                     let message = chain(&error);
                     warn(&format!("the mirror {}: {message}", self.store.address()));
                     self.queue.failed_beside(message);
                     break;
                 }
-                Err(error) => self.pause_after(error, false)?,
+                Err(error) => self.pause_after(error, FailedSide::Store)?,
             }
         }
         if let Some(mirror) = &mut self.mirror {
@@ -291,32 +293,39 @@ impl Worker {
     fn send_what_is_gone(&mut self) -> Result<(), Error> {
         let gone = self.opened()?.look_again()?;
         self.gone.extend(gone);
-        while let Some(name) = self.gone.last().cloned() {
-            let (path, layout, queue) =
-                (self.layout.checkpoint_dir().join(&name), self.layout.clone(), Arc::clone(&self.queue));
-            let wanted = |_: u64| match queue.has_given_up() {
-                true => Err(io::Error::other("the wait at the end of the run is over")),
-                false => Ok(()),
-            };
+        while let Some(name) = self.gone.last() {
+            let path = self.layout.checkpoint_dir().join(name);
             if is_there(&path)? {
-                match self.opened()?.send(&layout, &path, &wanted) {
-                    Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
-                        self.report(&format!("{} is not sent: {}", path.display(), chain(&error)));
-                    }
-                    sent => {
-                        if !sent?.was_there {
-                            self.queue.sent_again();
-                        }
-                    }
-                }
+                self.send_again(&path)?;
             }
             self.gone.pop();
         }
         Ok(())
     }
 
+    /// Sends one of them, unless its files are damaged.
+    fn send_again(&mut self, path: &Path) -> Result<(), Error> {
+        let (queue, layout) = (Arc::clone(&self.queue), self.layout.clone());
+        let wanted = |_: u64| match queue.has_given_up() {
+            true => Err(io::Error::other("the wait at the end of the run is over")),
+            false => Ok(()),
+        };
+        match self.opened()?.send(&layout, path, &wanted) {
+            Ok(sent) => {
+                if !sent.was_there {
+                    self.queue.sent_again();
+                }
+            }
+            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
+                self.report(&format!("{} is not sent: {}", path.display(), chain(&error)));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// Notes an error, and waits.
-    fn pause_after(&mut self, error: Error, is_of_file: bool) -> Work<()> {
+    fn pause_after(&mut self, error: Error, failed: FailedSide) -> Work<()> {
         let is_lost = matches!(error, Error::MirrorInUse { .. }) && self.mirror.is_some();
         if self.is_behind || is_lost || is_final(&error) {
             return Err(EndsEarly::Lost(error));
@@ -324,12 +333,14 @@ impl Worker {
         let message = chain(&error);
         self.report(&format!("{message}. Training continues, and it is tried again"));
         self.queue.failed(message);
-        let has_just_ended = self.queue.pause(self.pause, is_of_file);
+        let has_just_ended = self.queue.pause(self.pause.after_error(), failed);
         if self.queue.has_given_up() {
             return Err(EndsEarly::GivenUp);
         }
-        // The end of the run, which waits, begins with short ones again.
-        self.pause = if has_just_ended { FIRST_PAUSE } else { (self.pause * 2).min(MAX_PAUSE) };
+        if has_just_ended {
+            // The end of the run, which waits, begins with short ones again.
+            self.pause = RetryPause::default();
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use burn::tensor::kind::Basic;
 use burn::tensor::{Device, Tensor};
 use burn_ckpt::Section;
 use burn_ckpt::burn_pack::{self, Scalar};
+use burn_ckpt::plumbing::ReadTiming;
 
 /// An optimizer that lists the tensors of its state.
 ///
@@ -96,9 +97,9 @@ impl<O: StateTensors, const D: usize> RecordState for StreamedState<O, D> {
         let collecting = COLLECTING.take();
         match (collecting, prefix.parse()) {
             (Some(mut collecting), Ok(param_id)) => {
-                let StateCollection { section, at_once } = &mut collecting;
+                let StateCollection { section, reading } = &mut collecting;
                 let prefix = prefix.to_owned();
-                let mut parts = StateParts { param_id, prefix, section, scalars: out, at_once: *at_once };
+                let mut parts = StateParts { param_id, prefix, section, scalars: out, reading: *reading };
                 O::state_tensors(&self.0, &mut parts);
                 COLLECTING.set(Some(collecting));
             }
@@ -124,7 +125,7 @@ pub struct StateParts<'a> {
     prefix: String,
     section: &'a mut Section,
     scalars: &'a mut StateSink,
-    at_once: bool,
+    reading: ReadTiming,
 }
 
 impl std::fmt::Debug for StateParts<'_> {
@@ -140,9 +141,9 @@ impl StateParts<'_> {
         Tensor<D, K>: Send + 'static,
     {
         let (name, tensor) = (join_path(&self.prefix, field), tensor.clone());
-        match self.at_once {
-            true => self.section.push_at_once(name, self.param_id, tensor),
-            false => self.section.push(name, self.param_id, tensor),
+        match self.reading {
+            ReadTiming::Later => self.section.push(name, self.param_id, tensor),
+            ReadTiming::Now => self.section.push_at_once(name, self.param_id, tensor),
         }
     }
 
@@ -158,7 +159,7 @@ impl StateParts<'_> {
             prefix: join_path(&self.prefix, field),
             section: self.section,
             scalars: self.scalars,
-            at_once: self.at_once,
+            reading: self.reading,
         }
     }
 
@@ -192,14 +193,13 @@ thread_local! {
 
 struct StateCollection {
     section: Section,
-    at_once: bool,
+    reading: ReadTiming,
 }
 
 /// Runs `record`, which makes burn's record of an optimizer, on this thread. Returns the record and the
-/// tensors of the [`Streamed`] states, which the record then lacks. With `at_once` the tensors are read at
-/// once.
-pub(crate) fn collect_streamed<T>(at_once: bool, record: impl FnOnce() -> T) -> (T, Section) {
-    COLLECTING.set(Some(StateCollection { section: Section::default(), at_once }));
+/// tensors of the [`Streamed`] states, which the record then lacks.
+pub(crate) fn collect_streamed<T>(reading: ReadTiming, record: impl FnOnce() -> T) -> (T, Section) {
+    COLLECTING.set(Some(StateCollection { section: Section::default(), reading }));
     let _end = AtEnd(|| COLLECTING.set(None));
     let record = record();
     let collected = COLLECTING.take();
@@ -239,7 +239,10 @@ pub(crate) fn states_of_step(step: impl FnOnce()) -> Option<Section> {
 fn add_parts<O: StateTensors, const D: usize>(state: &O::State<D>, section: &mut Section) {
     let mut scalars = StateSink::default();
     let (prefix, scalars) = (String::new(), &mut scalars);
-    O::state_tensors(state, &mut StateParts { param_id: 0, prefix, section, scalars, at_once: false });
+    O::state_tensors(
+        state,
+        &mut StateParts { param_id: 0, prefix, section, scalars, reading: ReadTiming::Later },
+    );
 }
 
 /// Below this size, copying takes no noticeable time.
@@ -284,9 +287,9 @@ mod tests {
 
     #[test]
     fn a_save_gets_handles_and_burns_record_lacks_them() {
-        for at_once in [false, true] {
+        for reading in [ReadTiming::Later, ReadTiming::Now] {
             let optimizer = stepped(AdamConfig::new().init_streamed());
-            let (record, section) = collect_streamed(at_once, || optimizer.to_record());
+            let (record, section) = collect_streamed(reading, || optimizer.to_record());
             assert!(record.is_empty(), "burn read no tensor");
             // Of the weight and the bias, two moments each.
             let mut bytes: Vec<usize> = section.tensors.iter().map(burn_pack::Tensor::byte_len).collect();
@@ -300,12 +303,13 @@ mod tests {
         let optimizer = stepped(AdamConfig::new().init_streamed());
         assert_eq!(optimizer.to_record().len(), 4);
         // On another thread, while this one collects.
-        let (there, _) = collect_streamed(false, || {
+        let (there, _) = collect_streamed(ReadTiming::Later, || {
             std::thread::scope(|scope| scope.spawn(|| optimizer.to_record().len()).join().unwrap())
         });
         assert_eq!(there, 4);
         // After a collection that panicked.
-        let panicked = std::panic::catch_unwind(|| collect_streamed(false, || panic!("it was told to")));
+        let panicked =
+            std::panic::catch_unwind(|| collect_streamed(ReadTiming::Later, || panic!("it was told to")));
         assert!(panicked.is_err());
         assert_eq!(optimizer.to_record().len(), 4);
     }
@@ -338,7 +342,7 @@ mod tests {
     fn a_users_optimizer_does_not_have_to_list_its_parts() {
         let halved = Streamed(Halved(Streamed(AdamConfig::new().build())));
         let optimizer = stepped(ModuleOptimizer::from(halved));
-        let (record, section) = collect_streamed(false, || optimizer.to_record());
+        let (record, section) = collect_streamed(ReadTiming::Later, || optimizer.to_record());
         assert!(record.is_empty());
         let names = |section: &Section| {
             let mut names: Vec<String> = section.shapes().map(|(name, _)| name.to_owned()).collect();
@@ -361,7 +365,7 @@ mod tests {
     fn private_states_are_read_and_not_put_into_the_record() {
         let momentum = SgdConfig::new().with_momentum(Some(MomentumConfig::new()));
         let optimizer = stepped(momentum.init_streamed());
-        let (record, section) = collect_streamed(false, || optimizer.to_record());
+        let (record, section) = collect_streamed(ReadTiming::Later, || optimizer.to_record());
         assert!(record.is_empty());
         let mut shapes: Vec<Vec<usize>> = section.shapes().map(|(_, shape)| shape.to_vec()).collect();
         shapes.sort();

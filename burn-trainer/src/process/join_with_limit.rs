@@ -47,8 +47,7 @@ impl<T: ?Sized + Send + Sync> Deref for DropWithLimit<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // It is there until it is dropped.
-        self.0.as_deref().unwrap_or_else(|| unreachable!())
+        self.0.as_deref().unwrap_or_else(|| unreachable!("it is taken when it is dropped"))
     }
 }
 

@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 
 use super::progress::progress_mode::ProgressMode;
 
-/// The runs that are open.
 static OPEN: Mutex<Vec<Weak<RunOutput>>> = Mutex::new(Vec::new());
 
 thread_local! {

@@ -53,7 +53,7 @@ struct StrategyCheckpoint {
 /// A file name that does not exist, while the state exists under another name.
 #[derive(Debug)]
 struct MissingName {
-    /// The path of the state.
+    /// Where the state exists.
     state: PathBuf,
     reason: String,
 }

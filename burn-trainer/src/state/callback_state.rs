@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn_ckpt::Section;
-use burn_ckpt::plumbing::{MAX_JSON_VALUES, check_json, parse_json};
+use burn_ckpt::plumbing::{MAX_JSON_VALUES, ReadTiming, check_json, parse_json};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -39,9 +39,8 @@ pub struct CallbackState {
     with_weights: bool,
 }
 
-/// Makes the section of a module, whose type is not known here. With `true`, reading its tensors starts at
-/// once.
-type SharedModule = Arc<Mutex<dyn Fn(bool) -> Section + Send>>;
+/// Makes the section of a module, whose type is not known here.
+type SharedModule = Arc<Mutex<dyn Fn(ReadTiming) -> Section + Send>>;
 
 impl fmt::Debug for CallbackState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,9 +77,9 @@ impl CallbackState {
         // A clone shares running statistics, which have those of later steps by the time that they are
         // written.
         let module = module.valid();
-        self.module = Some(Arc::new(Mutex::new(move |at_once| match at_once {
-            true => Section::from_module_at_once(&module),
-            false => Section::from_module(&module),
+        self.module = Some(Arc::new(Mutex::new(move |reading| match reading {
+            ReadTiming::Later => Section::from_module(&module),
+            ReadTiming::Now => Section::from_module_at_once(&module),
         })));
         self
     }
@@ -164,12 +163,12 @@ impl CallbackState {
         self.with_weights
     }
 
-    /// The section as it is stored. With `at_once`, reading its tensors starts now.
-    fn to_section(&self, at_once: bool) -> Section {
+    /// The section as it is stored.
+    fn to_section(&self, reading: ReadTiming) -> Section {
         let mut section = self.section.clone();
         section.strings.insert(VERSION_KEY.to_owned(), self.version.to_string());
         if let Some(module) = &self.module {
-            let Section { tensors, strings, .. } = module.lock()(at_once);
+            let Section { tensors, strings, .. } = module.lock()(reading);
             section.tensors = tensors;
             section.strings.extend(strings);
         }
@@ -197,11 +196,10 @@ impl CallbackStates {
         Self { states, rate_scale }
     }
 
-    /// The sections of a whole state, or of the weights alone. With `at_once`, reading their tensors starts
-    /// now.
-    pub(crate) fn sections(&self, weights_only: bool, at_once: bool) -> IndexMap<String, Section> {
+    /// The sections of a whole state, or of the weights alone.
+    pub(crate) fn sections(&self, weights_only: bool, reading: ReadTiming) -> IndexMap<String, Section> {
         let stored = self.states.iter().filter(|(_, state)| !weights_only || state.is_with_weights());
-        stored.map(|(name, state)| (section_name(name), state.to_section(at_once))).collect()
+        stored.map(|(name, state)| (section_name(name), state.to_section(reading))).collect()
     }
 
     /// By what the scheduler's rate is multiplied.

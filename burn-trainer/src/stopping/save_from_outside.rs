@@ -7,20 +7,19 @@ use std::time::{Duration, Instant};
 use burn::train::LearnerModel;
 use burn::train::metric::store::EventStoreClient;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::panic_message;
+use burn_ckpt::plumbing::{ReadTiming, panic_message};
 use parking_lot::Mutex;
 
 use super::parked_state::{ParkedState, ParkingSlot};
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
-use crate::learner_state::snapshot::{ReadTiming, take_snapshot_of};
+use crate::learner_state::snapshot::take_snapshot_of;
 use crate::metrics::{METRICS_LIMIT, RunMetrics};
 use crate::process::progress::figures::exact_time;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{EpochLengths, TrainerState, burn_epoch};
+use crate::state::position::{Position, TrainerState, burn_epoch};
 use crate::state::run_clock::RunClock;
-use crate::state::speed_meter::SpeedMeter;
 
 /// How often the loop is looked at while it is in an update.
 const POLL: Duration = Duration::from_millis(5);
@@ -79,12 +78,13 @@ pub(crate) struct LoopFromOutside<M: LearnerModel> {
     pub(crate) metrics: RunMetrics,
     pub(crate) store: KeptStore,
     pub(crate) clock: RunClock,
-    pub(crate) speed: SpeedMeter,
-    pub(crate) seed: u64,
-    pub(crate) batches_per_step: u64,
-    pub(crate) data: EpochLengths,
+    pub(crate) trainer_state: StateOfLoop,
     pub(crate) reading: ReadTiming,
 }
+
+/// The trainer's part of a checkpoint of the loop at a position, and how the run has ended, if it has.
+pub(crate) type StateOfLoop =
+    Box<dyn Fn(Position, LearningRates, Option<String>) -> TrainerState + Send + Sync>;
 
 impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
     fn is_busy(&self) -> bool {
@@ -159,18 +159,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
             self.metrics.log.note_end(&ended, position.global_step);
             self.metrics.log.end();
         }
-        let state = TrainerState {
-            learning_rate: Some(rates.last),
-            next_learning_rate: rates.next,
-            learning_rate_scale: rates.scale,
-            batches_per_step: Some(self.batches_per_step),
-            data: Some(self.data.of_epoch(position.epoch)),
-            ended: event.ended(),
-            speed: self.speed.totals(),
-            metrics_log: self.metrics.log.mark_at(position.in_log()),
-            validation_sets: self.metrics.sets.items(),
-            ..TrainerState::new(position, self.seed, self.clock.seconds(), values.clone())
-        };
+        // With the values that the strategies were shown: burn's thread may log others meanwhile.
+        let state = TrainerState { metrics: values, ..(self.trainer_state)(position, rates, event.ended()) };
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let model = valid.clone().unwrap_or_else(|| learner.model().valid());
             let validated = position.validated_step();

@@ -14,12 +14,10 @@ use super::state_file::StateFile;
 use super::tracker::{StartAt, Tracker, TrackerError, TrackerResult};
 use crate::callbacks::RunInfo;
 use crate::process::console::warn;
+use crate::retry_pause::RetryPause;
 
 /// Lines wait this long for others, to be sent together.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The pause after a first error, and the longest one. Each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Characters of an error that are shown.
 const MAX_MESSAGE: usize = 500;
 
@@ -100,7 +98,7 @@ impl<T: Tracker> Worker<T> {
         }
     }
 
-    /// Starts the tracker.
+    /// Starts the tracker where an earlier process of the run has stopped to send.
     fn start(&mut self) -> Result<(), EndsEarly> {
         let started = self.retried(|worker| {
             let stored = match worker.run.resumed_from {
@@ -198,7 +196,7 @@ impl<T: Tracker> Worker<T> {
         &mut self,
         mut call: impl FnMut(&mut Self) -> TrackerResult<R>,
     ) -> Result<Result<R, String>, EndsEarly> {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = RetryPause::default();
         let mut had_ended = self.queue.has_ended();
         loop {
             let error: TrackerError = match call(self) {
@@ -211,14 +209,13 @@ impl<T: Tracker> Worker<T> {
                 return Ok(Err(message));
             }
             self.report(&format!("{message}. Training continues, and values wait until it works"));
-            if !self.queue.pause(message, pause) {
+            if !self.queue.pause(message, pause.after_error()) {
                 return Err(EndsEarly::TooLate);
             }
-            // The end of the run, which waits, begins with short ones again.
-            pause = match std::mem::replace(&mut had_ended, self.queue.has_ended()) == had_ended {
-                true => (pause * 2).min(MAX_PAUSE),
-                false => FIRST_PAUSE,
-            };
+            if !had_ended && self.queue.has_ended() {
+                // The end of the run, which waits, begins with short ones again.
+                (had_ended, pause) = (true, RetryPause::default());
+            }
         }
     }
 

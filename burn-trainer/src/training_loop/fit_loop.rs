@@ -10,6 +10,7 @@ use burn::train::{
     InferenceStep, Learner, LearnerModel, SupervisedLearningStrategy, SupervisedTrainingEventProcessor,
     TrainLoader, TrainingComponents, ValidLoader,
 };
+use burn_ckpt::plumbing::ReadTiming;
 use parking_lot::Mutex;
 
 use super::epochs::LoopData;
@@ -27,7 +28,7 @@ use crate::callbacks::registered::Callbacks;
 use crate::dataloader::NamedLoader;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore_scheduler;
-use crate::learner_state::snapshot::{ReadTiming, optimizer_and_scheduler};
+use crate::learner_state::snapshot::optimizer_and_scheduler;
 use crate::metrics::RunMetrics;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
@@ -150,16 +151,17 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// What the thread sees that ends the run when this loop does not see a stop.
     fn seen_from_outside(&self, slot: ParkingSlot<M>, reading: ReadTiming) -> Arc<LoopFromOutside<M>> {
+        let (progress, seed, metrics) = (self.progress.clone(), self.rules.seed, self.metrics.clone());
         Arc::new(LoopFromOutside {
             slot,
             saves: Arc::clone(&self.saves),
             metrics: self.metrics.clone(),
             store: KeptStore::new(self.burn.store),
             clock: self.progress.clock.clone(),
-            speed: self.progress.speed.clone(),
-            seed: self.rules.seed,
-            batches_per_step: self.progress.batch.batches_per_step(),
-            data: self.progress.data,
+            trainer_state: Box::new(move |position, rates, ended| {
+                let progress = LoopProgress { position, ..progress.clone() };
+                progress.trainer_state(seed, rates, &metrics, ended)
+            }),
             reading,
         })
     }

@@ -46,7 +46,8 @@ pub(super) struct LoopState<'a, M: LearnerModel> {
     pub(super) monitor: DeviceMonitor,
 }
 
-/// Where in the run the loop is.
+/// Where in the run the loop is. Clones share the clock and the speed.
+#[derive(Clone)]
 pub(super) struct LoopProgress {
     /// The position of the learner's state.
     pub(super) position: Position,
@@ -87,7 +88,7 @@ impl LoopProgress {
     }
 
     /// The trainer's part of a checkpoint.
-    fn trainer_state(
+    pub(super) fn trainer_state(
         &self,
         seed: u64,
         rates: LearningRates,

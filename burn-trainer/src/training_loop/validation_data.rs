@@ -16,7 +16,6 @@ pub(super) struct ValidationData<I> {
     named: Vec<ValidationSet<I>>,
 }
 
-/// A validation set.
 pub(super) struct ValidationSet<I> {
     /// `None`: the main one.
     name: Option<String>,

@@ -112,7 +112,6 @@ struct SavePlan {
     ended: bool,
 }
 
-/// A save that was requested.
 struct RequestedSave {
     step: u64,
     at: Moment,

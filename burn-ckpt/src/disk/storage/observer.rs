@@ -231,7 +231,6 @@ impl Drop for Observation {
     }
 }
 
-/// The observer of a path.
 pub(super) fn observer_of(path: &Path) -> Option<Arc<dyn Observer>> {
     if !IS_OBSERVED.load(Ordering::Acquire) {
         return None;

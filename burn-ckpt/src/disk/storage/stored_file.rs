@@ -82,19 +82,14 @@ impl StoredFile {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     match Self::created(path, &mut options.clone()) {
                         // Another process was faster.
-                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                            if super::entry(path)?.is_some_and(|entry| entry.is_symlink()) {
-                                return Err(is_a_link());
-                            }
-                        }
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => check_not_a_link(path)?,
                         created => return created,
                     }
                 }
-                Err(error) if super::entry(path)?.is_some_and(|entry| entry.is_symlink()) => {
-                    let _ = error;
-                    return Err(is_a_link());
+                Err(error) => {
+                    check_not_a_link(path)?;
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
         }
         let reason = "the file system says both that it is not there and that it is: look at the mount";
@@ -120,10 +115,7 @@ impl StoredFile {
 
     /// On systems that follow a link in spite of the flag.
     fn check_is_itself(&self) -> io::Result<()> {
-        match cfg!(unix) || !super::entry(&self.path)?.is_some_and(|entry| entry.is_symlink()) {
-            true => Ok(()),
-            false => Err(is_a_link()),
-        }
+        if cfg!(unix) { Ok(()) } else { check_not_a_link(&self.path) }
     }
 
     /// By which it was opened.
@@ -372,6 +364,12 @@ fn not_a_file(path: &Path) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, what)
 }
 
-fn is_a_link() -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, "it is a link, which is not followed: remove it")
+/// Fails for a link, which is not followed to a file of the program's own.
+fn check_not_a_link(path: &Path) -> io::Result<()> {
+    match super::entry(path)? {
+        Some(entry) if entry.is_symlink() => {
+            Err(io::Error::new(ErrorKind::InvalidInput, "it is a link, which is not followed: remove it"))
+        }
+        _ => Ok(()),
+    }
 }

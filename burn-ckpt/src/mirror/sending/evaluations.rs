@@ -8,7 +8,7 @@ use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 use crate::file_names::evaluation_path;
 use crate::mirror::object_names::evaluations;
-use crate::mirror::sending::run_mirror::RunMirror;
+use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 use crate::mirror::store::Listed;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
 use crate::run_dir::layout::RunLayout;
@@ -43,8 +43,8 @@ impl RunMirror {
         let (key, size) = (evaluations(&self.run_id, name), text.len() as u64);
         let digest = blake3::hash(&text).to_hex().to_string();
         if self.objects.get(&key).is_some_and(|there| there.size == size) {
-            let is_same = match self.begun.get(&key) {
-                Some((there, _)) => *there == digest,
+            let is_same = match self.own.get(&key) {
+                Some(own) => own.has(&digest),
                 None => self.store.get(&key, MAX_EVALUATION_BYTES)?.is_some_and(|(there, _)| there == text),
             };
             if is_same {
@@ -54,7 +54,7 @@ impl RunMirror {
         self.lease.keep()?;
         self.store.put(&key, &text)?;
         self.store.check_stored(&key, size)?;
-        self.begun.insert(key.clone(), (digest, true));
+        self.own.insert(key.clone(), OwnObject::Sent(digest));
         let modified = self.lease.writer().now();
         self.objects.insert(key.clone(), Listed { key, size, modified });
         Ok(true)

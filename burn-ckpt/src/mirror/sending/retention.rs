@@ -8,7 +8,7 @@ use crate::mirror::commit_object::MirroredCheckpoint;
 use crate::mirror::object_names::{commit, evaluations, link};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::sending::mirror_keep::MirrorKeep;
-use crate::mirror::sending::run_mirror::RunMirror;
+use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 
 impl MirroredRun {
     /// The names of the checkpoints that the rules do not keep, oldest first.
@@ -137,7 +137,7 @@ impl RunMirror {
 
     pub(super) fn remove_object(&mut self, key: &str, removed: &mut Removed) -> Result<()> {
         // Its name stays taken: a delayed write or deletion must not meet other content.
-        self.begun.insert(key.to_owned(), (String::new(), false));
+        self.own.insert(key.to_owned(), OwnObject::Retired);
         self.store.delete(key)?;
         if let Some(object) = self.objects.remove(key) {
             removed.objects += 1;

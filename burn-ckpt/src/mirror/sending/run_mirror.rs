@@ -29,11 +29,32 @@ pub struct RunMirror {
     pub(super) going: Vec<MirroredCheckpoint>,
     /// The names of commit objects that cannot be read.
     pub(super) unreadable: BTreeSet<String>,
-    /// The content that this writer has begun to send: its digest, and whether it is there.
-    pub(super) begun: BTreeMap<String, (String, bool)>,
+    /// What this writer has sent and deleted, by the names of the objects.
+    pub(super) own: BTreeMap<String, OwnObject>,
     pub(super) log: SentLog,
     /// Link -> checkpoint.
     pub(super) links: BTreeMap<String, String>,
+}
+
+/// What the writer of a mirror has done with an object.
+#[derive(Debug)]
+pub(super) enum OwnObject {
+    /// It has begun to send content of this digest, which may be there.
+    Begun(String),
+    /// The content of this digest is there.
+    Sent(String),
+    /// It is gone, or is being deleted. Its name is not used again.
+    Retired,
+}
+
+impl OwnObject {
+    /// Whether it has, or is to have, the content of this digest.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        match self {
+            Self::Begun(own) | Self::Sent(own) => own == digest,
+            Self::Retired => false,
+        }
+    }
 }
 
 impl RunMirror {
@@ -55,10 +76,10 @@ impl RunMirror {
         };
         let unreadable = run.unreadable().map(str::to_owned).collect();
         let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
-        let (begun, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
+        let (own, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
         let (store, run_id) = (store.clone(), run_id.to_owned());
         let going = Vec::new();
-        Ok(Self { store, run_id, lease, objects, checkpoints, going, unreadable, begun, log, links })
+        Ok(Self { store, run_id, lease, objects, checkpoints, going, unreadable, own, log, links })
     }
 
     /// The run's id.
@@ -100,7 +121,7 @@ impl RunMirror {
     /// Notes that an object is gone. Its name is not used again.
     pub(super) fn retire(&mut self, key: &str) {
         self.objects.remove(key);
-        self.begun.insert(key.to_owned(), (String::new(), false));
+        self.own.insert(key.to_owned(), OwnObject::Retired);
     }
 }
 

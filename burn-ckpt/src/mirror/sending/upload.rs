@@ -20,7 +20,7 @@ use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, Mirrore
 use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{commit, content as content_name, link};
 use crate::mirror::sending::local_checkpoint::{LocalCheckpoint, LocalFile};
-use crate::mirror::sending::run_mirror::RunMirror;
+use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 use crate::mirror::store::{Listed, Progress};
 use crate::run_dir::layout::RunLayout;
 
@@ -104,8 +104,8 @@ impl RunMirror {
         }
         let object = self.object_for(&name, &sha256);
         let key = link(&self.run_id, &object);
-        let is_there = self.begun.get(&key).is_some_and(|(_, is_there)| *is_there);
-        self.begun.insert(key.clone(), (sha256.clone(), false));
+        let is_there = matches!(self.own.get(&key), Some(OwnObject::Sent(_)));
+        self.own.insert(key.clone(), OwnObject::Begun(sha256.clone()));
         let mut digests = Digests::default();
         if is_there {
             content.read_whole(&mut digests)?;
@@ -135,7 +135,7 @@ impl RunMirror {
         }
         digests.check(&content.path(), &sha256)?;
         self.store.check_stored(&key, size)?;
-        self.begun.insert(key.clone(), (sha256.clone(), true));
+        self.own.insert(key.clone(), OwnObject::Sent(sha256.clone()));
         let modified = self.lease.writer().now();
         self.objects.insert(key.clone(), Listed { key, size, modified });
         let blake3 = digests.blake3();
@@ -147,8 +147,8 @@ impl RunMirror {
     fn object_for(&self, file: &str, sha256: &str) -> String {
         let is_free = |object: &String| {
             let key = link(&self.run_id, object);
-            match self.begun.get(&key) {
-                Some((digest, _)) => digest == sha256,
+            match self.own.get(&key) {
+                Some(own) => own.has(sha256),
                 None => !self.objects.contains_key(&key),
             }
         };

@@ -313,7 +313,9 @@ impl<M: LearnerModel, L: BatchLoss<<M as TrainStep>::Output>> Callback<M> for Gr
         self.first_batch = context.batch() + 1;
         let losses = std::mem::take(&mut self.losses);
         if !self.logs_norm && self.non_finite == NonFinite::Off && self.clip_norm.is_none() {
-            self.clip_value.into_iter().for_each(|limit| gradients.clip_value(limit));
+            if let Some(limit) = self.clip_value {
+                gradients.clip_value(limit);
+            }
             return Ok(());
         }
         let norm = gradients.norm();
@@ -327,7 +329,9 @@ impl<M: LearnerModel, L: BatchLoss<<M as TrainStep>::Output>> Callback<M> for Gr
                 return Ok(());
             }
         }
-        self.clip_value.into_iter().for_each(|limit| gradients.clip_value(limit));
+        if let Some(limit) = self.clip_value {
+            gradients.clip_value(limit);
+        }
         match (self.clip_norm, self.clip_value, norm) {
             // The norm is known.
             (Some(limit), None, Some(norm)) => gradients.scale_to(limit, norm),

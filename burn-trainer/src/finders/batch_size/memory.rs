@@ -54,7 +54,6 @@ impl Gauge {
         ProcessMemory::now().map(|memory| memory.resident)
     }
 
-    /// Begins a measurement.
     pub(super) fn begin(&self) -> Measurement<'_> {
         let mut before = 0;
         match self {

@@ -6,10 +6,12 @@
 //! steps.rs          the steps of one size
 //! out_of_memory.rs  whether an error is a lack of memory
 //! memory.rs         what a size uses, and what a larger one would use
+//! memory_check.rs   whether that is above the limit
 //! result.rs         the result
 //! ```
 
 mod memory;
+mod memory_check;
 mod out_of_memory;
 mod result;
 mod search;
@@ -24,7 +26,8 @@ use burn::train::{Learner, LearnerModel, TrainStep};
 use burn_ckpt::plumbing::size as bytes;
 use burn_environment::device_name;
 
-use self::memory::{DEFAULT_PERCENT, Gauge, MemoryCurve};
+use self::memory::{DEFAULT_PERCENT, Gauge};
+use self::memory_check::MemoryCheck;
 use self::search::Search;
 use self::steps::Steps;
 use crate::dataloader::LoaderSize;
@@ -220,12 +223,11 @@ impl BatchSizeFinder {
         let items = Some(items / trial.devices.len()).filter(|items| *items > 0).unwrap_or(usize::MAX);
         let mut search =
             Search::new(self.mode, self.init_size, items.min(self.max_size.unwrap_or(usize::MAX)));
-        let (mut tried, mut curve, mut trials) = (Vec::new(), MemoryCurve::default(), 0);
-        let mut is_kept = false;
-        let is_above = |memory: Option<u64>| memory.zip(limit).is_some_and(|(memory, limit)| memory > limit);
+        let mut memory = MemoryCheck::new(&gauge, limit);
+        let (mut tried, mut trials) = (Vec::new(), 0);
         while let Some(size) = search.next() {
-            let expected = curve.predict(size);
-            let outcome = if is_above(expected) {
+            let expected = memory.expected(size);
+            let outcome = if memory.is_above(expected) {
                 TriedBatchSize::without_steps(size, BatchFit::NotTried, expected)
             } else if trials < self.max_trials {
                 let mut steps = || self.attempt(&trial, &gauge, loader(size)?, size, (model, optimizer));
@@ -234,23 +236,7 @@ impl BatchSizeFinder {
                     steps()?;
                 }
                 trials += 1;
-                let mut outcome = steps()?;
-                // The peak of the first size is that of the steps before its measurement.
-                let used = outcome.memory.or_else(|| gauge.used());
-                if is_kept && expected.is_none() {
-                    outcome = TriedBatchSize::without_steps(size, BatchFit::AboveLimit, used);
-                } else if is_kept {
-                    outcome.memory = expected;
-                } else if outcome.fit == BatchFit::Fits {
-                    outcome.memory.into_iter().for_each(|memory| curve.add(size, memory));
-                    if is_above(used) {
-                        outcome = TriedBatchSize::without_steps(size, BatchFit::AboveLimit, used);
-                        // The allocator keeps what is above the limit, so that smaller sizes would seem to
-                        // use it.
-                        is_kept = matches!(gauge, Gauge::Process);
-                    }
-                }
-                outcome
+                memory.checked(steps()?, expected)
             } else {
                 break;
             };
@@ -341,12 +327,6 @@ fn say_in(trial: &Trial, line: &str) {
 impl Default for BatchSizeFinder {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl TriedBatchSize {
-    fn without_steps(batch_size: usize, fit: BatchFit, memory: Option<u64>) -> Self {
-        Self { batch_size, fit, seconds: None, items_per_second: None, memory }
     }
 }
 

@@ -146,6 +146,11 @@ impl fmt::Display for TriedBatchSize {
 }
 
 impl TriedBatchSize {
+    /// A size whose steps were not done, or do not count.
+    pub(super) fn without_steps(batch_size: usize, fit: BatchFit, memory: Option<u64>) -> Self {
+        Self { batch_size, fit, seconds: None, items_per_second: None, memory }
+    }
+
     /// Why it does not fit. `None` if it does.
     pub(super) fn why_it_does_not_fit(&self) -> Option<String> {
         let memory = || self.memory.map_or_else(|| "an unknown size".to_owned(), bytes);

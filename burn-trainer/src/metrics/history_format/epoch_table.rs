@@ -69,7 +69,6 @@ impl EpochTable {
         self.with_row(epoch, |row| row.iter().rev().find(|(of, _)| *of == metric).map(|(_, value)| *value))
     }
 
-    /// The values of an epoch.
     pub(crate) fn values_of(&self, epoch: usize) -> EpochValues {
         let named = |(metric, value): &(u16, f64)| {
             let name = self.names.get_index(usize::from(*metric))?;

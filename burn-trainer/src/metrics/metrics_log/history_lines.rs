@@ -68,7 +68,6 @@ impl HistoryLines {
         self.try_for_each_line(|line| give(&format!("{line}\n")))
     }
 
-    /// All lines.
     pub(crate) fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         let Ok(()) = self.try_for_each_line(|line| -> Result<(), Infallible> {

@@ -22,8 +22,9 @@ pub(super) struct QueueState {
     pub(super) in_mirror: BTreeMap<String, String>,
     /// Those that are not sent, whatever the store does, and why.
     pub(super) unsendable: IndexMap<PathBuf, String>,
-    /// Checkpoints were sent since the links were last moved.
-    pub(super) links_are_due: bool,
+    /// Checkpoints were sent since the links were last moved, which is one of the thread's chores: `last` can
+    /// name an older one.
+    pub(super) links_are_stale: bool,
     pub(super) saved: u64,
     /// The newest one that was saved.
     pub(super) newest: Option<PathBuf>,
@@ -145,6 +146,6 @@ impl QueueState {
         let left = self.left().filter(|(_, waiting)| !waiting.was_there).map(|(path, _)| path);
         let left = left.chain(self.unsendable.keys()).filter(|path| wanted.contains(*path));
         self.result.unsent = left.cloned().collect::<IndexSet<_>>().into_iter().collect();
-        self.result.has_stale_links = self.links_are_due;
+        self.result.has_stale_links = self.links_are_stale;
     }
 }

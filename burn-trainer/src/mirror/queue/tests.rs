@@ -135,7 +135,7 @@ fn one_whose_files_fail_waits_behind_the_others() {
     queue.saved("bad".into());
     assert_eq!(next_fails(&queue), "bad");
     queue.saved("good".into());
-    queue.pause(Duration::from_hours(1), true);
+    queue.pause(Duration::from_hours(1), FailedSide::Files);
     assert_eq!(sent(&queue), ["good", "bad"]);
 }
 

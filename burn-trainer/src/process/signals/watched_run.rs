@@ -40,7 +40,6 @@ pub(super) enum Phase {
     Done,
 }
 
-/// One run.
 pub(super) struct WatchedRun {
     state: Mutex<WatchedState>,
     changed: Condvar,

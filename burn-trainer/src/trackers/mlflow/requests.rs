@@ -107,7 +107,6 @@ pub(super) fn create(run: &RunInfo, experiment: &str, environment: &Value) -> Va
     })
 }
 
-/// A tag.
 pub(super) fn tag(name: &str, value: &str) -> Value {
     json!({ "key": key(name), "value": shortened(value, MAX_TAG) })
 }

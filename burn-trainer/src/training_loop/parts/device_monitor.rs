@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use burn_ckpt::plumbing::ReadTiming;
 use burn_environment::EnvironmentProbe;
 
 use super::multi_device::TrainingDevices;
-use crate::learner_state::snapshot::ReadTiming;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::remote::device_watch::DeviceWatch;
 use crate::remote::loss_diagnosis::LostDevices;

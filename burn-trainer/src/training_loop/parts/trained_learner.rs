@@ -6,14 +6,14 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::tensor::Device;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel};
-use burn_ckpt::plumbing::MakeSections;
+use burn_ckpt::plumbing::{MakeSections, ReadTiming};
 
 use super::multi_device::{SummedGradients, TrainingDevices};
 use crate::error::{Error, Result};
 use crate::learner_state::keep_alive::KeepAlive;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::running_statistics::RunningStatistics;
-use crate::learner_state::snapshot::{ReadTiming, settle_statistics, take_snapshot};
+use crate::learner_state::snapshot::{settle_statistics, take_snapshot};
 use crate::lr_scheduler::{RateScale, with_scale};
 use crate::metrics::HistoryAt;
 use crate::state::callback_state::CallbackStates;

@@ -117,7 +117,6 @@ impl<M: burn::train::LearnerModel, F: Fn() + Send + 'static> Callback<M> for AtE
     }
 }
 
-/// The checkpoints of a strategy.
 fn checkpoints_of(root: &Path, strategy: &str) -> Vec<PathBuf> {
     let directory = run_dir(root).join("checkpoint").join(strategy);
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());

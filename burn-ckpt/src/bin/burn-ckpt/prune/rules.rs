@@ -56,20 +56,15 @@ impl FromStr for Rule {
         match text.split_once('=') {
             None if text == "links" => Ok(Self::Links),
             Some(("last", count)) => Ok(Self::Last(number(count)?)),
-            Some(("best", rest)) => {
-                let (rest, mode) = match rest.rsplit_once(':') {
+            Some(("best", best)) => {
+                let (best, mode) = match best.rsplit_once(':') {
                     Some((before, mode)) if parse_mode(mode).is_ok() => (before, parse_mode(mode).ok()),
-                    _ => (rest, None),
+                    _ => (best, None),
                 };
-                match rest.rsplit_once(':') {
-                    Some((metric, count)) if !metric.is_empty() => {
-                        Ok(Self::Best { metric: metric.to_owned(), count: number(count)?, mode })
-                    }
-                    _ => {
-                        Err("write best=METRIC:N, for example best=val_loss:3 or best=val_loss:3:min"
-                            .to_owned())
-                    }
-                }
+                let split = best.rsplit_once(':').filter(|(metric, _)| !metric.is_empty());
+                let (metric, count) =
+                    split.ok_or("write best=METRIC:N, for example best=val_loss:3 or best=val_loss:3:min")?;
+                Ok(Self::Best { metric: metric.to_owned(), count: number(count)?, mode })
             }
             _ => Err("the rules are last=N, best=METRIC:N and links".to_owned()),
         }

@@ -62,10 +62,24 @@ impl From<String> for Cell {
 
 /// A table to which rows are added.
 pub struct Table {
-    columns: Vec<(String, Align, usize)>,
+    columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     has_heading: bool,
     wraps: bool,
+}
+
+struct Column {
+    heading: String,
+    align: Align,
+    /// See [`Table::with_ranks`].
+    rank: usize,
+}
+
+/// A cell of a column for which there is room.
+struct ShownCell<'a> {
+    cell: &'a Cell,
+    align: Align,
+    width: usize,
 }
 
 /// A table as lines.
@@ -78,20 +92,34 @@ pub struct Fitted {
 impl Table {
     /// A table with a heading for each column.
     pub fn new<H: AsRef<str>>(columns: &[(H, Align)]) -> Self {
-        let columns = columns.iter().map(|(heading, align)| (in_one_line(heading.as_ref()), *align, 0));
-        Self { columns: columns.collect(), rows: Vec::new(), has_heading: true, wraps: false }
+        let column = |(heading, align): &(H, Align)| Column {
+            heading: in_one_line(heading.as_ref()),
+            align: *align,
+            rank: 0,
+        };
+        Self {
+            columns: columns.iter().map(column).collect(),
+            rows: Vec::new(),
+            has_heading: true,
+            wraps: false,
+        }
     }
 
     pub fn without_heading(columns: impl IntoIterator<Item = Align>) -> Self {
-        let columns = columns.into_iter().map(|align| (String::new(), align, 0)).collect();
-        Self { columns, rows: Vec::new(), has_heading: false, wraps: false }
+        let column = |align| Column { heading: String::new(), align, rank: 0 };
+        Self {
+            columns: columns.into_iter().map(column).collect(),
+            rows: Vec::new(),
+            has_heading: false,
+            wraps: false,
+        }
     }
 
     /// Says in which order columns are dropped where there is no room for all: those of the highest rank
     /// first, those of rank 0 last.
     pub fn with_ranks(mut self, ranks: impl IntoIterator<Item = usize>) -> Self {
         for (column, rank) in self.columns.iter_mut().zip(ranks) {
-            column.2 = rank;
+            column.rank = rank;
         }
         self
     }
@@ -113,19 +141,18 @@ impl Table {
     /// The lines, each indented by `indent` blanks.
     pub fn fitted(mut self, indent: usize, screen: Screen) -> Fitted {
         if self.has_heading {
-            let heading =
-                |(text, ..): &(String, Align, usize)| Cell { text: text.clone(), tone: Tone::Heading };
+            let heading = |column: &Column| Cell { text: column.heading.clone(), tone: Tone::Heading };
             self.rows.insert(0, self.columns.iter().map(heading).collect());
         }
         let indent = screen.width.map_or(indent, |width| indent.min(width / 4));
         let widths = fit(&self.sizes(), screen.width.map(|width| width - indent));
         let dropped = self.columns.iter().zip(&widths).filter(|(_, width)| width.is_none());
-        let dropped = dropped.map(|((heading, ..), _)| heading.clone()).collect();
+        let dropped = dropped.map(|(column, _)| column.heading.clone()).collect();
         let mut lines = Vec::new();
         for row in &self.rows {
-            let mut shown: Vec<(&Cell, Align, usize)> = Vec::new();
-            for ((cell, (_, align, _)), width) in row.iter().zip(&self.columns).zip(&widths) {
-                shown.extend(width.map(|width| (cell, *align, width)));
+            let mut shown = Vec::new();
+            for ((cell, column), width) in row.iter().zip(&self.columns).zip(&widths) {
+                shown.extend(width.map(|width| ShownCell { cell, align: column.align, width }));
             }
             lines.extend(self.lines_of(&shown, indent, screen.has_colors));
         }
@@ -139,19 +166,19 @@ impl Table {
         };
         let columns = self.columns.iter().enumerate();
         columns
-            .map(|(place, (_, align, rank))| ColumnSize {
+            .map(|(place, column)| ColumnSize {
                 natural: widest(place),
-                can_shrink: *align == Align::Left,
-                rank: *rank,
+                can_shrink: column.align == Align::Left,
+                rank: column.rank,
             })
             .collect()
     }
 
     /// A row: one line, or several if its last text is wrapped.
-    fn lines_of(&self, cells: &[(&Cell, Align, usize)], indent: usize, has_colors: bool) -> Vec<String> {
-        let Some(((last, align, width), others)) = cells.split_last() else { return Vec::new() };
+    fn lines_of(&self, cells: &[ShownCell<'_>], indent: usize, has_colors: bool) -> Vec<String> {
+        let Some((last, others)) = cells.split_last() else { return Vec::new() };
         let mut line = " ".repeat(indent);
-        for (cell, align, width) in others {
+        for ShownCell { cell, align, width } in others {
             // Of the first column, which is a name, the end says as much as the beginning.
             let text = if line.len() == indent {
                 shortened_inside(&cell.text, *width)
@@ -161,12 +188,13 @@ impl Table {
             line.push_str(&padded(&text, *align, *width, cell.tone, has_colors));
             line.push_str(&" ".repeat(GAP));
         }
-        let texts = if self.wraps { wrap(&last.text, *width) } else { vec![shortened(&last.text, *width)] };
-        let blank = " ".repeat(indent + others.iter().map(|(_, _, width)| width + GAP).sum::<usize>());
+        let ShownCell { cell, align, width } = last;
+        let texts = if self.wraps { wrap(&cell.text, *width) } else { vec![shortened(&cell.text, *width)] };
+        let blank = " ".repeat(indent + others.iter().map(|other| other.width + GAP).sum::<usize>());
         let mut lines = Vec::new();
         for text in texts {
             let start = if lines.is_empty() { line.as_str() } else { blank.as_str() };
-            let text = padded(&text, *align, *width, last.tone, has_colors);
+            let text = padded(&text, *align, *width, cell.tone, has_colors);
             lines.push(format!("{start}{text}").trim_end().to_owned());
         }
         lines

@@ -1,4 +1,5 @@
-//! A store that does something before each operation: waits, counts, or fails.
+//! A store that does something before each operation: waits, counts, or fails. The tests of mirrors use it
+//! too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// An operation of a store.
@@ -25,10 +26,10 @@ pub struct StoreOperation<'a> {
 }
 
 /// What is done before an operation. Its error is the operation's.
-pub type BeforeOperation = Arc<dyn Fn(StoreOperation<'_>) -> Result<()> + Send + Sync>;
+type BeforeOperation = Arc<dyn Fn(StoreOperation<'_>) -> Result<()> + Send + Sync>;
 
 /// What a write waits for before it is done.
-pub type Wait = Arc<dyn Fn(StoreOperation<'_>) -> BoxFuture<'static, ()> + Send + Sync>;
+type Wait = Arc<dyn Fn(StoreOperation<'_>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A store with a hook before each operation.
 #[derive(Clone)]
@@ -37,13 +38,6 @@ pub struct HookedStore {
     before: BeforeOperation,
     wait: Option<Wait>,
     ignores_conditions: bool,
-}
-
-/// The error of a store that is gone.
-#[must_use]
-pub fn unreachable() -> Error {
-    let source = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    Error::Generic { store: "hooked", source: Box::new(source) }
 }
 
 impl HookedStore {
@@ -178,58 +172,4 @@ impl MultipartUpload for HookedParts {
     async fn abort(&mut self) -> Result<()> {
         self.inner.abort().await
     }
-}
-
-/// All objects of a store: name and size.
-///
-/// # Panics
-///
-/// When the store waits or fails.
-#[must_use]
-pub fn objects(store: &dyn ObjectStore) -> Vec<(String, u64)> {
-    let listed = at_once(store.list(None).try_collect::<Vec<_>>());
-    let mut objects: Vec<_> = listed.into_iter().map(|meta| (meta.location.to_string(), meta.size)).collect();
-    objects.sort();
-    objects
-}
-
-/// Removes the objects of a store whose names are these.
-///
-/// # Panics
-///
-/// When there is none, or the store waits or fails.
-pub fn delete_objects(store: &dyn ObjectStore, is_meant: impl Fn(&str) -> bool) {
-    let names: Vec<String> =
-        objects(store).into_iter().map(|(name, _)| name).filter(|name| is_meant(name)).collect();
-    assert!(!names.is_empty(), "no such object is there");
-    for name in names {
-        let path = Path::from(name);
-        at_once(ObjectStoreExt::delete(store, &path));
-    }
-}
-
-/// Writes other text to the objects of a store whose names are these.
-///
-/// # Panics
-///
-/// When there is none, one is not text, or the store waits or fails.
-pub fn rewrite_objects(
-    store: &dyn ObjectStore,
-    is_meant: impl Fn(&str) -> bool,
-    mut rewrite: impl FnMut(String) -> String,
-) {
-    let names: Vec<String> =
-        objects(store).into_iter().map(|(name, _)| name).filter(|name| is_meant(name)).collect();
-    assert!(!names.is_empty(), "no such object is there");
-    for name in names {
-        let path = Path::from(name);
-        let bytes = at_once(async { ObjectStoreExt::get(store, &path).await?.bytes().await });
-        let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|error| panic!("{path}: {error}"));
-        at_once(ObjectStoreExt::put(store, &path, rewrite(text).into()));
-    }
-}
-
-fn at_once<T>(request: impl Future<Output = Result<T>>) -> T {
-    let answer = FutureExt::now_or_never(request).unwrap_or_else(|| panic!("the store waits"));
-    answer.unwrap_or_else(|error| panic!("{error}"))
 }
