@@ -260,6 +260,32 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.requests.validated = Some(model);
     }
 
+    /// Validates the trained model on a named validation set, this time, also where
+    /// [`validate_with`](Self::validate_with) gives another one for the others.
+    ///
+    /// # Errors
+    ///
+    /// A name that no validation set has.
+    pub fn validate_trained_on(&mut self, set: &str) -> CallbackResult {
+        self.check_validation_set(set)?;
+        self.requests.trained_on.push(set.to_owned());
+        Ok(())
+    }
+
+    /// Checks the name of a validation set.
+    pub(super) fn check_validation_set(&self, set: &str) -> CallbackResult {
+        let known = self.run.metrics.sets.items();
+        if known.contains_key(set) {
+            return Ok(());
+        }
+        let known: Vec<String> = known.into_keys().collect();
+        let reason = match known.is_empty() {
+            true => "there is none with a name: add it with Trainer::validation_set".to_owned(),
+            false => format!("the sets with a name are {}", known.join(", ")),
+        };
+        Err(format!("there is no validation set {set}: {reason}").into())
+    }
+
     /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved,
     /// and [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. A callback that has
     /// ended a run, and that should not continue when it is started again, stops it again in

@@ -9,12 +9,14 @@ pub(crate) struct Requests<M> {
     pub(crate) stop: Option<EndReason>,
     /// The model for the validation that begins.
     pub(crate) validated: Option<M>,
+    /// The named validation sets on which it is the trained one all the same.
+    pub(crate) trained_on: Vec<String>,
     /// By what the scheduler's rate is multiplied.
     pub(crate) rate_scale: f64,
 }
 
 impl<M> Default for Requests<M> {
     fn default() -> Self {
-        Self { stop: None, validated: None, rate_scale: 1.0 }
+        Self { stop: None, validated: None, trained_on: Vec::new(), rate_scale: 1.0 }
     }
 }

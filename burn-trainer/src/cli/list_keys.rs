@@ -31,7 +31,8 @@ fn with_keys<C: Serialize + DeserializeOwned>(
     let mut trainer = trainer.clone();
     ["best", "last", "on_exception"].into_iter().for_each(|key| spell_out(&mut trainer, key));
     let mut text = "Keys of --set, with their defaults and what they take:\n\n".to_owned();
-    let (program, trainer) = (rows(program), rows(&trainer));
+    // A type of the program can say anything.
+    let (program, trainer) = (rows(program, |_| None), rows(&trainer, said_by_type));
     let width = program.iter().chain(&trainer).map(|row| row.key.len()).max().unwrap_or(0);
     for (title, rows) in [("The program:", program), ("The trainer:", trainer)] {
         text.push_str(title);
@@ -52,7 +53,8 @@ struct Row {
     takes: String,
 }
 
-fn rows<T: Serialize + DeserializeOwned>(config: &T) -> Vec<Row> {
+/// `said` finds what a field takes in its type's own message.
+fn rows<T: Serialize + DeserializeOwned>(config: &T, said: fn(&str) -> Option<&str>) -> Vec<Row> {
     let Ok(fields) = SerializedValue::of(config) else { return Vec::new() };
     let mut leaves = Vec::new();
     collect_leaves("", &fields, &mut leaves);
@@ -62,7 +64,10 @@ fn rows<T: Serialize + DeserializeOwned>(config: &T) -> Vec<Row> {
         let mut takes = match reading(SerializedValue::Unreadable)? {
             // The type does not read it.
             Ok(_) => return None,
-            Err(error) => error.expected().map_or_else(|| kind(&value).to_owned(), plain),
+            Err(error) => match error.expected() {
+                Some(expected) => plain(expected),
+                None => said(&error.to_string()).unwrap_or_else(|| kind(&value)).to_owned(),
+            },
         };
         let parts = parts_of_absent::<T>(&fields, &key);
         if !parts.is_empty() {
@@ -88,6 +93,13 @@ fn collect_leaves(place: &str, value: &SerializedValue, leaves: &mut Vec<(String
         _ if place.is_empty() => {}
         inner => leaves.push((place.to_owned(), inner.clone())),
     }
+}
+
+/// What a type of the trainer's takes, where serde has no word for it: `a time interval is a number of
+/// seconds above 0, ..`.
+fn said_by_type(message: &str) -> Option<&str> {
+    let (_, takes) = message.split_once(" is ").or_else(|| message.split_once(" must be "))?;
+    Some(takes)
 }
 
 /// serde's word for a type, in plain English.

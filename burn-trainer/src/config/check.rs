@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::config::batch_limit::BatchLimit;
-use crate::config::early_stopping::EarlyStopping;
 use crate::config::report;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
@@ -43,7 +42,9 @@ impl TrainerConfig {
         if let Some(mirror) = &self.mirror {
             mirror.check(cfg!(feature = "mirror"))?;
         }
-        self.check_early_stopping()?;
+        if let Some(early_stopping) = &self.early_stopping {
+            early_stopping.check()?;
+        }
         self.check_limits()?;
         self.check_validation()?;
         check_path("root", &self.root)?;
@@ -111,6 +112,9 @@ impl TrainerConfig {
         if self.max_steps == Some(0) {
             return wrong("max_steps", "it must be above 0".to_owned());
         }
+        if self.max_time.is_some_and(|time| time.0.is_zero()) {
+            return wrong("max_time", "it must be above 0".to_owned());
+        }
         let limits = [
             ("limit_train_batches", self.limit_train_batches),
             ("limit_valid_batches", self.limit_valid_batches),
@@ -136,23 +140,6 @@ impl TrainerConfig {
                  validate on some batches"
             );
             return wrong("limit_valid_batches", reason);
-        }
-        Ok(())
-    }
-
-    fn check_early_stopping(&self) -> Result<()> {
-        let Some(EarlyStopping { metric, mode, patience, min_delta, .. }) = &self.early_stopping else {
-            return Ok(());
-        };
-        if let Err(reason) = metric.mode_with(*mode) {
-            return Err(Error::config("early_stopping.mode", reason));
-        }
-        if *patience == 0 {
-            return Err(Error::config("early_stopping.patience", "it must be at least 1 validation"));
-        }
-        if !(*min_delta >= 0.0 && min_delta.is_finite()) {
-            let reason = format!("{min_delta} is not a number of at least 0");
-            return Err(Error::config("early_stopping.min_delta", reason));
         }
         Ok(())
     }

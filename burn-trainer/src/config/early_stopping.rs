@@ -3,6 +3,7 @@
 use burn_ckpt::retention::MetricMode;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::strategy::MetricConfig;
 
 /// Ends the run when a metric has not improved over so many validations (for a metric of the training:
@@ -33,6 +34,9 @@ pub struct EarlyStopping {
     /// The run ends as soon as the metric is at least as good as this.
     #[serde(default)]
     pub threshold: Option<f64>,
+    /// The run ends as soon as the metric is worse than this.
+    #[serde(default)]
+    pub divergence_threshold: Option<f64>,
     /// Whether a value that is not a number (or infinite) ends the run; otherwise it is a validation without
     /// an improvement.
     #[serde(default = "default_check_finite")]
@@ -57,6 +61,7 @@ impl EarlyStopping {
             patience: default_patience(),
             min_delta: 0.0,
             threshold: None,
+            divergence_threshold: None,
             check_finite: true,
         }
     }
@@ -89,10 +94,47 @@ impl EarlyStopping {
         self
     }
 
+    /// Sets a value that a run does not recover from.
+    #[must_use]
+    pub fn with_divergence_threshold(mut self, threshold: f64) -> Self {
+        self.divergence_threshold = Some(threshold);
+        self
+    }
+
     /// Sets whether a value that is not finite ends the run.
     #[must_use]
     pub fn with_check_finite(mut self, check_finite: bool) -> Self {
         self.check_finite = check_finite;
         self
+    }
+
+    /// Checks what shows before metrics are known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with the first setting that cannot be used.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { metric, mode, patience, min_delta, .. } = self;
+        if let Err(reason) = metric.mode_with(*mode) {
+            return Err(Error::config("early_stopping.mode", reason));
+        }
+        if *patience == 0 {
+            return Err(Error::config("early_stopping.patience", "it must be at least 1 validation"));
+        }
+        if !(*min_delta >= 0.0 && min_delta.is_finite()) {
+            let reason = format!("{min_delta} is not a number of at least 0");
+            return Err(Error::config("early_stopping.min_delta", reason));
+        }
+        let thresholds = [
+            ("early_stopping.threshold", self.threshold),
+            ("early_stopping.divergence_threshold", self.divergence_threshold),
+        ];
+        for (setting, threshold) in thresholds {
+            // The metadata, which a resume can read, would have none.
+            if let Some(threshold) = threshold.filter(|threshold| !threshold.is_finite()) {
+                return Err(Error::config(setting, format!("{threshold} is not a finite number")));
+            }
+        }
+        Ok(())
     }
 }

@@ -79,9 +79,9 @@ impl TrainerConfig {
         }
     }
 
-    /// A limit that is set, by its name.
-    pub(crate) fn limit_in_use(&self) -> Option<&'static str> {
-        let limits = [
+    /// A setting that only the trainer's own loop has, by its name, if one is used.
+    pub(crate) fn setting_of_own_loop(&self) -> Option<&'static str> {
+        let settings = [
             ("fast_dev_run", self.fast_dev_run),
             ("early_stopping", self.early_stopping.is_some()),
             ("max_steps", self.max_steps.is_some()),
@@ -91,11 +91,12 @@ impl TrainerConfig {
             ("overfit_batches", self.overfit_batches.is_some()),
             ("min_epochs", self.min_epochs > 0),
             ("validate_at_start", self.validate_at_start != ValidateAtStart::Off),
+            ("keep_effective_batch", self.keep_effective_batch),
             ("trackers", !self.trackers.is_empty()),
             ("mirror", self.mirror.is_some()),
             ("validation", self.validation != Validation::default()),
         ];
-        limits.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
+        settings.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 
     /// Whether a strategy of the configuration saves the state before a failure.

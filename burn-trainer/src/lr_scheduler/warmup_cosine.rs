@@ -47,7 +47,7 @@ impl WarmupCosine {
         self
     }
 
-    /// Sets the rate at the end, and after it.
+    /// Sets the rate at the end, and after it: 0 by default. It is never above the top.
     #[must_use]
     pub fn with_floor(mut self, floor: f64) -> Self {
         self.floor = floor;
@@ -55,7 +55,8 @@ impl WarmupCosine {
     }
 
     fn rate(&self, step: u64) -> f64 {
-        let Self { top, floor, warmup_steps, steps, .. } = *self;
+        let Self { top, warmup_steps, steps, .. } = *self;
+        let floor = self.floor.min(top);
         if step < warmup_steps {
             return top * (step + 1) as f64 / warmup_steps as f64;
         }
@@ -101,6 +102,13 @@ mod tests {
             assert!(all[warmup as usize..].is_sorted_by(|a, b| a >= b));
             assert_eq!(all[299], 0.1);
         }
+    }
+
+    #[test]
+    fn a_floor_above_the_top_is_the_top() {
+        let all = rates(WarmupCosine::new(0.1, 100).with_warmup_steps(10).with_floor(0.3), 200);
+        assert!(all.iter().all(|rate| *rate <= 0.1), "{all:?}");
+        assert_eq!(all[150], 0.1);
     }
 
     #[test]

@@ -62,8 +62,7 @@ impl PreparedRun {
         info.written_again = self.metrics.log.written_again();
     }
 
-    /// Sets on `training` what is always the trainer's: burn's metric files, the number of epochs, and the
-    /// first epoch.
+    /// Sets on `training` what is always the trainer's: burn's metric files.
     pub(crate) fn configure<M: LearnerModel>(
         &self,
         training: SupervisedTraining<M>,
@@ -73,7 +72,15 @@ impl PreparedRun {
         slot.put(metric_logger, self.run.output.handle());
         // For a training that is not made by `Trainer::training`. Otherwise the slot before it takes the
         // logger.
-        let training = training.with_metric_logger(slot.logger()).num_epochs(self.config.max_epochs);
+        training.with_metric_logger(slot.logger())
+    }
+
+    /// Sets the number of epochs and the first epoch for a loop of burn's. The trainer's loop has its own.
+    pub(crate) fn set_epochs<M: LearnerModel>(
+        &self,
+        training: SupervisedTraining<M>,
+    ) -> SupervisedTraining<M> {
+        let training = training.num_epochs(self.config.max_epochs);
         match usize::try_from(self.completed()).unwrap_or(usize::MAX) {
             0 => training,
             completed => training.checkpoint(completed),

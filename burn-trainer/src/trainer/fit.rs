@@ -22,6 +22,7 @@ use crate::run::prepare::{AlsoRestored, LoopParts, RunSetup, prepare};
 use crate::state::resume_point::ResumePoint;
 use crate::trackers::add_named;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
+use crate::training_loop::burn_settings::RunEpochs;
 use crate::training_loop::fit_loop::{FitLoop, FitPlan};
 use crate::training_loop::parts::device_monitor::DeviceMonitor;
 use crate::training_loop::parts::loop_rules::LoopRules;
@@ -45,20 +46,22 @@ impl<M: LearnerModel> Trainer<M> {
 
     /// Trains.
     ///
-    /// The number of epochs, the training strategy and burn's metric files in the run's directory are the
-    /// trainer's; everything else that was set on `training` stays. burn's own checkpointers have no part in
-    /// it.
+    /// The number of epochs, the training strategy, gradient checkpointing and burn's metric files in the
+    /// run's directory are the trainer's; everything else that was set on `training` stays. burn's own
+    /// checkpointers have no part in it, which a warning says.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
-    /// does); [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state
-    /// before it was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names
-    /// that cannot be used; [`Error::NoBatch`] for data without a batch, before the first step where the
-    /// loader is a [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the
-    /// first batch of the split that does not log a metric; [`Error::SaveFailed`] where the configuration
-    /// asks for it. A call that fails before the first step removes the directories that [`Trainer::new`] has
-    /// created, if they are empty.
+    /// does), and for a `num_epochs` of `training` that is not the configuration's `max_epochs`, or a
+    /// `checkpoint`, in place of which its `ckpt_path` says what to resume; [`Error::Panicked`] and
+    /// [`Error::Training`] with what stopped training and where the state before it was saved;
+    /// [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot be used;
+    /// [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
+    /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of
+    /// the split that does not log a metric; [`Error::SaveFailed`] where the configuration asks for it. A
+    /// call that fails before the first step removes the directories that [`Trainer::new`] has created, if
+    /// they are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let config = &self.setup.config;
         let (temporary, says) = (self.temporary.take(), config.writes() && config.progress.is_on());
@@ -107,10 +110,10 @@ impl<M: LearnerModel> Trainer<M> {
         if !callbacks.is_empty() {
             prepared.metrics.log.collect();
         }
-        // Only tells the renderer where the run is: there is no checkpointer of burn's to load from.
         let training = prepared.configure(training, metric_logger, &self.logger_slot);
         let recompute = prepared.config.gradient_checkpointing;
         let devices = TrainingDevices::new(devices, self.devices.optim, recompute);
+        let epochs = RunEpochs::new(&prepared.config, prepared.completed());
         let plan = FitPlan {
             rules,
             validation_sets,
@@ -126,7 +129,7 @@ impl<M: LearnerModel> Trainer<M> {
             speed,
         };
         let fit_loop = Arc::new(FitLoop::new(plan));
-        let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone());
+        let guarded = AbandonableLoop::new(Arc::clone(&fit_loop), guard.clone(), epochs);
         let training = training.with_training_strategy(TrainingStrategy::Custom(Arc::new(guarded)));
         let end = |_: &Launched<M>| fit_loop.take_outcome();
         let result = prepared.launch(training, learner, stop.signals, end, |ended| page.end(ended))?;
@@ -169,8 +172,8 @@ impl<M: LearnerModel> Trainer<M> {
         learner: Learner<M>,
         strategy: impl Into<TrainingStrategy<M>>,
     ) -> Result<FitResult<M>> {
-        if let Some(setting) = self.setup.config.limit_in_use() {
-            let reason = "fit_with trains with another loop than the trainer's, which does not have this limit: use Trainer::fit";
+        if let Some(setting) = self.setup.config.setting_of_own_loop() {
+            let reason = "fit_with trains with another loop than the trainer's, which does not have this setting: use Trainer::fit";
             return Err(Error::config(setting, reason));
         }
         if self.setup.config.report {
@@ -233,8 +236,8 @@ impl<M: LearnerModel> Trainer<M> {
             open();
             environment.report();
         });
-        let mut training =
-            saves.register(prepared.configure(training, metric_logger, &self.logger_slot), records);
+        let training = prepared.configure(training, metric_logger, &self.logger_slot);
+        let mut training = saves.register(prepared.set_epochs(training), records);
         if prepared.config.gradient_checkpointing {
             training = training.gradient_checkpointing();
         }

@@ -17,6 +17,7 @@ use burn::train::{
 };
 use burn_ckpt::plumbing::WriterActivity;
 
+use super::burn_settings::RunEpochs;
 use super::fit_loop::FitLoop;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -148,11 +149,12 @@ impl DeviceLossGuard {
 pub(crate) struct AbandonableLoop<M: LearnerModel> {
     inner: Arc<FitLoop<M>>,
     guard: DeviceLossGuard,
+    epochs: RunEpochs,
 }
 
 impl<M: LearnerModel> AbandonableLoop<M> {
-    pub(crate) fn new(inner: Arc<FitLoop<M>>, guard: DeviceLossGuard) -> Self {
-        Self { inner, guard }
+    pub(crate) fn new(inner: Arc<FitLoop<M>>, guard: DeviceLossGuard, epochs: RunEpochs) -> Self {
+        Self { inner, guard, epochs }
     }
 }
 
@@ -162,10 +164,13 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for AbandonableLoop<M> {
         learner: Learner<M>,
         train: TrainLoader<M>,
         valid: ValidLoader<M>,
-        components: TrainingComponents<M>,
+        mut components: TrainingComponents<M>,
     ) -> LearningResult<M> {
         let interrupter = components.interrupter.clone();
         let inner = Arc::clone(&self.inner);
+        if let Err(error) = self.epochs.put_into(&mut components) {
+            inner.fail_at_start(error);
+        }
         match self.guard.run(&interrupter, move || inner.train(learner, train, valid, components)) {
             Ok(result) => result,
             Err(lost) => {

@@ -63,12 +63,19 @@ pub(crate) struct FitPlan<M: LearnerModel> {
 /// The loop as burn's `SupervisedTraining` runs it. It runs once.
 pub(crate) struct FitLoop<M: LearnerModel> {
     plan: Mutex<Option<FitPlan<M>>>,
+    /// What ends the call before its first step.
+    start_error: Mutex<Option<Error>>,
     outcome: Mutex<Outcome>,
 }
 
 impl<M: LearnerModel> FitLoop<M> {
     pub(crate) fn new(plan: FitPlan<M>) -> Self {
-        Self { plan: Mutex::new(Some(plan)), outcome: Mutex::default() }
+        Self { plan: Mutex::new(Some(plan)), start_error: Mutex::default(), outcome: Mutex::default() }
+    }
+
+    /// Has the call end with an error before its first step.
+    pub(super) fn fail_at_start(&self, error: Error) {
+        *self.start_error.lock() = Some(error);
     }
 
     /// Ends the call with an error while the loop, which may still write, is abandoned.
@@ -117,7 +124,9 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
         };
         // Outlives the last save: a worker of a loader may not end.
         let mut data = None;
+        let start_error = self.start_error.lock().take();
         let ended = catch_unwind(AssertUnwindSafe(|| {
+            start_error.map_or(Ok(()), Err)?;
             state.open(resume.as_mut())?;
             if let Some(slot) = slot {
                 state.stop.set_training(state.seen_from_outside(slot, reading));

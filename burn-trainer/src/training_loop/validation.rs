@@ -121,10 +121,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.metrics.begin_validation(is_within);
         self.call_between("on_validation_start", |callback, context| callback.on_validation_start(context))?;
         let device = data.devices.main().clone().inner();
-        let own = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
-        let model = own.unwrap_or_else(|| self.learner.get().model().valid());
+        let trained = self.learner.get().model().valid();
+        let other = self.callbacks.take_validated().map(|model| model.valid().to_device(&device));
+        let trained_on = self.callbacks.take_trained_on();
         for set in data.valid.sets() {
-            if !self.validate_batches(data, set, &set.data, &model)? {
+            let is_trained = set.name().is_some_and(|name| trained_on.iter().any(|on| on == name));
+            let model = other.as_ref().filter(|_| !is_trained).unwrap_or(&trained);
+            if !self.validate_batches(data, set, &set.data, model)? {
                 break;
             }
             self.end_of_set()?;

@@ -43,12 +43,16 @@ impl EarlyStoppingCallback {
             if self.settings.check_finite && self.watch.is_bad(value) {
                 return Some(format!("{metric} is {value}"));
             }
-            let is_good = |threshold: &f64| match self.watch.mode() {
-                Some(MetricMode::Max) => value >= *threshold,
-                _ => value <= *threshold,
-            };
+            let is_max = self.watch.mode() == Some(MetricMode::Max);
+            let is_good = |threshold: &f64| if is_max { value >= *threshold } else { value <= *threshold };
             if let Some(threshold) = self.settings.threshold.filter(is_good) {
                 return Some(format!("{metric} is {value}, and {threshold} is good enough"));
+            }
+            let is_worse = |threshold: &f64| if is_max { value < *threshold } else { value > *threshold };
+            if let Some(threshold) = self.settings.divergence_threshold.filter(is_worse) {
+                return Some(format!(
+                    "{metric} is {value}, which is worse than the divergence threshold {threshold}"
+                ));
             }
         }
         let looks = if self.watch.is_of_validation() { "validation" } else { "epoch" };

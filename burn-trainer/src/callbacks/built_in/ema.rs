@@ -31,6 +31,8 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub struct Ema<M> {
     settings: EmaSettings,
+    /// The named validation sets that are validated with the parameters of the training.
+    trained_on: Vec<String>,
     averaged: Option<M>,
     /// The optimizer step with whose parameters the average began. `None` where a checkpoint of an earlier
     /// version does not say it.
@@ -60,7 +62,7 @@ impl<M: LearnerModel> Ema<M> {
     #[must_use]
     pub fn new(decay: f64) -> Self {
         let settings = EmaSettings { decay, every_n_steps: 1, start_step: 0, validates: true };
-        Self { settings, averaged: None, since_step: None }
+        Self { settings, trained_on: Vec::new(), averaged: None, since_step: None }
     }
 
     /// Averages after every so many optimizer steps.
@@ -85,6 +87,15 @@ impl<M: LearnerModel> Ema<M> {
         self
     }
 
+    /// Validates a [named set](crate::Trainer::validation_set) with the parameters that the run trains, where
+    /// the others are validated with the average. Given the data of the main set, a run has the numbers of
+    /// both: `val_loss` of the average, and `val_raw_loss` on a set `raw`. Several sets can be named.
+    #[must_use]
+    pub fn with_trained_on(mut self, set: impl Into<String>) -> Self {
+        self.trained_on.push(set.into());
+        self
+    }
+
     fn update(&mut self, model: M, step: u64) {
         let decay = self.settings.decay;
         self.averaged = Some(match self.averaged.take() {
@@ -106,7 +117,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
         "ema".to_owned()
     }
 
-    fn on_fit_start(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+    fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         let EmaSettings { decay, every_n_steps, .. } = self.settings;
         if !(0.0..1.0).contains(&decay) {
             return Err(format!("its decay is {decay}: it must be at least 0 and below 1").into());
@@ -114,7 +125,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
         if every_n_steps == 0 {
             return Err("it is to average every 0 steps: 1 is every step".into());
         }
-        Ok(())
+        self.trained_on.iter().try_for_each(|set| context.check_validation_set(set))
     }
 
     fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
@@ -130,7 +141,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
         if let Some(averaged) = self.averaged.as_ref().filter(|_| self.settings.validates) {
             context.validate_with(averaged.clone());
         }
-        Ok(())
+        self.trained_on.iter().try_for_each(|set| context.validate_trained_on(set))
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {

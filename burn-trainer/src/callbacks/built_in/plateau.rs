@@ -66,7 +66,7 @@ impl ReduceOnPlateau {
         self
     }
 
-    /// Sets below which part of the scheduler's rate it never falls.
+    /// Sets below which part of the scheduler's rate it never falls: from 0, the default, to below 1.
     #[must_use]
     pub fn with_min_scale(mut self, scale: f64) -> Self {
         self.min_scale = scale;
@@ -119,6 +119,10 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         if !(self.factor > 0.0 && self.factor < 1.0) {
             return Err(format!("its factor is {}: it must be above 0 and below 1", self.factor).into());
+        }
+        if !(0.0..1.0).contains(&self.min_scale) {
+            let reason = format!("its min_scale is {}: it must be at least 0 and below 1", self.min_scale);
+            return Err(reason.into());
         }
         if !context.can_scale_learning_rate() {
             return Err("the learning rate cannot be scaled: give burn_trainer::lr_scheduler::scaled(..) of the rate, or of the \

@@ -40,6 +40,11 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         self.callbacks.requests.validated.take()
     }
 
+    /// The named validation sets on which the trained model is validated all the same.
+    pub(in crate::training_loop) fn take_trained_on(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.callbacks.requests.trained_on)
+    }
+
     /// By what the scheduler's rate is multiplied in the next step. A save has that of the states.
     pub(in crate::training_loop) fn rate_scale(&self) -> f64 {
         self.callbacks.requests.rate_scale

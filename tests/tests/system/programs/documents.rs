@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use burn_ckpt::FromCheckpoint;
+use burn_trainer::TrainerConfig;
+use burn_trainer::strategy::{Best, Last, OnException};
 use digits::{Digits, DigitsConfig};
 use system_tests::programs::commands::workspace;
 
@@ -79,6 +81,20 @@ fn every_rust_block_of_the_pages_stands_in_a_file_that_is_compiled() {
         }
     }
     assert!(seen >= 15, "{seen} blocks");
+}
+
+#[test]
+fn the_page_of_settings_has_each_one_once() {
+    let page = read(&workspace().join("docs/settings.md"));
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let mut named: Vec<&str> = cells.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+    named.sort_unstable();
+    // The three are left out where they are not set.
+    let config = TrainerConfig::new().with_best(Best::new()).with_last(Last::new());
+    let config = serde_json::to_value(config.with_on_exception(OnException::new())).unwrap();
+    let mut settings: Vec<&str> = config.as_object().unwrap().keys().map(String::as_str).collect();
+    settings.sort_unstable();
+    assert_eq!(named, settings);
 }
 
 #[test]

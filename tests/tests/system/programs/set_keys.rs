@@ -25,7 +25,18 @@ fn help_lists_the_keys_with_types_and_defaults() {
     ] {
         assert_eq!(words_of(&digits, line.split(' ').next().unwrap()), line);
     }
-    assert!(words_of(&digits, "best.topk").starts_with("best.topk 1 "), "{digits}");
+    // As far as the first line has it.
+    for start in [
+        "best.topk 1 (a whole number above 0, or \"all\")",
+        "best.metric null (a name (\"val_loss\"), or ",
+        "max_time null (a number of seconds above 0, ",
+        "limit_train_batches null (a number of batches (10), ",
+        "init_from null (a path (\"runs/a/best\"), ",
+    ] {
+        let found = words_of(&digits, start.split(' ').next().unwrap());
+        assert!(found.starts_with(start), "{start}: {digits}");
+    }
+    assert!(!digits.contains("(JSON, or null)"), "{digits}");
     assert!(digits.contains("The program:") && digits.contains("The trainer:") && digits.contains("--set <"));
     let char_lm = stdout(&xtask_train(root.path(), &["char-lm", "--help"]));
     assert_eq!(words_of(&char_lm, "width"), "width null (usize, or null)");

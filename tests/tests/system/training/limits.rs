@@ -221,6 +221,7 @@ fn limits_that_cannot_be_are_errors_that_name_the_setting() {
         wrong_setting(train(change(config(root.path(), 2))))
     };
     assert_eq!(with(|c| c.with_max_steps(0)), "max_steps");
+    assert_eq!(with(|c| c.with_max_time(Duration::ZERO)), "max_time");
     assert_eq!(with(|c| c.with_min_epochs(3)), "min_epochs");
     assert_eq!(with(|c| c.with_limit_train_batches(0)), "limit_train_batches");
     assert_eq!(with(|c| c.with_limit_train_batches(1.5)), "limit_train_batches");
@@ -236,9 +237,11 @@ fn limits_that_cannot_be_are_errors_that_name_the_setting() {
     let fit = |limit| train_from(limited(limit), &|| burns(), learner(Script::default()), with_loss);
     assert_eq!(wrong_setting(fit(BatchLimit::Fraction(0.5))), "limit_train_batches");
     assert_eq!(fit(BatchLimit::Count(3)).unwrap().global_step, 3);
-    let strategy = ExecutionStrategy::single(backend::device().autodiff());
+    let strategy = || ExecutionStrategy::single(backend::device().autodiff());
     assert_eq!(
-        wrong_setting(train_with_strategy(limited(BatchLimit::Count(3)), strategy)),
+        wrong_setting(train_with_strategy(limited(BatchLimit::Count(3)), strategy())),
         "limit_train_batches"
     );
+    let keeping = config(root.path(), 1).with_keep_effective_batch(true).with_overwrite(true);
+    assert_eq!(wrong_setting(train_with_strategy(keeping, strategy())), "keep_effective_batch");
 }

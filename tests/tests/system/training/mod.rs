@@ -1,6 +1,7 @@
 //! Training: with callbacks, on several devices, in several processes, under Slurm, and with loops that are
 //! burn's or a user's, with loaders of any length, and with settings or data that cannot be trained with.
 
+mod burns_settings;
 mod burns_strategies;
 mod callbacks;
 mod devices;

@@ -6,8 +6,9 @@ use burn::tensor::{Device, Tensor};
 use burn_ckpt::{Checkpoint, FromCheckpoint, LoadOptions};
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Ema};
 use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
+use burn_trainer::{Error, Trainer};
 use parking_lot::Mutex;
-use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::models::small::{Model, Script, config, loader, train_by};
 use system_tests::programs::commands::{burn_ckpt, stdout};
 use system_tests::run_files::{checkpoints, described_state};
 
@@ -139,6 +140,33 @@ fn a_validation_can_run_on_another_model() {
 }
 
 #[test]
+fn the_trained_parameters_are_validated_beside_the_average_on_a_set_that_is_named() {
+    let metrics = |ema: Ema<Model>, set: Option<&str>| {
+        let root = tempfile::tempdir().unwrap();
+        let with_set = |trainer: Trainer<Model>| match set {
+            Some(name) => trainer.validation_set(name, loader(&Script::default())),
+            None => trainer,
+        };
+        let set_up = |trainer: Trainer<Model>| with_set(trainer).callback(ema);
+        train_by(config(root.path(), 2), Script::default(), set_up).map(|result| result.metrics)
+    };
+    let average = metrics(Ema::new(DECAY), None).unwrap()["val_loss"];
+    let trained = metrics(Ema::new(DECAY).with_validates(false), None).unwrap()["val_loss"];
+    assert_ne!(average.to_bits(), trained.to_bits());
+    let both = metrics(Ema::new(DECAY).with_trained_on("raw"), Some("raw")).unwrap();
+    assert_eq!(both["val_loss"].to_bits(), average.to_bits());
+    assert_eq!(both["val_raw_loss"].to_bits(), trained.to_bits());
+
+    for (set, known) in [(Some("raw"), "the sets with a name are raw"), (None, "Trainer::validation_set")] {
+        let error = metrics(Ema::new(DECAY).with_trained_on("rew"), set).unwrap_err();
+        let Error::Callback { name, method, source, .. } = error else { panic!("{error}") };
+        assert_eq!((name.as_str(), method), ("ema", "on_fit_start"));
+        let reason = source.to_string();
+        assert!(reason.starts_with("there is no validation set rew: ") && reason.contains(known), "{reason}");
+    }
+}
+
+#[test]
 fn a_checkpoint_says_since_which_step_its_average_is_also_after_a_resume() {
     let root = tempfile::tempdir().unwrap();
     for epochs in [1, 2] {
@@ -155,7 +183,7 @@ fn settings_that_cannot_be_are_errors_before_the_first_step() {
     for ema in [Ema::new(1.0), Ema::new(-0.1), Ema::new(f64::NAN), Ema::new(0.9).with_every_n_steps(0)] {
         let root = tempfile::tempdir().unwrap();
         let result = train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(ema));
-        let Err(burn_trainer::Error::Callback { name, method, .. }) = result else { panic!() };
+        let Err(Error::Callback { name, method, .. }) = result else { panic!() };
         assert_eq!((name.as_str(), method), ("ema", "on_fit_start"));
     }
 }

@@ -66,6 +66,17 @@ fn a_value_that_is_good_enough_or_not_a_number_ends_it_at_once() {
 }
 
 #[test]
+fn a_value_that_is_worse_than_the_divergence_threshold_ends_it_at_once() {
+    let scores = [5.0, 4.0, 6.0, 6.5, 3.0, 2.0, 1.0, 0.5];
+    let (epochs, reason) = ended(score().with_divergence_threshold(6.0), &scores);
+    assert_eq!(epochs, 4, "6.0 itself is not worse");
+    assert_eq!(reason.unwrap(), "val_score is 6.5, which is worse than the divergence threshold 6");
+    let highest = score().with_mode(MetricMode::Max).with_patience(8).with_divergence_threshold(3.0);
+    assert_eq!(ended(highest, &scores).0, 6);
+    assert_eq!(ended(score().with_divergence_threshold(7.0), &scores).0, 8);
+}
+
+#[test]
 fn it_stays_ended_and_continues_with_more_patience() {
     let scores = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 2.0, 1.0];
     let root = tempfile::tempdir().unwrap();
@@ -120,6 +131,9 @@ fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choice
     };
     assert_eq!(setting(score().with_patience(0)), "early_stopping.patience");
     assert_eq!(setting(score().with_min_delta(-1.0)), "early_stopping.min_delta");
+    assert_eq!(setting(score().with_threshold(f64::NAN)), "early_stopping.threshold");
+    let divergence = score().with_divergence_threshold(f64::INFINITY);
+    assert_eq!(setting(divergence), "early_stopping.divergence_threshold");
     let highest = MetricConfig::new("val_score").with_mode(MetricMode::Max);
     assert_eq!(setting(EarlyStopping::new(highest).with_mode(MetricMode::Min)), "early_stopping.mode");
 }

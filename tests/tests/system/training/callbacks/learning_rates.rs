@@ -163,6 +163,23 @@ fn a_rate_that_cannot_be_scaled_is_an_error_before_the_first_step_that_says_what
     }
 }
 
+#[test]
+fn a_factor_or_a_least_scale_that_would_never_lower_the_rate_is_an_error_before_the_first_step() {
+    for (plateau, reason) in [
+        (plateau().with_factor(1.0), "factor is 1:"),
+        (plateau().with_min_scale(1.0), "min_scale is 1:"),
+        (plateau().with_min_scale(f64::NAN), "min_scale is NaN:"),
+        (plateau().with_min_scale(-0.1), "min_scale is -0.1:"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let (result, rates) =
+            train(settings(root.path(), 6), Script::default(), scaled(0.01), &SCORES, Some(plateau));
+        let Err(Error::Callback { name, method, source, .. }) = result else { panic!("{reason}") };
+        assert_eq!((name.as_str(), method), ("reduce_on_plateau", "on_fit_start"));
+        assert!(source.to_string().contains(reason) && rates.is_empty(), "{source}");
+    }
+}
+
 /// A rate for each step, and none after them.
 #[derive(Clone)]
 struct Table(std::vec::IntoIter<f64>);
