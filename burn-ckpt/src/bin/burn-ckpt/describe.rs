@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{Existing, metadata_path, write_whole};
 use burn_ckpt::{Checkpoint, Error, Metadata};
+use serde_json::json;
 
 use crate::foreign::check_destination;
 use crate::parallel_verify::describe;
-use crate::terminal::output::say;
+use crate::terminal::output::{Output, say};
 use crate::verb_result::{Failure, VerbResult};
 
 /// Rewrite the metadata file beside a checkpoint
@@ -23,6 +24,9 @@ pub struct Args {
     /// Replace a metadata file that is there
     #[arg(long)]
     force: bool,
+    /// Print JSON: what was described, and what was written
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> VerbResult {
@@ -36,6 +40,20 @@ pub fn run(args: &Args) -> VerbResult {
         let written = std::io::Write::write_all(file, text.as_bytes());
         written.map_err(|source| Failure::from(Error::Io { action: "write", path: path.clone(), source }))
     })?;
-    say(format!("wrote {}", path.display()));
+    if !args.json {
+        say(format!("wrote {}", path.display()));
+        return Ok(true);
+    }
+    let mut output = Output::new();
+    output.json(&json!({
+        "checkpoint": checkpoint.path().display().to_string(),
+        "path": path.display().to_string(),
+        "run_id": metadata.run_id,
+        "epoch": metadata.epoch,
+        "global_step": metadata.global_step,
+        "size_bytes": metadata.total_bytes(),
+        "checkpoint_checksum": metadata.checkpoint_checksum,
+    }))?;
+    output.flush()?;
     Ok(true)
 }

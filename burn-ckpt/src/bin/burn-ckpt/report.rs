@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{real_path, size};
-use burn_ckpt::report::{ReportedRun, RunReport};
+use burn_ckpt::report::{ReportedRun, RunReport, WrittenReport};
+use serde_json::{Value, json};
 
 use crate::runs::find;
 use crate::runs::status::StatusKind;
@@ -32,10 +33,53 @@ pub struct Args {
     /// The page. An earlier page is replaced, another file is kept; - writes to standard output
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
+    /// Print JSON: the page's path, size and runs, and what is left out
+    #[arg(long)]
+    json: bool,
+}
+
+/// The runs that were found.
+#[derive(Default)]
+struct Found {
+    reported: Vec<ReportedRun>,
+    /// Those on the page, for JSON.
+    runs: Vec<Value>,
+    /// Those that cannot be read, and why.
+    unreadable: Vec<Value>,
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let (mut reported, mut are_all_read) = (Vec::new(), true);
+    let goes_to_output = STANDARD_OUTPUT.iter().any(|name| args.output == Path::new(name));
+    if args.json && goes_to_output {
+        let message = "with --json the page cannot go to standard output too: name a file with --output";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let Found { reported, runs, unreadable } = find_runs(args)?;
+    if reported.is_empty() {
+        return Err(Failure::Other("none of the runs has anything to report".to_owned()));
+    }
+    let are_all_read = unreadable.is_empty();
+    let mut output = Output::new();
+    if goes_to_output {
+        output.bytes(RunReport::new(reported).html()?.as_bytes())?;
+        output.flush()?;
+        return Ok(are_all_read);
+    }
+    let written = RunReport::new(reported).write(&args.output)?;
+    if args.json {
+        output.json(&as_json(args, &written, &runs, &unreadable))?;
+        output.flush()?;
+        return Ok(are_all_read);
+    }
+    let shown = in_one_line(&args.output.display().to_string());
+    say(format!("{shown}: {}, {}", count(runs.len(), "run"), size(written.bytes)));
+    written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
+    Ok(are_all_read)
+}
+
+/// Reads the runs. Of several, those that cannot be read are named.
+fn find_runs(args: &Args) -> Result<Found, Failure> {
+    let mut page = Found::default();
     let mut seen = HashSet::new();
     for path in &args.runs {
         let found = find::runs(path)?;
@@ -46,31 +90,37 @@ pub fn run(args: &Args) -> VerbResult {
             if !seen.insert(real_path(&run.directory)?) {
                 continue;
             }
+            let directory = run.directory.display().to_string();
             match read(&run) {
-                Ok(run) => reported.push(run),
+                Ok(read) => {
+                    page.reported.push(read);
+                    page.runs.push(json!({
+                        "run": run.name,
+                        "directory": directory,
+                        "status": run.status.kind.text(),
+                    }));
+                }
                 Err(error) if is_alone => return Err(error.into()),
                 Err(error) => {
-                    say(format!("error: {} is left out: {}", run.name, chain(&error)));
-                    are_all_read = false;
+                    let reason = chain(&error);
+                    say(format!("error: {} is left out: {reason}", run.name));
+                    page.unreadable
+                        .push(json!({ "run": run.name, "directory": directory, "problem": reason }));
                 }
             }
         }
     }
-    if reported.is_empty() {
-        return Err(Failure::Other("none of the runs has anything to report".to_owned()));
-    }
-    let runs = count(reported.len(), "run");
-    if STANDARD_OUTPUT.iter().any(|name| args.output == Path::new(name)) {
-        let mut output = Output::new();
-        output.bytes(RunReport::new(reported).html()?.as_bytes())?;
-        output.flush()?;
-        return Ok(are_all_read);
-    }
-    let written = RunReport::new(reported).write(&args.output)?;
-    let shown = in_one_line(&args.output.display().to_string());
-    say(format!("{shown}: {runs}, {}", size(written.bytes)));
-    written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
-    Ok(are_all_read)
+    Ok(page)
+}
+
+fn as_json(args: &Args, written: &WrittenReport, runs: &[Value], unreadable: &[Value]) -> Value {
+    json!({
+        "path": args.output.display().to_string(),
+        "size_bytes": written.bytes,
+        "runs": runs,
+        "unreadable": unreadable,
+        "left_out": written.left_out,
+    })
 }
 
 fn read(run: &RunSummary) -> burn_ckpt::Result<ReportedRun> {

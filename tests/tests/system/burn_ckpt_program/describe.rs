@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with, workspace};
-use system_tests::run_files::{checkpoints, last_tensor_byte};
+use system_tests::run_files::{checkpoints, last_tensor_byte, metadata};
 use system_tests::{config, train};
 
 fn beside(checkpoint: &Path) -> PathBuf {
@@ -33,6 +33,26 @@ fn it_is_written_as_it_was_byte_for_byte_under_each_name_of_a_state() {
             assert_eq!(fs::read_to_string(beside(&path)).unwrap(), written);
         }
     }
+}
+
+#[test]
+fn as_json_it_says_what_was_described_and_what_was_written() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let path = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
+    let (out, err) = ended_with(&burn_ckpt(&[&"describe", &path, &"--force", &"--json"]), 0);
+    let said: Value = serde_json::from_str(&out).unwrap();
+    let metadata = metadata(&path);
+    assert!(err.is_empty(), "{err}");
+    assert_eq!(said["checkpoint"], json!(path));
+    assert_eq!(said["path"], json!(beside(&path)));
+    for key in ["run_id", "epoch", "global_step", "checkpoint_checksum"] {
+        assert!(!said[key].is_null() && said[key] == metadata[key], "{key}: {said}");
+    }
+    assert_eq!(said["size_bytes"], fs::metadata(&path).unwrap().len());
+    // What fails prints no JSON.
+    let (out, err) = ended_with(&burn_ckpt(&[&"describe", &path, &"--json"]), 1);
+    assert!(out.is_empty() && err.contains("--force"), "{out}{err}");
 }
 
 #[test]

@@ -151,6 +151,34 @@ fn the_table_has_every_value_of_the_log() {
 }
 
 #[test]
+fn as_json_the_table_is_lines_with_the_keys_of_the_log() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    let json_lines = |more: &[&str]| {
+        let output = burn_ckpt_command().arg("csv").arg(&run).arg("--json").args(more).output().unwrap();
+        let (out, _) = ended_with(&output, 0);
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let without = |mut line: Value, keys: &[&str]| {
+        keys.iter().for_each(|key| drop(line.as_object_mut().unwrap().remove(*key)));
+        line
+    };
+    let logged: Vec<Value> = lines(&run).into_iter().map(|line| without(line, &["speed", "time"])).collect();
+    let found = json_lines(&[]);
+    assert!(found.len() > 20 && found.iter().all(|line| line["time"].is_string()));
+    let found: Vec<Value> = found.into_iter().map(|line| without(line, &["time"])).collect();
+    assert_eq!(found, logged);
+    let validations = json_lines(&["--scope", "validation"]);
+    assert_eq!(validations.len(), 2);
+    // A history has no times, and no batches.
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    let found = json_lines(&[]);
+    let of_epochs = logged.into_iter().filter(|line| line["scope"] != "batch").collect::<Vec<_>>();
+    assert_eq!(found, of_epochs);
+}
+
+#[test]
 fn a_line_that_is_being_written_is_left_out_and_an_invalid_one_is_named() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
