@@ -189,7 +189,7 @@ impl RunMirror {
 }
 
 /// A checkpoint's path relative to the run's `checkpoint` directory.
-fn name_in_mirror(run: &RunLayout, checkpoint: &Path) -> Result<String> {
+pub(super) fn name_in_mirror(run: &RunLayout, checkpoint: &Path) -> Result<String> {
     let (real, own) = (real_path(checkpoint)?, real_path(&run.checkpoint_dir()));
     let below = own.ok().and_then(|own| real.strip_prefix(own).ok().map(Path::to_path_buf));
     let path = below.unwrap_or_else(|| Path::new(OUTSIDE_DIR).join(real.file_name().unwrap_or_default()));
