@@ -30,13 +30,25 @@ pub type BeforeOperation = Arc<dyn Fn(StoreOperation<'_>) -> Result<()> + Send +
 /// What a write waits for before it is done.
 pub type Wait = Arc<dyn Fn(StoreOperation<'_>) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// Which conditions of writes a store knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conditions {
+    All,
+    /// It writes whatever is there.
+    None,
+    /// It writes in place of whatever is there.
+    OfNewAlone,
+    /// It answers a write in place of a version with 501.
+    OfNewOrAnError,
+}
+
 /// A store with a hook before each operation.
 #[derive(Clone)]
 pub struct HookedStore {
     inner: Arc<dyn ObjectStore>,
     before: BeforeOperation,
     wait: Option<Wait>,
-    ignores_conditions: bool,
+    conditions: Conditions,
 }
 
 /// The error of a store that is gone.
@@ -46,13 +58,19 @@ pub fn unreachable() -> Error {
     Error::Generic { store: "hooked", source: Box::new(source) }
 }
 
+/// As the client of S3 says it.
+fn not_implemented() -> Error {
+    let text = "Server returned non-2xx status code: 501 Not Implemented: <Code>NotImplemented</Code>";
+    Error::Generic { store: "S3", source: text.into() }
+}
+
 impl HookedStore {
     /// A store that does this before each operation of another one.
     pub fn new(
         inner: Arc<dyn ObjectStore>,
         before: impl Fn(StoreOperation<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Self { inner, before: Arc::new(before), wait: None, ignores_conditions: false }
+        Self { inner, before: Arc::new(before), wait: None, conditions: Conditions::All }
     }
 
     /// Its writes take time, in which their caller can do other things.
@@ -68,7 +86,21 @@ impl HookedStore {
     /// It writes whatever is there, as some servers of S3's interface do.
     #[must_use]
     pub fn without_conditions(mut self) -> Self {
-        self.ignores_conditions = true;
+        self.conditions = Conditions::None;
+        self
+    }
+
+    /// It keeps what is there from a write of something new, and replaces it whatever version that names.
+    #[must_use]
+    pub fn without_conditional_replacement(mut self) -> Self {
+        self.conditions = Conditions::OfNewAlone;
+        self
+    }
+
+    /// It answers a write in place of a version as a server does that does not know it.
+    #[must_use]
+    pub fn refusing_conditional_replacement(mut self) -> Self {
+        self.conditions = Conditions::OfNewOrAnError;
         self
     }
 
@@ -99,7 +131,11 @@ impl ObjectStore for HookedStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.begin("put", path, payload.content_length())?;
         self.waits("put", path, payload.content_length()).await;
-        let options = if self.ignores_conditions { PutMode::Overwrite.into() } else { options };
+        let options = match (self.conditions, &options.mode) {
+            (Conditions::None, _) | (Conditions::OfNewAlone, PutMode::Update(_)) => PutMode::Overwrite.into(),
+            (Conditions::OfNewOrAnError, PutMode::Update(_)) => return Err(not_implemented()),
+            _ => options,
+        };
         self.inner.put_opts(path, payload, options).await
     }
 
