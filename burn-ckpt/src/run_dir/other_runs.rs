@@ -120,11 +120,14 @@ impl OwnCheckpoints {
     /// one of a run with a relative root that can be this place.
     #[must_use]
     pub fn have(&self, directory: &Path, metadata: &Metadata) -> bool {
-        let is_noted = || self.noted.iter().any(|noted| noted == directory);
         metadata.run_id == self.run_id
-            && (self.starts.contains(&metadata.start_timestamp)
-                || self.is_of_this_place(metadata)
-                || self.starts.is_empty() && is_noted())
+            && (self.have_start(directory, metadata.start_timestamp) || self.is_of_this_place(metadata))
+    }
+
+    /// The same for something of which only that is known: when the run of this id was started that saved it.
+    pub(crate) fn have_start(&self, directory: &Path, start: Timestamp) -> bool {
+        let is_noted = || self.noted.iter().any(|noted| noted == directory);
+        self.starts.contains(&start) || self.starts.is_empty() && is_noted()
     }
 
     fn is_of_this_place(&self, metadata: &Metadata) -> bool {
