@@ -143,6 +143,29 @@ impl OwnCheckpoints {
     }
 }
 
+/// As [`Catalog::scan`], with the run's checkpoints in the directories outside of its own into which it has
+/// saved.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`] and [`outside_directories`].
+pub fn scan_with_outside(layout: &RunLayout) -> Result<Catalog> {
+    let (mut catalog, outside) = (Catalog::scan(layout)?, outside_directories(layout)?);
+    if outside.is_empty() {
+        return Ok(catalog);
+    }
+    let own = OwnCheckpoints::of(layout)?;
+    for directory in &outside {
+        let Catalog { entries, broken } = Catalog::scan_directory(directory)?;
+        let is_own = |metadata: &Metadata| own.have(directory, metadata);
+        catalog.entries.extend(entries.into_iter().filter(|entry| is_own(&entry.metadata)));
+        let is_own = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| is_own(&metadata));
+        catalog.broken.extend(broken.into_iter().filter(|(path, _)| is_own(path)));
+    }
+    catalog.sort();
+    Ok(catalog)
+}
+
 /// Leaves of a checkpoint's metadata what tells whose it is.
 fn reduce(metadata: &mut Metadata) {
     let run_id = std::mem::take(&mut metadata.run_id);
