@@ -16,7 +16,7 @@ use object_store::{
 /// An operation of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOperation<'a> {
-    /// `put`, `get`, `list`, `delete`, `part`, `copy`.
+    /// `put`, `get`, `list`, `delete`, `part`, `abort`, `copy`.
     pub name: &'static str,
     /// The object.
     pub path: &'a str,
@@ -212,6 +212,7 @@ impl MultipartUpload for HookedParts {
     }
 
     async fn abort(&mut self) -> Result<()> {
+        self.store.begin("abort", &self.path, 0)?;
         self.inner.abort().await
     }
 }
