@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use burn_ckpt::mirror::{RunMirror, Store, Writer};
 use burn_trainer::strategy::Last;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -137,4 +138,17 @@ fn a_credential_in_the_address_to_send_to_is_not_repeated() {
     let output = burn_ckpt(&[&"mirror", &root.path(), &"s3://user:canary@models/p"]);
     let (_, error) = ended_with(&output, 2);
     assert!(error.contains("could be a credential") && !error.contains("canary"), "{error}");
+}
+
+#[test]
+fn a_program_that_cannot_print_what_it_has_sent_gives_the_lease_back() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let address = format!("file://{}", root.path().join("mirror").display());
+    let mut command = burn_ckpt_command();
+    command.arg("mirror").arg(run_dir(root.path())).arg(&address);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(command.stdout(full).output().unwrap().status.code(), Some(1));
+    let store = Store::connect(&address.parse().unwrap()).unwrap();
+    RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap().close().unwrap();
 }

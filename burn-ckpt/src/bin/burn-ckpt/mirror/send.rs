@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store, Writer};
+use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store};
 use burn_ckpt::plumbing::{is_directory, run_at, scan_with_outside, storage};
-use burn_ckpt::{CatalogEntry, RunLayout, chain};
+use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::mirror::with_lease;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -58,39 +59,10 @@ pub fn run(args: &Args) -> VerbResult {
     // In directories outside of the run's own too.
     let catalog = scan_with_outside(&run)?;
     let store = Store::connect(&address)?;
-    let mut mirror = RunMirror::open(&store, run.run_id(), &Writer::of_this_process())?;
     let mut output = Output::new();
-    let mut outcomes = Vec::new();
-    let mut outside: HashMap<&OsStr, &CatalogEntry> = HashMap::new();
-    for entry in catalog.entries.iter().rev() {
-        let name = entry.path.file_name().unwrap_or_default();
-        let is_outside = !entry.path.starts_with(run.checkpoint_dir());
-        let outcome = match outside.get(name).filter(|_| is_outside) {
-            // The same state, in the directory of another strategy.
-            Some(newer) if state(newer) == state(entry) => continue,
-            Some(newer) => hidden(entry, newer),
-            None => send(&mut mirror, &run, &entry.path),
-        };
-        if is_outside {
-            outside.entry(name).or_insert(entry);
-        }
-        if !args.json {
-            output.line(line(&outcome))?;
-            output.flush()?;
-        }
-        outcomes.push(outcome);
-    }
-    for (path, error) in &catalog.broken {
-        let name = path.display().to_string();
-        let outcome = Outcome { name, bytes: 0, was_there: false, problem: Some(chain(error)) };
-        if !args.json {
-            output.line(line(&outcome))?;
-        }
-        outcomes.push(outcome);
-    }
-    send_log(&mut mirror, &run)?;
-    mirror.send_links(&run)?;
-    mirror.close()?;
+    let outcomes = with_lease(&store, run.run_id(), |mirror| {
+        send_all(mirror, &run, &catalog, (!args.json).then_some(&mut output))
+    })?;
     if args.json {
         output.json(&Value::from(outcomes.iter().map(as_json).collect::<Vec<_>>()))?;
     }
@@ -104,6 +76,46 @@ pub fn run(args: &Args) -> VerbResult {
         size(bytes)
     ));
     Ok(failed == 0 && !outcomes.is_empty())
+}
+
+/// Sends the checkpoints, the rest of the log and the links. `lines`: where each checkpoint has its line.
+fn send_all(
+    mirror: &mut RunMirror,
+    run: &RunLayout,
+    catalog: &Catalog,
+    mut lines: Option<&mut Output>,
+) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = Vec::new();
+    let mut outside: HashMap<&OsStr, &CatalogEntry> = HashMap::new();
+    for entry in catalog.entries.iter().rev() {
+        let name = entry.path.file_name().unwrap_or_default();
+        let is_outside = !entry.path.starts_with(run.checkpoint_dir());
+        let outcome = match outside.get(name).filter(|_| is_outside) {
+            // The same state, in the directory of another strategy.
+            Some(newer) if state(newer) == state(entry) => continue,
+            Some(newer) => hidden(entry, newer),
+            None => send(mirror, run, &entry.path),
+        };
+        if is_outside {
+            outside.entry(name).or_insert(entry);
+        }
+        if let Some(output) = &mut lines {
+            output.line(line(&outcome))?;
+            output.flush()?;
+        }
+        outcomes.push(outcome);
+    }
+    for (path, error) in &catalog.broken {
+        let name = path.display().to_string();
+        let outcome = Outcome { name, bytes: 0, was_there: false, problem: Some(chain(error)) };
+        if let Some(output) = &mut lines {
+            output.line(line(&outcome))?;
+        }
+        outcomes.push(outcome);
+    }
+    send_log(mirror, run)?;
+    mirror.send_links(run)?;
+    Ok(outcomes)
 }
 
 fn state(entry: &CatalogEntry) -> (Timestamp, u64) {
