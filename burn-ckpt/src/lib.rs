@@ -198,7 +198,9 @@ pub mod plumbing {
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::{resolve, run_at, run_of_checkpoint};
-    pub use crate::run_dir::other_runs::{OwnCheckpoints, RUN_MARKS, check_no_other_run, check_own};
+    pub use crate::run_dir::other_runs::{
+        OwnCheckpoints, RUN_MARKS, check_no_other_run, check_own, scan_with_outside,
+    };
     pub use crate::run_dir::outside_directories::{
         DIRECTORIES_FILE, links_to_missing_directories, note_outside_directory, outside_directories,
     };

@@ -17,7 +17,7 @@ use object_store::{
 /// An operation of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOperation<'a> {
-    /// `put`, `get`, `list`, `delete`, `part`, `copy`.
+    /// `put`, `get`, `list`, `delete`, `part`, `abort`, `copy`.
     pub name: &'static str,
     /// The object.
     pub path: &'a str,
@@ -31,13 +31,31 @@ type BeforeOperation = Arc<dyn Fn(StoreOperation<'_>) -> Result<()> + Send + Syn
 /// What a write waits for before it is done.
 type Wait = Arc<dyn Fn(StoreOperation<'_>) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// Which conditions of writes a store knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conditions {
+    All,
+    /// It writes whatever is there.
+    None,
+    /// It writes in place of whatever is there.
+    OfNewAlone,
+    /// It answers a write in place of a version with 501.
+    OfNewOrAnError,
+}
+
 /// A store with a hook before each operation.
 #[derive(Clone)]
 pub struct HookedStore {
     inner: Arc<dyn ObjectStore>,
     before: BeforeOperation,
     wait: Option<Wait>,
-    ignores_conditions: bool,
+    conditions: Conditions,
+}
+
+/// As the client of S3 says it.
+fn not_implemented() -> Error {
+    let text = "Server returned non-2xx status code: 501 Not Implemented: <Code>NotImplemented</Code>";
+    Error::Generic { store: "S3", source: text.into() }
 }
 
 impl HookedStore {
@@ -46,7 +64,7 @@ impl HookedStore {
         inner: Arc<dyn ObjectStore>,
         before: impl Fn(StoreOperation<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
-        Self { inner, before: Arc::new(before), wait: None, ignores_conditions: false }
+        Self { inner, before: Arc::new(before), wait: None, conditions: Conditions::All }
     }
 
     /// Its writes take time, in which their caller can do other things.
@@ -62,7 +80,21 @@ impl HookedStore {
     /// It writes whatever is there, as some servers of S3's interface do.
     #[must_use]
     pub fn without_conditions(mut self) -> Self {
-        self.ignores_conditions = true;
+        self.conditions = Conditions::None;
+        self
+    }
+
+    /// It keeps what is there from a write of something new, and replaces it whatever version that names.
+    #[must_use]
+    pub fn without_conditional_replacement(mut self) -> Self {
+        self.conditions = Conditions::OfNewAlone;
+        self
+    }
+
+    /// It answers a write in place of a version as a server does that does not know it.
+    #[must_use]
+    pub fn refusing_conditional_replacement(mut self) -> Self {
+        self.conditions = Conditions::OfNewOrAnError;
         self
     }
 
@@ -93,7 +125,11 @@ impl ObjectStore for HookedStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.begin("put", path, payload.content_length())?;
         self.waits("put", path, payload.content_length()).await;
-        let options = if self.ignores_conditions { PutMode::Overwrite.into() } else { options };
+        let options = match (self.conditions, &options.mode) {
+            (Conditions::None, _) | (Conditions::OfNewAlone, PutMode::Update(_)) => PutMode::Overwrite.into(),
+            (Conditions::OfNewOrAnError, PutMode::Update(_)) => return Err(not_implemented()),
+            _ => options,
+        };
         self.inner.put_opts(path, payload, options).await
     }
 
@@ -170,6 +206,7 @@ impl MultipartUpload for HookedParts {
     }
 
     async fn abort(&mut self) -> Result<()> {
+        self.store.begin("abort", &self.path, 0)?;
         self.inner.abort().await
     }
 }

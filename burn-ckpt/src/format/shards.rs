@@ -40,6 +40,17 @@ pub(crate) struct ShardOf {
     pub(crate) run_id: String,
     pub(crate) checkpoint_timestamp: Timestamp,
     pub(crate) global_step: u64,
+    /// When the run was started. `None` in a shard of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) start_timestamp: Option<Timestamp>,
+}
+
+impl ShardOf {
+    /// Whether this is a shard of the state that metadata describes.
+    pub(crate) fn is_of(&self, metadata: &Metadata) -> bool {
+        let state = (&metadata.run_id, metadata.checkpoint_timestamp, metadata.global_step);
+        (&self.run_id, self.checkpoint_timestamp, self.global_step) == state
+    }
 }
 
 /// The open shards of a checkpoint.
@@ -187,16 +198,15 @@ fn header_of(file: &OpenFile, length: u32, info: &ShardInfo) -> Result<Vec<u8>> 
     Ok(header)
 }
 
-/// The run that the shards in a directory say they are of. `None` if none of them says it.
+/// What the shards in a directory say they are of. `None` if none of them says it.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when the directory cannot be listed.
-pub(crate) fn run_of_shards(directory: &Path) -> Result<Option<String>> {
+pub(crate) fn claim_of_shards(directory: &Path) -> Result<Option<ShardOf>> {
     let mut shards = list(directory)?.into_iter().filter(|path| is_shard(path));
     Ok(shards.find_map(|path| {
         let (descriptors, _) = OpenFile::open(&path).and_then(|file| read_descriptors(&file)).ok()?;
-        let claim: ShardOf = parse(descriptors.metadata.get(SHARD_KEY)?.as_bytes(), MAX_CLAIM_VALUES).ok()?;
-        Some(claim.run_id)
+        parse(descriptors.metadata.get(SHARD_KEY)?.as_bytes(), MAX_CLAIM_VALUES).ok()
     }))
 }

@@ -34,6 +34,9 @@ const RETRY_AFTER: i32 = 24;
 const ATTEMPTS: u32 = 8;
 /// The pause after the first of them. Each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// What a store without conditional writes means, and what to do.
+const ADVICE: &str =
+    "so two processes could write to this run: take a newer version of its server, or another store";
 
 /// What the object has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,17 +114,19 @@ impl Lease {
             };
             let json = to_json(&record)?;
             let written = match &there {
-                None => store.put_new(&key, &json)?,
-                Some((_, version)) => store.replace(&key, &json, version)?,
+                // Not the bytes of the renewal that follows: a version can be a digest of them.
+                None => store.put_new(&key, &[&json[..], b"\n"].concat()),
+                Some((_, version)) => store.replace(&key, &json, version),
             };
+            let written = written.map_err(with_advice)?;
             // Read back: a lease that a faulty store has cut off would be taken over while it is held.
             if written.is_some()
                 && let Some((Some(found), version)) = read(store, &key)?
                 && found == record
             {
                 let (store, run_id, writer) = (store.clone(), run_id.to_owned(), writer.clone());
-                let lease = Self { store, key, run_id, writer, record, version, failed: None };
-                return match lease.check_conditions(&json, there.as_ref().map(|(_, version)| version)) {
+                let mut lease = Self { store, key, run_id, writer, record, version, failed: None };
+                return match lease.check_conditions(there.map(|(_, version)| version)) {
                     Ok(()) => Ok(lease),
                     Err(error) => Err(lease.release_after(error)),
                 };
@@ -140,21 +145,33 @@ impl Lease {
         &self.writer
     }
 
-    /// A store that ignores conditions would give the lease to two writers: what was just done must fail if
-    /// it is done again. `before` is what was there before the lease was taken.
-    fn check_conditions(&self, json: &[u8], before: Option<&Version>) -> Result<()> {
+    /// A store without conditional writes would give the lease to two writers, or fail when it is renewed.
+    /// Where there was no lease `before`, it is replaced once, as each renewal does. And what was just done
+    /// must fail if it is done again.
+    fn check_conditions(&mut self, before: Option<Version>) -> Result<()> {
         // Other bytes of the same meaning: those that are there would be taken for an answer that was lost.
-        let json = [json, b"\n"].concat();
-        let written = match before {
-            None => self.store.put_new(&self.key, &json),
-            Some(before) => self.store.replace(&self.key, &json, before),
-        };
+        let other = [to_json(&self.record)?, b"\n\n".to_vec()].concat();
         // A store that fails does not ignore anything.
-        let Ok(Some(_)) = written else { return Ok(()) };
-        let reason = "the store ignores the conditions of writes (If-None-Match, If-Match), so two processes could write to \
-                      this run: take a newer version of its server, or another store"
-            .to_owned();
-        Err(self.store.failure("take", &self.key, MirrorFailure::Unsupported, reason))
+        let is_done = |written: Result<Option<Version>>| matches!(written, Ok(Some(_)));
+        let before = match before {
+            Some(before) => before,
+            None if is_done(self.store.put_new(&self.key, &other)) => return Err(self.ignores_conditions()),
+            None => {
+                let created = self.version.clone();
+                self.renew().map_err(with_advice)?;
+                created
+            }
+        };
+        match is_done(self.store.replace(&self.key, &other, &before)) {
+            true => Err(self.ignores_conditions()),
+            false => Ok(()),
+        }
+    }
+
+    fn ignores_conditions(&self) -> Error {
+        let reason =
+            format!("the store ignores the conditions of writes (If-None-Match, If-Match), {ADVICE}");
+        self.store.failure("take", &self.key, MirrorFailure::Unsupported, reason)
     }
 
     /// Renews the lease once a third of its time is over. A renewal that fails is tried again, and is an
@@ -202,19 +219,28 @@ impl Lease {
     ///
     /// As for [`Lease::keep`].
     pub(crate) fn release(mut self) -> Result<()> {
-        let record = Record { holder: None, ..self.record.clone() };
-        self.write(record)
+        self.give_back()
     }
 
     /// The same after an error, which is the one that is reported. What prevents it is added.
-    pub(crate) fn release_after(self, mut error: Error) -> Error {
-        let Err(unreleased) = self.release() else { return error };
+    pub(crate) fn release_after(mut self, mut error: Error) -> Error {
+        let released = match self.give_back() {
+            // As nothing can replace it, no other writer has it. The next start need not wait for its end.
+            Err(Error::Mirror { failure: MirrorFailure::Unsupported, .. }) => self.store.delete(&self.key),
+            released => released,
+        };
+        let Err(unreleased) = released else { return error };
         let text = format!("the lease is not given back, and ends by itself: {}", chain(&unreleased));
         match &mut error {
             Error::Mirror { reason, .. } => *reason += &format!("; {text}"),
             _ => log::warn!("{text}"),
         }
         error
+    }
+
+    fn give_back(&mut self) -> Result<()> {
+        let record = Record { holder: None, ..self.record.clone() };
+        self.write(record)
     }
 
     fn write(&mut self, record: Record) -> Result<()> {
@@ -280,6 +306,15 @@ fn read(store: &Store, key: &str) -> Result<Option<(Option<Record>, Version)>> {
         return Err(Error::NewerFormat { path, format: "mirror format", found: *found, supported: VERSION });
     }
     Ok(Some((record, version)))
+}
+
+/// Says of a store that has no conditional writes what to do.
+fn with_advice(mut error: Error) -> Error {
+    if let Error::Mirror { failure: MirrorFailure::Unsupported, reason, .. } = &mut error {
+        *reason =
+            format!("the store has no conditional writes (If-None-Match, If-Match), {ADVICE} ({reason})");
+    }
+    error
 }
 
 fn in_use(store: &Store, run_id: &str, record: &Record) -> Error {

@@ -10,18 +10,18 @@ use crate::disk::staged_shards::remove_unfinished;
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::{
-    EVALUATION_SUFFIX, METADATA_SUFFIX, checkpoint_of_shards, is_checkpoint, is_staging,
-    is_staging_directory, is_staging_of, metadata_path,
+    EVALUATION_SUFFIX, METADATA_SUFFIX, checkpoint_of_metadata, checkpoint_of_shards, is_checkpoint,
+    is_staging, is_staging_directory, is_staging_of, metadata_path,
 };
 use crate::format::metadata::Metadata;
-use crate::format::shards::run_of_shards;
+use crate::format::shards::claim_of_shards;
 use crate::metrics_log::METRICS_FILE;
 use crate::run_dir::catalog::{Catalog, file_name, subdirectories};
 use crate::run_dir::display_files::report_page::REPORT_FILE;
 use crate::run_dir::display_files::tracker_files;
 use crate::run_dir::evaluations;
 use crate::run_dir::layout::RunLayout;
-use crate::run_dir::other_runs::RUN_MARKS;
+use crate::run_dir::other_runs::{OwnCheckpoints, RUN_MARKS};
 use crate::run_dir::outside_directories::DIRECTORIES_FILE;
 use crate::run_dir::tags::{LaterTags, TAGS_FILE};
 
@@ -47,7 +47,43 @@ pub fn recover(layout: &RunLayout, outside: &[PathBuf]) -> Result<()> {
         }
     }
     outside.iter().try_for_each(|directory| {
-        orphans(directory, layout.run_id(), false)?.iter().try_for_each(|path| remove_unfinished(path))
+        orphans_outside(layout, directory)?.iter().try_for_each(|path| remove_unfinished(path))
+    })
+}
+
+/// As [`orphans`] of a directory outside of the run's, where a run of the same id below another root can be
+/// in a save: by the rule for checkpoints there.
+fn orphans_outside(layout: &RunLayout, directory: &Path) -> Result<Vec<PathBuf>> {
+    let found = orphans(directory, layout.run_id(), false)?;
+    if found.is_empty() {
+        return Ok(found);
+    }
+    // Only then: it reads the metadata of all checkpoints.
+    let (own, mut left) = (OwnCheckpoints::of(layout)?, Vec::new());
+    for path in found {
+        if is_left_by(&own, directory, &path)? {
+            left.push(path);
+        }
+    }
+    Ok(left)
+}
+
+/// Whether what is without its checkpoint, and has the run's id, is the run's. Evaluations say no more than
+/// the id.
+fn is_left_by(own: &OwnCheckpoints, directory: &Path, path: &Path) -> Result<bool> {
+    let Some(checkpoint) = checkpoint_of_shards(path) else {
+        let is_evaluation = checkpoint_of_metadata(path).is_none();
+        let is_own = |metadata: Metadata| own.have(directory, &metadata);
+        return Ok(is_evaluation || Metadata::read(path).is_ok_and(is_own));
+    };
+    let claim = claim_of_shards(path)?;
+    let beside = Metadata::read(&metadata_path(&checkpoint));
+    Ok(match (beside, &claim) {
+        (Ok(metadata), None) => own.have(directory, &metadata),
+        (Ok(metadata), Some(claim)) if claim.is_of(&metadata) => own.have(directory, &metadata),
+        // Before its metadata had its name. A shard of an earlier version says no more than the id.
+        (_, Some(claim)) => claim.start_timestamp.is_none_or(|start| own.have_start(directory, start)),
+        (Err(_), None) => false,
     })
 }
 
@@ -73,8 +109,8 @@ fn are_orphans(directory: &Path, run_id: &str, is_own: bool) -> Result<bool> {
     if is_there(&checkpoint)? || entry(directory)?.is_none_or(|entry| !entry.is_dir()) {
         return Ok(false);
     }
-    match run_of_shards(directory)? {
-        Some(run) => Ok(run == run_id),
+    match claim_of_shards(directory)? {
+        Some(claim) => Ok(claim.run_id == run_id),
         None => Ok(is_own && list(directory)?.is_empty() || is_orphan(&metadata_path(&checkpoint), run_id)?),
     }
 }

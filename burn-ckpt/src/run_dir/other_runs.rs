@@ -120,11 +120,14 @@ impl OwnCheckpoints {
     /// one of a run with a relative root that can be this place.
     #[must_use]
     pub fn have(&self, directory: &Path, metadata: &Metadata) -> bool {
-        let is_noted = || self.noted.iter().any(|noted| noted == directory);
         metadata.run_id == self.run_id
-            && (self.starts.contains(&metadata.start_timestamp)
-                || self.is_of_this_place(metadata)
-                || self.starts.is_empty() && is_noted())
+            && (self.have_start(directory, metadata.start_timestamp) || self.is_of_this_place(metadata))
+    }
+
+    /// The same for something of which only that is known: when the run of this id was started that saved it.
+    pub(crate) fn have_start(&self, directory: &Path, start: Timestamp) -> bool {
+        let is_noted = || self.noted.iter().any(|noted| noted == directory);
+        self.starts.contains(&start) || self.starts.is_empty() && is_noted()
     }
 
     fn is_of_this_place(&self, metadata: &Metadata) -> bool {
@@ -138,6 +141,29 @@ impl OwnCheckpoints {
         let below: PathBuf = place.components().filter(|part| *part != Component::CurDir).collect();
         self.starts.is_empty() && self.noted.is_empty() && self.run_dir.ends_with(below)
     }
+}
+
+/// As [`Catalog::scan`], with the run's checkpoints in the directories outside of its own into which it has
+/// saved.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`] and [`outside_directories`].
+pub fn scan_with_outside(layout: &RunLayout) -> Result<Catalog> {
+    let (mut catalog, outside) = (Catalog::scan(layout)?, outside_directories(layout)?);
+    if outside.is_empty() {
+        return Ok(catalog);
+    }
+    let own = OwnCheckpoints::of(layout)?;
+    for directory in &outside {
+        let Catalog { entries, broken } = Catalog::scan_directory(directory)?;
+        let is_own = |metadata: &Metadata| own.have(directory, metadata);
+        catalog.entries.extend(entries.into_iter().filter(|entry| is_own(&entry.metadata)));
+        let is_own = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| is_own(&metadata));
+        catalog.broken.extend(broken.into_iter().filter(|(path, _)| is_own(path)));
+    }
+    catalog.sort();
+    Ok(catalog)
 }
 
 /// Leaves of a checkpoint's metadata what tells whose it is.

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::config::batch_limit::BatchLimit;
-use crate::config::report;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::ChosenValidation;
+use crate::config::{mirror, report};
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
 use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
@@ -52,7 +52,9 @@ impl TrainerConfig {
         if let Some(init_from) = &self.init_from {
             check_path("init_from", &init_from.checkpoint)?;
         }
-        check_home("ckpt_path", Path::new(self.ckpt_path.as_deref().unwrap_or_default()))?;
+        let ckpt_path = self.ckpt_path.as_deref().unwrap_or_default();
+        mirror::reject_address("ckpt_path", ckpt_path)?;
+        check_home("ckpt_path", Path::new(ckpt_path))?;
         let adjusted = [
             ("best", self.best.is_some()),
             ("last", self.last.is_some()),

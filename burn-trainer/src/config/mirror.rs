@@ -175,6 +175,17 @@ fn check_address(_: &str) -> Result<()> {
     Ok(())
 }
 
+/// Rejects an address of a mirror in the place of a path, which nothing would be found at. It can have a
+/// credential, and is not repeated.
+pub(super) fn reject_address(setting: &str, path: &str) -> Result<()> {
+    if ["s3://", "gs://", "az://", "file://"].iter().any(|start| path.starts_with(start)) {
+        let reason = "it is an address: set mirror to the address of the run's mirror, and this to \"auto\", \"last\" or \"best\"; or get a \
+                      checkpoint with burn-ckpt cp, and give its path";
+        return Err(Error::config(setting, reason));
+    }
+    Ok(())
+}
+
 impl<S: Into<String>> From<S> for MirrorConfig {
     fn from(address: S) -> Self {
         Self::new(address)
@@ -285,6 +296,16 @@ mod tests {
     fn a_program_without_the_feature_says_which_one_it_needs() {
         let error = MirrorConfig::new("s3://b").check(false).unwrap_err().to_string();
         assert!(error.contains("feature `mirror` of burn-trainer"), "{error}");
+    }
+
+    #[test]
+    fn an_address_in_the_place_of_a_path_is_an_error_that_does_not_repeat_it() {
+        for address in ["s3://user:hunter2@b/p/r1/last", "file:///hunter2", "az://c/p?sig=hunter2"] {
+            let error = crate::TrainerConfig::new().with_ckpt_path(address).check().unwrap_err();
+            assert!(matches!(&error, Error::Config { setting, .. } if setting == "ckpt_path"), "{error:?}");
+            let error = error.to_string();
+            assert!(!error.contains("hunter2") && error.contains("burn-ckpt cp"), "{error}");
+        }
     }
 
     #[cfg(feature = "mirror")]

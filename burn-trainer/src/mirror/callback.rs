@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::LearnerModel;
+use burn_ckpt::mirror::OUTSIDE_DIR;
 use burn_ckpt::plumbing::{is_checkpoint, list, storage};
 use burn_ckpt::retention::SavedCheckpoint;
-use burn_ckpt::{Catalog, RunLayout};
+use burn_ckpt::{CatalogEntry, RunLayout};
 
 use super::keep::KeepSettings;
 use super::queue::{Present, Queue};
@@ -17,6 +18,7 @@ use crate::config::{MirrorConfig, TrainerConfig};
 use crate::process::console::{note, warn};
 use crate::process::progress::figures::exact_time;
 use crate::process::signals::StopView;
+use crate::saving::run_checkpoints::{elsewhere, scan};
 
 const NAME: &str = "mirror";
 /// What is left of the time after a signal for the rest of the end.
@@ -26,6 +28,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 pub(super) struct MirrorCallback {
     queue: Arc<Queue>,
     keep: KeepSettings,
+    config: TrainerConfig,
     wait_at_end: Duration,
     signals: StopView,
     is_slow_said: bool,
@@ -42,7 +45,7 @@ impl MirrorCallback {
         let keep = KeepSettings::new(settings, config, own);
         // Checked with the configuration.
         let wait_at_end = Duration::try_from_secs_f64(settings.wait_at_end_seconds).unwrap_or_default();
-        Self { queue, keep, wait_at_end, signals, is_slow_said: false }
+        Self { queue, keep, config: config.clone(), wait_at_end, signals, is_slow_said: false }
     }
 
     /// What the mirror lacks at the end. `why_late` says why, where there was no error.
@@ -88,12 +91,9 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
         for (strategy, path) in leading(&layout)? {
             self.queue.leads(&strategy, &path);
         }
-        let present = Catalog::scan(&layout)?.entries.into_iter().map(|entry| {
-            let below = entry.path.strip_prefix(layout.checkpoint_dir()).unwrap_or(Path::new(""));
-            let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
-            Present { name: parts.join("/"), sha256: entry.metadata.checkpoint_checksum, path: entry.path }
-        });
-        self.queue.begin(keep, present);
+        // In directories outside of the run's own too.
+        let found = scan(&layout, &elsewhere(&self.config, &layout)?)?;
+        self.queue.begin(keep, found.entries.into_iter().map(|entry| present(&layout, entry)));
         Ok(())
     }
 
@@ -146,6 +146,18 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
     }
 }
 
+/// A checkpoint on disk, with its name in the mirror.
+fn present(layout: &RunLayout, entry: CatalogEntry) -> Present {
+    let name = match entry.path.strip_prefix(layout.checkpoint_dir()) {
+        Ok(below) => below.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/"),
+        Err(_) => {
+            let name = entry.path.file_name().unwrap_or_default().to_string_lossy();
+            format!("{OUTSIDE_DIR}/{name}")
+        }
+    };
+    Present { name, sha256: entry.metadata.checkpoint_checksum, path: entry.path }
+}
+
 /// The foremost checkpoints of earlier starts, by the names of their strategies: where the links lead.
 fn leading(layout: &RunLayout) -> burn_ckpt::Result<Vec<(String, PathBuf)>> {
     let directory = layout.checkpoint_dir();
@@ -155,7 +167,18 @@ fn leading(layout: &RunLayout) -> burn_ckpt::Result<Vec<(String, PathBuf)>> {
         let Some(target) = storage::read_link(&link).map_err(failed)? else { continue };
         let name = link.file_stem().unwrap_or_default().to_string_lossy();
         let strategy = name.strip_prefix("best_").map_or(name.to_string(), |metric| format!("best:{metric}"));
-        leading.push((strategy, directory.join(target)));
+        leading.push((strategy, place(layout, &target)?));
     }
     Ok(leading)
+}
+
+/// The path of a link's target as the strategy has it that saves there.
+fn place(layout: &RunLayout, target: &Path) -> burn_ckpt::Result<PathBuf> {
+    let (directory, name) = (target.parent().unwrap_or(target), target.file_name().unwrap_or_default());
+    match layout.strategy_dir(directory) {
+        Ok(directory) => Ok(directory.join(name)),
+        // A link of the user's: no strategy saves there.
+        Err(burn_ckpt::Error::Name { .. }) => Ok(layout.checkpoint_dir().join(target)),
+        Err(error) => Err(error),
+    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn_ckpt::mirror::MirrorKeep;
+use indexmap::IndexMap;
 use parking_lot::{Condvar, Mutex};
 
 use self::state::{QueueState, Waiting};
@@ -79,11 +80,18 @@ impl Queue {
         self.state.lock().in_mirror = checkpoints;
     }
 
-    /// Training begins: this stays in the mirror, and these are on disk already, the oldest first.
+    /// Training begins: this stays in the mirror, and these are on disk already, the oldest first. Of those
+    /// that have one name in the mirror, as in two directories outside of the run's, the newest counts: an
+    /// older one would take its place there.
     pub(super) fn begin(&self, keep: MirrorKeep, present: impl IntoIterator<Item = Present>) {
+        let mut newest: IndexMap<String, Present> = IndexMap::new();
+        for one in present {
+            newest.shift_remove(&one.name);
+            newest.insert(one.name.clone(), one);
+        }
         let mut state = self.state.lock();
         let in_mirror = std::mem::take(&mut state.in_mirror);
-        for Present { path, name, sha256 } in present {
+        for Present { path, name, sha256 } in newest.into_values() {
             state.add(path, in_mirror.get(&name).is_some_and(|there| *there == sha256));
         }
         state.keep = Some(keep);

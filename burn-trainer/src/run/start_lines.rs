@@ -6,7 +6,6 @@ use burn_ckpt::plumbing::{shards_directory, size, storage};
 use burn_ckpt::{Catalog, Metadata, RunLayout};
 
 use crate::config::TrainerConfig;
-use crate::error::Result;
 use crate::model_summary::{ModelSummary, ModuleSummary};
 use crate::process::console::{note, warn};
 use crate::process::launcher::{self, LauncherRank};
@@ -33,19 +32,22 @@ pub(super) fn rank(config: &TrainerConfig, run_id: &str) {
     }
 }
 
-/// Says what a resume verifies first, and how large it is: it can take a while.
-pub(super) fn verifying(file: Option<&Path>) -> Result<()> {
-    let Some(path) = file else { return Ok(()) };
-    let failed = |source| burn_ckpt::Error::Io { action: "read", path: path.to_path_buf(), source };
-    let Some(real) = storage::canonicalize(path).map_err(failed)? else { return Ok(()) };
-    let mut files = storage::list(&shards_directory(&real)).map_err(failed)?.unwrap_or_default();
+/// Says what a resume verifies first, and how large it is: it can take a while. What of it cannot be read is
+/// not counted. That ends no start here: it says why when it is opened, and `auto` skips it.
+pub(super) fn verifying(file: Option<&Path>) {
+    let Some(Ok(Some(real))) = file.map(storage::canonicalize) else { return };
+    // Also where a loop of links, or a file, has the name of the shards' directory.
+    let mut files = match storage::list(&shards_directory(&real)) {
+        Ok(shards) => shards.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
     files.push(real);
-    let mut bytes = 0;
-    for file in &files {
-        bytes += storage::stat(file).map_err(failed)?.map_or(0, |stat| stat.len());
-    }
+    let sizes = files.iter().map(|file| match storage::stat(file) {
+        Ok(stat) => stat.map_or(0, |stat| stat.len()),
+        Err(_) => 0,
+    });
+    let bytes = sizes.sum();
     note(&format!("verifying checkpoints: {}, {}", count(files.len() as u64, "file"), size(bytes)));
-    Ok(())
 }
 
 /// Says from where the run begins. `is_own`: the checkpoint is one of this run, and not of another.

@@ -32,7 +32,7 @@ impl Metadata {
     ///
     /// [`Error::Metadata`] when the file beside a checkpoint of version 1 is too large or invalid,
     /// [`Error::Io`] when it cannot be read or is missing; the error of the checkpoint's own metadata if
-    /// neither can be read.
+    /// neither can be read; [`Error::NotACheckpoint`] for a pipe or a directory.
     pub fn of_checkpoint(checkpoint: &Path) -> Result<Self> {
         // Also of a link: no reader depends on the link to the metadata beside it.
         let real = match storage::read_link(checkpoint).map_err(Error::io("read the link", checkpoint))? {
@@ -53,8 +53,12 @@ impl Metadata {
                 completed(checkpoint, &trainer_state, own.metadata, beside)
             }
             (Ok(None), beside) | (Err(_), beside @ Ok(_)) => beside,
-            // The damage says more than that a file is missing beside it.
-            (Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })), Err(_)) => Err(error),
+            // What the file itself is says more than that one is missing beside it.
+            (
+                Err(error @ (Error::Checksum { .. } | Error::Damaged { .. } | Error::NotACheckpoint { .. })),
+                Err(_),
+            ) => Err(error),
+            (Err(error @ Error::Io { .. }), Err(_)) if !is_missing(&error) => Err(error),
             (Err(_), beside) => beside,
         }
     }
@@ -114,7 +118,7 @@ fn completed(
             let beside = metadata_path(checkpoint);
             warn_once(checkpoint, &format!("the metadata file {} describes another state", beside.display()));
         }
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+        Err(error) if is_missing(&error) => {}
         Err(error) => warn_once(checkpoint, &chain(&error)),
     }
     alone(checkpoint, trainer_state, own)
@@ -151,6 +155,10 @@ fn describes(beside: &Metadata, own: &Metadata) -> bool {
         && beside.shards == own.shards
         && beside.tensors == own.tensors
         && beside.hparams == own.hparams
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
 fn warn_once(checkpoint: &Path, what: &str) {

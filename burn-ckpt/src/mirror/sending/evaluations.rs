@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::disk::storage::StoredFile;
+use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::file_names::evaluation_path;
 use crate::mirror::object_names::evaluations;
@@ -20,16 +21,37 @@ impl RunMirror {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when a file cannot be read; [`Error::MirrorInUse`]; [`Error::Mirror`].
+    /// [`Error::Io`] when a file cannot be read: the first one, after the others were sent;
+    /// [`Error::MirrorInUse`]; [`Error::Mirror`].
     pub fn send_evaluations(&mut self, run: &RunLayout) -> Result<u64> {
         let there = self.checkpoints.iter();
         let there = there.map(|checkpoint| (checkpoint.name.clone(), checkpoint.sha256().to_owned()));
-        let mut sent = 0;
+        let (mut sent, mut unreadable) = (0, None);
         for (name, sha256) in there.collect::<Vec<_>>() {
             let path = run.checkpoint_dir().join(&name);
-            sent += u64::from(self.send_evaluations_of(&path, &name, &sha256)?);
+            match self.send_evaluations_of(&path, &name, &sha256) {
+                Err(error @ Error::Io { .. }) => unreadable = unreadable.or(Some(error)),
+                is_sent => sent += u64::from(is_sent?),
+            }
         }
-        Ok(sent)
+        unreadable.map_or(Ok(sent), Err)
+    }
+
+    /// The same for a checkpoint that is being sent: what is wrong with a file beside it keeps it from
+    /// nothing.
+    pub(super) fn send_evaluations_beside(
+        &mut self,
+        checkpoint: &Path,
+        name: &str,
+        sha256: &str,
+    ) -> Result<()> {
+        match self.send_evaluations_of(checkpoint, name, sha256) {
+            Err(error @ Error::Io { .. }) => {
+                log::warn!("evaluations are not sent to the mirror: {}", chain(&error));
+                Ok(())
+            }
+            sent => sent.map(drop),
+        }
     }
 
     /// The same for one checkpoint, by its name in the mirror and the SHA-256 of its file.

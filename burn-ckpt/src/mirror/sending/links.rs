@@ -1,16 +1,18 @@
 //! Links in a mirror: small objects that name their checkpoint. They are replaced after the checkpoint that
 //! they name is there.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
-use crate::disk::directories::list;
+use crate::disk::directories::{list, real_path};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::is_checkpoint;
-use crate::mirror::commit_object::MIRROR_VERSION;
+use crate::format::metadata::Metadata;
+use crate::mirror::commit_object::{MIRROR_VERSION, MirroredCheckpoint};
 use crate::mirror::object_names::link;
 use crate::mirror::reading::mirrored_run::{LINK_FORMAT, LinkObject};
 use crate::mirror::sending::run_mirror::RunMirror;
+use crate::mirror::sending::upload::name_in_mirror;
 use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::RunLayout;
 
@@ -42,32 +44,51 @@ impl RunMirror {
     }
 
     /// Makes the links of the mirror those of the run, as far as the checkpoints are in the mirror that they
-    /// lead to. Links that say so already are left as they are.
+    /// lead to, in directories outside of the run's too. Links that say so already are left as they are.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] when the run's links cannot be read; those of [`RunMirror::point`].
     pub fn send_links(&mut self, run: &RunLayout) -> Result<()> {
         for path in list(&run.checkpoint_dir())? {
-            let Some(target) = link_target(&path)? else { continue };
-            let (name, is_there) =
-                (file_name(&path), self.checkpoints.iter().any(|checkpoint| checkpoint.name == target));
-            if is_there && self.links.get(&name) != Some(&target) {
+            let Some(target) = self.mirrored_target(run, &path)? else { continue };
+            let name = file_name(&path);
+            if self.links.get(&name) != Some(&target) {
                 self.point(&name, &target)?;
             }
         }
         Ok(())
     }
-}
 
-/// The checkpoint that a link on disk leads to, relative to its directory.
-fn link_target(path: &Path) -> Result<Option<String>> {
-    if !is_checkpoint(path) {
-        return Ok(None);
+    /// The checkpoint in the mirror that a link on disk leads to. `None` for what is not such a link, and
+    /// while the mirror does not have it.
+    fn mirrored_target(&self, run: &RunLayout, path: &Path) -> Result<Option<String>> {
+        if !is_checkpoint(path) {
+            return Ok(None);
+        }
+        let target = storage::read_link(path).map_err(Error::io("read the link", path))?;
+        let Some(target) = target else { return Ok(None) };
+        let is_below = target.components().all(|part| matches!(part, Component::Normal(_)));
+        let found = match is_below {
+            true => {
+                let parts = target.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>();
+                let name = parts.map(|parts| parts.join("/"));
+                self.checkpoints.iter().find(|there| Some(&there.name) == name.as_ref())
+            }
+            false => self.outside_target(run, path),
+        };
+        Ok(found.map(|there| there.name.clone()))
     }
-    let target = storage::read_link(path).map_err(Error::io("read the link", path))?;
-    let parts = target
-        .as_deref()
-        .and_then(|target| target.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>());
-    Ok(parts.map(|parts| parts.join("/")))
+
+    /// The same of a link to a directory outside of the run's. Two of these can each have a checkpoint of one
+    /// name: which of them the mirror has, the state says. A link that cannot be followed leads to none.
+    fn outside_target(&self, run: &RunLayout, link: &Path) -> Option<&MirroredCheckpoint> {
+        let Ok(real) = real_path(link) else { return None };
+        let (Ok(name), Ok(metadata)) = (name_in_mirror(run, &real), Metadata::of_checkpoint(&real)) else {
+            return None;
+        };
+        let state = (metadata.checkpoint_timestamp, metadata.global_step);
+        let mut checkpoints = self.checkpoints.iter().filter(|there| there.name == name);
+        checkpoints.find(|there| (there.checkpoint_timestamp, there.global_step) == state)
+    }
 }

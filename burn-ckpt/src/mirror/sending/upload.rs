@@ -51,7 +51,7 @@ impl RunMirror {
     /// Sends a checkpoint of the run, the part of the run's log of metrics that belongs to it, and the
     /// evaluations that are kept beside it. A checkpoint that is there is not sent again, nor is content that
     /// is there under another name. What an attempt before has sent of several files is not sent again by
-    /// this writer.
+    /// this writer. Evaluations that cannot be read are left out, with a warning in the log.
     ///
     /// `progress` gets the number of bytes that were just sent. Its error ends the work.
     ///
@@ -70,7 +70,7 @@ impl RunMirror {
             })
         {
             let sha256 = there.sha256().to_owned();
-            self.send_evaluations_of(&opened.path, &name, &sha256)?;
+            self.send_evaluations_beside(&opened.path, &name, &sha256)?;
             return Ok(Sent { name, bytes: 0, was_there: true });
         }
         let mut bytes = 0;
@@ -87,7 +87,7 @@ impl RunMirror {
             }
         }
         let sha256 = commit.sha256().to_owned();
-        self.send_evaluations_of(&opened.path, &name, &sha256)?;
+        self.send_evaluations_beside(&opened.path, &name, &sha256)?;
         self.commit(commit)?;
         Ok(Sent { name, bytes, was_there: false })
     }
@@ -189,7 +189,7 @@ impl RunMirror {
 }
 
 /// A checkpoint's path relative to the run's `checkpoint` directory.
-fn name_in_mirror(run: &RunLayout, checkpoint: &Path) -> Result<String> {
+pub(super) fn name_in_mirror(run: &RunLayout, checkpoint: &Path) -> Result<String> {
     let (real, own) = (real_path(checkpoint)?, real_path(&run.checkpoint_dir()));
     let below = own.ok().and_then(|own| real.strip_prefix(own).ok().map(Path::to_path_buf));
     let path = below.unwrap_or_else(|| Path::new(OUTSIDE_DIR).join(real.file_name().unwrap_or_default()));

@@ -15,7 +15,8 @@ use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use parking_lot::Mutex;
 
 use crate::disk::directories::create_directory;
-use crate::error::Result;
+use crate::error::mirror_failure::MirrorFailure;
+use crate::error::{Error, Result};
 use crate::mirror::address::{MirrorAddress, StoreKind};
 use crate::mirror::store::failure;
 
@@ -25,6 +26,9 @@ const REQUEST_TIMEOUT: &str = "300s";
 /// Further tries of a request that failed on its way. The caller has its own, with longer breaks.
 const RETRIES: usize = 3;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The ends of the names of variables that have a path or an address, which can have any letter.
+const NAMES_OF_PLACES: [&str; 4] = ["_FILE", "_URL", "_URI", "_ENDPOINT"];
 
 /// Name -> value: the environment of a process, which [`Store::connect`](super::Store::connect) reads.
 pub type Variables = BTreeMap<String, String>;
@@ -39,6 +43,11 @@ pub(super) fn environment() -> Variables {
 /// The client of a store. Nothing is sent.
 pub(super) fn connect(address: &MirrorAddress, variables: &Variables) -> Result<Arc<dyn ObjectStore>> {
     let kind = address.kind();
+    match kind {
+        StoreKind::S3 => check_values::<AmazonS3ConfigKey>(address, variables, "AWS_")?,
+        StoreKind::Azure => check_values::<AzureConfigKey>(address, variables, "AZURE_")?,
+        StoreKind::GoogleCloud | StoreKind::Directory | StoreKind::Memory => {}
+    }
     if !matches!(kind, StoreKind::Directory | StoreKind::Memory) {
         // The process's own choice stands, if it has made one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -66,6 +75,31 @@ fn retries() -> RetryConfig {
 fn settings<K: FromStr>(variables: &Variables, prefix: &'static str) -> impl Iterator<Item = (K, String)> {
     let own = variables.iter().filter(move |(name, _)| name.starts_with(prefix));
     own.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value.clone())))
+}
+
+/// Checks that a request can have the values of a store's variables: with another one, such as a key with the
+/// line break of the file that it was read from, the library panics. The value is not repeated.
+fn check_values<K: FromStr>(
+    address: &MirrorAddress,
+    variables: &Variables,
+    prefix: &'static str,
+) -> Result<()> {
+    let is_setting = |name: &str| name.starts_with(prefix) && name.to_ascii_lowercase().parse::<K>().is_ok();
+    let is_place = |name: &str| NAMES_OF_PLACES.iter().any(|end| name.ends_with(end));
+    let is_invalid = |name: &str, value: &str| {
+        value.chars().any(|c| c.is_control() || !c.is_ascii() && !is_place(name)) && is_setting(name)
+    };
+    match variables.iter().find(|(name, value)| is_invalid(name, value)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::Mirror {
+            action: "use the mirror",
+            object: address.to_string(),
+            failure: MirrorFailure::Denied,
+            reason: format!(
+                "the variable {name} has a character that no request can have, such as a line break at its end: set it without"
+            ),
+        }),
+    }
 }
 
 fn s3(bucket: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {

@@ -57,19 +57,22 @@ impl Store {
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
         let upload = self.run(async move { objects.put_multipart(&path).await });
         let mut upload = upload.map_err(|cause| self.failed("write", key, &cause))?;
-        let sent = self.send_parts(&mut *upload, key, size, read, progress);
-        match sent {
-            Ok(()) => {
-                let waits = || progress(0).map_err(ended("send", self.shown(key)));
-                let completed = self.run_while(upload.complete(), &waits)?;
-                completed.map(drop).map_err(|cause| self.failed("write", key, &cause))
-            }
-            Err(error) => {
-                // The failure is what is reported. A store forgets parts by itself if it is told to.
-                let _ = self.run(upload.abort());
-                Err(error)
-            }
+        let sent = match self.send_parts(&mut *upload, key, size, read, progress) {
+            Ok(()) => self.complete(&mut *upload, key, progress),
+            Err(error) => Err(error),
+        };
+        if sent.is_err() {
+            // The failure is what is reported. A store forgets parts by itself if it is told to. If the
+            // object is there nevertheless, there is nothing to give up.
+            let _ = self.run(upload.abort());
         }
+        sent
+    }
+
+    fn complete(&self, upload: &mut dyn MultipartUpload, key: &str, progress: Progress<'_>) -> Result<()> {
+        let waits = || progress(0).map_err(ended("send", self.shown(key)));
+        let completed = self.run_while(upload.complete(), &waits)?;
+        completed.map(drop).map_err(|cause| self.failed("write", key, &cause))
     }
 
     fn send_parts(

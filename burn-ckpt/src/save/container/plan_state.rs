@@ -168,6 +168,7 @@ fn claim(number: usize, count: usize, metadata: &Metadata) -> Result<BTreeMap<St
         run_id: metadata.run_id.clone(),
         checkpoint_timestamp: metadata.checkpoint_timestamp,
         global_step: metadata.global_step,
+        start_timestamp: Some(metadata.start_timestamp),
     };
     let text = serde_json::to_string(&claim)
         .map_err(|error| Error::snapshot("what a shard is cannot be written as JSON", error))?;

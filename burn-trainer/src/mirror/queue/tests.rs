@@ -223,3 +223,17 @@ fn what_the_mirror_had_at_the_start_is_neither_skipped_nor_unsent_nor_slow() {
     queue.end(Duration::ZERO, &|| false);
     assert_eq!(queue.result().skipped, 1);
 }
+
+#[test]
+fn of_two_on_disk_that_have_one_name_in_the_mirror_the_newest_is_sent() {
+    let queue = Queue::new("memory:".to_owned());
+    let present = [("one/a", "outside/a"), ("one/b", "outside/b"), ("two/a", "outside/a")];
+    let present = present.map(|(path, name)| Present {
+        path: path.into(),
+        name: name.to_owned(),
+        sha256: path.to_owned(),
+    });
+    queue.begin(MirrorKeep::last(1), present);
+    assert_eq!(sent(&queue), ["two/a", "one/b"]);
+    assert_eq!(queue.result().skipped, 0);
+}

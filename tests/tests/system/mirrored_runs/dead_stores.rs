@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn_ckpt::MirrorFailure;
+use burn_ckpt::mirror::MirroredRun;
 use burn_trainer::Error;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use system_tests::object_stores::{HookedStore, give_store, unreachable};
+use system_tests::object_stores::{HookedStore, connect, give_store, unreachable};
 use system_tests::run_files::{compare, run_dir};
 use system_tests::train;
 
@@ -56,6 +58,37 @@ fn what_a_dead_store_has_missed_is_sent_by_the_next_start() {
     let result = train(mirrored(root.path(), 1, address)).unwrap();
     assert!(result.finished_before && result.mirror.unwrap().unsent.is_empty());
     assert_eq!(in_mirror(address), ["best/epoch=0-step=10.ckpt", "last/epoch=0-step=10.ckpt"]);
+}
+
+#[test]
+fn what_a_dead_store_has_missed_of_directories_outside_is_sent_by_the_next_start_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, best, last] = ["root", "best", "last"].map(|name| directory.path().join(name));
+    let address = "memory:missed-outside";
+    let dead = mortal_store(address, true);
+    let mut config = mirrored(&root, 1, address).with_strategies([
+        StrategyConfig::Best(Best::new().with_dirpath(best).with_filename("best-{step}")),
+        StrategyConfig::Last(Last::new().with_dirpath(last).with_filename("last-{step}")),
+    ]);
+    config.last = None;
+    let mut first = config.clone().with_ckpt_path("none");
+    first.mirror = first.mirror.map(|mirror| mirror.with_wait_at_end_seconds(0.0));
+    let unsent = train(first).unwrap().mirror.unwrap().unsent;
+    assert_eq!(unsent.len(), 2, "{unsent:?}");
+    dead.store(false, Ordering::SeqCst);
+    let result = train(config.clone()).unwrap();
+    assert!(result.finished_before, "{:?}", result.resumed_from);
+    let mirror = result.mirror.unwrap();
+    assert!(mirror.unsent.is_empty() && mirror.sent == 2, "{mirror:?}");
+    assert_eq!(in_mirror(address), ["outside/best-10.ckpt", "outside/last-10.ckpt"]);
+    let run = MirroredRun::open(&connect(&address.parse().unwrap()).unwrap(), "r1").unwrap();
+    assert_eq!(run.links(), ["best_val_loss.ckpt", "last.ckpt"]);
+    for name in ["best", "last"] {
+        assert_eq!(run.find(name).unwrap().name, format!("outside/{name}-10.ckpt"));
+    }
+    // What is there is not sent again.
+    let again = train(config).unwrap().mirror.unwrap();
+    assert_eq!((again.sent, again.skipped), (0, 0), "{again:?}");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::Checkpoint;
 use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store};
+use burn_ckpt::{Checkpoint, Error};
 use jiff::{SignedDuration, Timestamp};
 use system_tests::object_stores::{FaultRates, SimulatedStore, objects};
 
@@ -108,6 +108,26 @@ fn evaluations_of_another_state_are_neither_sent_nor_taken_nor_is_what_is_not_on
     assert_eq!(mirror.send_evaluations(&other).unwrap(), 1);
     assert_eq!(got(&objects, name), Some(text));
     assert_eq!(objects_of_evaluations(&objects), 1);
+}
+
+#[test]
+fn evaluations_that_cannot_be_read_keep_neither_their_checkpoint_nor_those_of_others_back() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let [one, two] = [1, 2].map(|step| {
+        save(&run, &format!("last/step={step}.ckpt"), step, time(step.cast_signed()), step, false)
+    });
+    // A user's directory.
+    fs::create_dir(beside(&one)).unwrap();
+    let mut mirror = open(&objects, 1);
+    for path in [&one, &two] {
+        assert!(!mirror.send(&run, path, &|_| Ok(())).unwrap().was_there);
+    }
+    assert_eq!(mirror.checkpoints().len(), 2);
+    let text = keep(&two, 0.5);
+    let error = mirror.send_evaluations(&run).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if *path == beside(&one)), "{error:?}");
+    assert_eq!(got(&objects, "last/step=2.ckpt"), Some(text));
 }
 
 fn objects_of_evaluations(store: &SimulatedStore) -> usize {

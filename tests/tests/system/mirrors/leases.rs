@@ -237,6 +237,36 @@ fn a_store_that_ignores_the_conditions_of_writes_is_an_error_and_gets_the_lease_
 }
 
 #[test]
+fn a_store_without_conditional_replacement_is_one_error_at_the_first_use_and_no_lease_is_left() {
+    type Make = fn(HookedStore) -> HookedStore;
+    let ignores: Make = HookedStore::without_conditional_replacement;
+    let refuses: Make = HookedStore::refusing_conditional_replacement;
+    let writer = |token| Writer::new("one", token, || Timestamp::constant(1_800_000_000, 0));
+    for (without, said) in
+        [(ignores, "ignores the conditions of writes"), (refuses, "(the store answered 501 NotImplemented)")]
+    {
+        let objects = Arc::new(InMemory::new());
+        let good = || HookedStore::new(Arc::clone(&objects) as _, |_| Ok(()));
+        // A run's first writer does not replace anything yet. The second finds no lease that is held.
+        for token in [1, 2] {
+            let error = RunMirror::open(&hooked(without(good())), "r1", &writer(token)).unwrap_err();
+            let Error::Mirror { failure, reason, .. } = &error else { panic!("{error:?}") };
+            assert_eq!(*failure, MirrorFailure::Unsupported, "{reason}");
+            assert!(
+                reason.contains(said) && reason.contains("take a newer version of its server"),
+                "{reason}"
+            );
+            assert!(!reason.contains("not given back") && !reason.contains('\n'), "{reason}");
+        }
+        // One that another version of the server, or of the program, has left.
+        RunMirror::open(&hooked(good()), "r1", &writer(3)).unwrap().close().unwrap();
+        let error = RunMirror::open(&hooked(without(good())), "r1", &writer(4)).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        RunMirror::open(&hooked(good()), "r1", &writer(5)).unwrap().close().unwrap();
+    }
+}
+
+#[test]
 fn a_writer_that_cannot_look_at_the_run_gives_the_lease_back_and_says_what_failed_first() {
     let root = tempfile::tempdir().unwrap();
     let run = run_in(root.path());

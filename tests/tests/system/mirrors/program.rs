@@ -6,12 +6,14 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use burn_ckpt::mirror::{RunMirror, Store, Writer};
+use burn_trainer::strategy::Last;
 use jiff::Timestamp;
 use serde_json::Value;
 use system_tests::object_stores::moto_server::{ACCESS_KEY, MotoServer, SECRET_KEY};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::run_files::run_dir;
-use system_tests::train_and_keep_all;
+use system_tests::{config, train, train_and_keep_all};
 
 use super::{files_of, run_in, save};
 
@@ -115,4 +117,38 @@ fn what_is_wrong_with_an_address_is_said_and_the_exit_status_is_1() {
         assert!(text.contains(expected) && !text.contains("canary"), "{arguments:?}: {text}");
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn checkpoints_in_a_directory_outside_of_the_run_are_sent_too() {
+    let root = tempfile::tempdir().unwrap();
+    let last = Last::new().with_dirpath(root.path().join("outside"));
+    train(config(root.path(), 1).with_last(last)).unwrap();
+    let address = format!("file://{}", root.path().join("mirror").display());
+    for is in ["sent ", "there"] {
+        let said = stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]));
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.contains(&format!("{is}    outside/epoch=0-step=10.ckpt")), "{said}");
+    }
+}
+
+#[test]
+fn a_credential_in_the_address_to_send_to_is_not_repeated() {
+    let root = tempfile::tempdir().unwrap();
+    let output = burn_ckpt(&[&"mirror", &root.path(), &"s3://user:canary@models/p"]);
+    let (_, error) = ended_with(&output, 2);
+    assert!(error.contains("could be a credential") && !error.contains("canary"), "{error}");
+}
+
+#[test]
+fn a_program_that_cannot_print_what_it_has_sent_gives_the_lease_back() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let address = format!("file://{}", root.path().join("mirror").display());
+    let mut command = burn_ckpt_command();
+    command.arg("mirror").arg(run_dir(root.path())).arg(&address);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(command.stdout(full).output().unwrap().status.code(), Some(1));
+    let store = Store::connect(&address.parse().unwrap()).unwrap();
+    RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap().close().unwrap();
 }

@@ -96,6 +96,26 @@ fn a_store_that_cannot_be_reached_is_an_error_without_a_credential() {
 }
 
 #[test]
+fn a_credential_with_a_line_break_at_its_end_is_an_error_that_names_its_variable() {
+    for (address, names) in [
+        ("s3://bucket/p", &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"][..]),
+        ("az://container/p", &["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"]),
+    ] {
+        for name in names {
+            for end in ["\n", "\r", "\u{a0}"] {
+                let mut variables = variables("http://127.0.0.1:9");
+                *variables.get_mut(*name).unwrap() += end;
+                let errors = errors(address, &variables);
+                let [error] = &errors[..] else { panic!("{errors:?}") };
+                assert_no_secret(&shown(error));
+                assert!(error.to_string().contains(name), "{error}");
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn settings_that_are_invalid_are_an_error_without_their_values() {
     let mut variables = variables("canary-secret://[");
     variables.insert("AWS_CONDITIONAL_PUT".to_owned(), "canary-secret".to_owned());

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
 use burn_ckpt::retention::MetricMode;
@@ -276,4 +276,56 @@ fn content_of_a_commit_object_that_cannot_be_read_is_not_a_leftover_and_a_newer_
     assert_eq!(objects(&*disk).len(), before);
     write(&text);
     open().unwrap();
+}
+
+#[test]
+fn parts_are_given_up_whose_upload_cannot_be_completed() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/step=1.ckpt", 1, time(1), 1, false);
+    let (writes, given_up) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (counted, noted) = (Arc::clone(&writes), Arc::clone(&given_up));
+    let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        let is_content = operation.path.ends_with("step=1.ckpt");
+        noted.fetch_add(u64::from(is_content && operation.name == "abort"), Ordering::SeqCst);
+        // The second write of an upload is its end.
+        let is_end = is_content && operation.name == "put" && counted.fetch_add(1, Ordering::SeqCst) == 1;
+        if is_end { Err(unreachable()) } else { Ok(()) }
+    });
+    let store = Store::with_objects(&address(), Arc::new(store), PART_BYTES).unwrap();
+    let writer = Writer::new("w", 1, || Timestamp::constant(1_800_000_000, 0));
+    let mut mirror = RunMirror::open(&store, "r1", &writer).unwrap();
+    let error = mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
+    assert!(matches!(error, Error::Mirror { .. }), "{error:?}");
+    assert_eq!(given_up.load(Ordering::SeqCst), 1);
+    assert!(!mirror.send(&run, &path, &|_| Ok(())).unwrap().was_there);
+    assert_eq!(given_up.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_link_out_of_the_run_names_a_checkpoint_of_the_mirror_only_if_that_has_its_state() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    fs::create_dir_all(run.checkpoint_dir()).unwrap();
+    // One name in two directories.
+    let [one, two] = [("one", 1), ("two", 2)].map(|(directory, step)| {
+        let place = root.path().join(directory).join("x.ckpt");
+        save(&run, place.to_str().unwrap(), step, time(step.cast_signed()), step, false)
+    });
+    for (link, target) in [("best_val_loss.ckpt", &one), ("last.ckpt", &two)] {
+        std::os::unix::fs::symlink(target, run.checkpoint_dir().join(link)).unwrap();
+    }
+    // Of a user's.
+    let own = run.checkpoint_dir().join("own.ckpt");
+    std::os::unix::fs::symlink(&own, &own).unwrap();
+    let mut mirror = open(&objects, 1);
+    send(&mut mirror, &run, &one);
+    mirror.send_links(&run).unwrap();
+    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    assert_eq!(mirrored.links(), ["best_val_loss.ckpt"]);
+    assert_eq!(mirrored.find("best").unwrap().name, "outside/x.ckpt");
+    send(&mut mirror, &run, &two);
+    mirror.send_links(&run).unwrap();
+    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    assert_eq!(mirrored.find("last").unwrap().global_step, 2);
 }

@@ -119,3 +119,26 @@ fn a_damaged_checkpoint_is_named_in_one_line_while_training_continues() {
     let [line] = named[..] else { panic!("{resumed:?}") };
     assert!(line.starts_with(&format!("warning: skipped {path}: it is damaged: ")), "{line}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_named_in_one_line_and_a_loop_of_links_beside_a_complete_checkpoint_ends_no_start() {
+    let root = tempfile::tempdir().unwrap();
+    let start = |flags: &str| {
+        let flags = format!("--run-id r1 {flags}");
+        Running::start(warmup(root.path(), &flags)).end_well().stderr
+    };
+    start("--epochs 2");
+    let last = checkpoints(root.path()).join("last");
+    let (pipe, shards) = (last.join("new.ckpt"), last.join("epoch=1-step=60.shards"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // No reader looks there, as the checkpoint is one file.
+    std::os::unix::fs::symlink(&shards, &shards).unwrap();
+    let said = start("--epochs 3 --ckpt-path auto");
+    let is_skipped = |line: &&str| line.contains("new.ckpt") && line.contains("skipped");
+    let named: Vec<&str> = said.lines().filter(is_skipped).collect();
+    let expected =
+        format!("warning: skipped {}: it is not a checkpoint: it is not a regular file", pipe.display());
+    assert_eq!(named, [expected], "{said}");
+    assert!(said.contains("resuming r1 from last/epoch=1-step=60.ckpt"), "{said}");
+}

@@ -8,11 +8,27 @@ mod send;
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Store};
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer};
 
 use crate::verb_result::Failure;
 
 pub use send::{Args, run};
+
+/// Writes to a run's mirror. The lease is given back, also after an error, so that the next writer need not
+/// wait for its end.
+fn with_lease<T>(
+    store: &Store,
+    run_id: &str,
+    work: impl FnOnce(&mut RunMirror) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut mirror = RunMirror::open(store, run_id, &Writer::of_this_process())?;
+    let outcome = work(&mut mirror);
+    let closed = mirror.close();
+    // The first error counts.
+    let done = outcome?;
+    closed?;
+    Ok(done)
+}
 
 /// The address that an argument is, if it is one.
 pub fn address_of(path: &Path) -> Result<Option<MirrorAddress>, Failure> {

@@ -1,12 +1,13 @@
 //! `burn-ckpt prune` of an address: removes checkpoints of a run in a mirror by rules that say which stay.
 
 use burn_ckpt::Checkpoint;
-use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredRun, Store};
 use burn_ckpt::retention::MetricMode;
 use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::ls::metric_mode::{configured_mode, noted_mode};
+use crate::mirror::with_lease;
 use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
@@ -35,11 +36,11 @@ pub fn run(
         let bytes = bytes.map(|checkpoint| checkpoint.total_bytes()).sum::<u64>();
         (names, bytes)
     } else {
-        let mut mirror = RunMirror::open(&store, &run_id, &Writer::of_this_process())?;
-        let removed = mirror.apply_retention(&keep)?;
-        let leftovers = mirror.remove_leftovers(LEFTOVER_AGE)?;
-        mirror.close()?;
-        (removed.checkpoints, removed.bytes + leftovers.bytes)
+        with_lease(&store, &run_id, |mirror| {
+            let removed = mirror.apply_retention(&keep)?;
+            let leftovers = mirror.remove_leftovers(LEFTOVER_AGE)?;
+            Ok((removed.checkpoints, removed.bytes + leftovers.bytes))
+        })?
     };
     if as_json {
         output.json(&json!({ "removed": names, "bytes": freed, "dry_run": dry_run }))?;

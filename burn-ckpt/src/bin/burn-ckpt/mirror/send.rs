@@ -1,12 +1,16 @@
 //! `burn-ckpt mirror`: sends the checkpoints of a run to an object store.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store, Writer};
-use burn_ckpt::plumbing::{is_directory, run_at, storage};
-use burn_ckpt::{Catalog, RunLayout, chain};
+use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store};
+use burn_ckpt::plumbing::{is_directory, run_at, scan_with_outside, storage};
+use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::mirror::with_lease;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -24,8 +28,9 @@ pub struct Args {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// s3://BUCKET/PREFIX, gs://.., az://.. or file:///DIRECTORY; the run is sent to RUN_ID below it
+    // As text: the parser of the command line would repeat what is invalid, which can have a credential.
     #[arg(value_name = "ADDRESS")]
-    address: MirrorAddress,
+    address: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -40,6 +45,8 @@ struct Outcome {
 }
 
 pub fn run(args: &Args) -> VerbResult {
+    let address: MirrorAddress =
+        args.address.parse().map_err(|error: burn_ckpt::Error| Failure::Usage(chain(&error)))?;
     if !is_directory(&args.run)? {
         return Err(Failure::Other(format!("{} is not a directory", args.run.display())));
     }
@@ -49,30 +56,13 @@ pub fn run(args: &Args) -> VerbResult {
             args.run.display()
         )));
     };
-    let catalog = Catalog::scan(&run)?;
-    let store = Store::connect(&args.address)?;
-    let mut mirror = RunMirror::open(&store, run.run_id(), &Writer::of_this_process())?;
+    // In directories outside of the run's own too.
+    let catalog = scan_with_outside(&run)?;
+    let store = Store::connect(&address)?;
     let mut output = Output::new();
-    let mut outcomes = Vec::new();
-    for entry in catalog.entries.iter().rev() {
-        let outcome = send(&mut mirror, &run, &entry.path);
-        if !args.json {
-            output.line(line(&outcome))?;
-            output.flush()?;
-        }
-        outcomes.push(outcome);
-    }
-    for (path, error) in &catalog.broken {
-        let name = path.display().to_string();
-        let outcome = Outcome { name, bytes: 0, was_there: false, problem: Some(chain(error)) };
-        if !args.json {
-            output.line(line(&outcome))?;
-        }
-        outcomes.push(outcome);
-    }
-    send_log(&mut mirror, &run)?;
-    mirror.send_links(&run)?;
-    mirror.close()?;
+    let outcomes = with_lease(&store, run.run_id(), |mirror| {
+        send_all(mirror, &run, &catalog, (!args.json).then_some(&mut output))
+    })?;
     if args.json {
         output.json(&Value::from(outcomes.iter().map(as_json).collect::<Vec<_>>()))?;
     }
@@ -86,6 +76,57 @@ pub fn run(args: &Args) -> VerbResult {
         size(bytes)
     ));
     Ok(failed == 0 && !outcomes.is_empty())
+}
+
+/// Sends the checkpoints, the rest of the log and the links. `lines`: where each checkpoint has its line.
+fn send_all(
+    mirror: &mut RunMirror,
+    run: &RunLayout,
+    catalog: &Catalog,
+    mut lines: Option<&mut Output>,
+) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = Vec::new();
+    let mut outside: HashMap<&OsStr, &CatalogEntry> = HashMap::new();
+    for entry in catalog.entries.iter().rev() {
+        let name = entry.path.file_name().unwrap_or_default();
+        let is_outside = !entry.path.starts_with(run.checkpoint_dir());
+        let outcome = match outside.get(name).filter(|_| is_outside) {
+            // The same state, in the directory of another strategy.
+            Some(newer) if state(newer) == state(entry) => continue,
+            Some(newer) => hidden(entry, newer),
+            None => send(mirror, run, &entry.path),
+        };
+        if is_outside {
+            outside.entry(name).or_insert(entry);
+        }
+        if let Some(output) = &mut lines {
+            output.line(line(&outcome))?;
+            output.flush()?;
+        }
+        outcomes.push(outcome);
+    }
+    for (path, error) in &catalog.broken {
+        let name = path.display().to_string();
+        let outcome = Outcome { name, bytes: 0, was_there: false, problem: Some(chain(error)) };
+        if let Some(output) = &mut lines {
+            output.line(line(&outcome))?;
+        }
+        outcomes.push(outcome);
+    }
+    send_log(mirror, run)?;
+    mirror.send_links(run)?;
+    Ok(outcomes)
+}
+
+fn state(entry: &CatalogEntry) -> (Timestamp, u64) {
+    (entry.metadata.checkpoint_timestamp, entry.metadata.global_step)
+}
+
+/// What becomes of a checkpoint whose name in the mirror is that of a newer one in another directory.
+fn hidden(entry: &CatalogEntry, newer: &CatalogEntry) -> Outcome {
+    let problem = format!("its name in the mirror is that of {}, which is newer", newer.path.display());
+    let name = entry.path.display().to_string();
+    Outcome { name, bytes: 0, was_there: false, problem: Some(problem) }
 }
 
 fn send(mirror: &mut RunMirror, run: &RunLayout, path: &std::path::Path) -> Outcome {
