@@ -1,5 +1,5 @@
-//! The last line of a log that says how the run ended. It is there where the run's newest checkpoint does not
-//! say it: a stop that fell on a state which was saved already.
+//! The last line of a log that says how the run ended. It is there where no checkpoint says it: a state that
+//! was saved already, or that no strategy saves.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -14,29 +14,34 @@ use crate::error::{Error, Result};
 /// Upper limit in bytes of such a line, its line break included.
 const MAX_END_LINE: usize = 4096;
 
-/// It has no `metrics`, so that readers of values leave it out.
-#[derive(Debug, Serialize, Deserialize)]
-struct EndLine {
-    ended: String,
-    step: u64,
-    time: Timestamp,
+/// How a run ended. The line has no `metrics`, so that readers of values leave it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedEnd {
+    /// `done`, `stopped: ` and the reason, or `exception: ` and the message.
+    pub ended: String,
+    /// The optimizer steps that were done then.
+    pub step: u64,
+    /// Why it was done before its last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_because: Option<String>,
+    /// When it ended.
+    pub time: Timestamp,
 }
 
-/// The line that says how a run ended after a step, with its line break. `None` for a text that is too long.
+/// The line that says how a run ended, with its line break. `None` for texts that are too long.
 #[must_use]
-pub fn end_line(ended: &str, step: u64, time: Timestamp) -> Option<String> {
-    let line = EndLine { ended: ended.to_owned(), step, time };
-    let text = serde_json::to_string(&line).ok()? + "\n";
+pub fn end_line(end: &LoggedEnd) -> Option<String> {
+    let text = serde_json::to_string(end).ok()? + "\n";
     (text.len() <= MAX_END_LINE).then_some(text)
 }
 
 /// How the run ended that saved its newest checkpoint at this step and time, as the last line of its log says
-/// it. `None` if it does not, or is of another state.
+/// it. `None` if it does not, or is of an earlier state.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] when the log cannot be read.
-pub fn ended_by_log(run_dir: &Path, step: u64, saved: Timestamp) -> Result<Option<String>> {
+pub fn ended_by_log(run_dir: &Path, step: u64, saved: Timestamp) -> Result<Option<LoggedEnd>> {
     let path = run_dir.join(METRICS_FILE);
     let tail = match StoredFile::open(&path).and_then(|file| tail_of(&file)) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
@@ -46,8 +51,8 @@ pub fn ended_by_log(run_dir: &Path, step: u64, saved: Timestamp) -> Result<Optio
     };
     let Some((b'\n', lines)) = tail.split_last() else { return Ok(None) };
     let start = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let line = serde_json::from_slice::<EndLine>(&lines[start..]).ok();
-    Ok(line.filter(|line| line.step == step && line.time >= saved).map(|line| line.ended))
+    let end = serde_json::from_slice::<LoggedEnd>(&lines[start..]).ok();
+    Ok(end.filter(|end| end.step >= step && end.time >= saved))
 }
 
 /// The last bytes of a file.
@@ -71,19 +76,25 @@ mod tests {
             fs::write(&path, text).unwrap();
             ended_by_log(run.path(), step, saved).unwrap()
         };
-        let line = end_line("stopped: SIGTERM", 7, ended).unwrap();
+        let end =
+            |ended: &str, time| LoggedEnd { ended: ended.to_owned(), step: 7, ended_because: None, time };
+        let line = end_line(&end("stopped: SIGTERM", ended)).unwrap();
         let lines = "{\"step\":7,\"metrics\":{}}\n".repeat(1000);
-        let said = Some("stopped: SIGTERM".to_owned());
+        let said = Some(end("stopped: SIGTERM", ended));
         assert_eq!(of(&(lines.clone() + &line), 7, saved), said);
         assert_eq!(of(&line, 7, ended), said);
-        // Of another step, before the save, not the last line, half a line, no line, no file.
+        // No strategy has saved its last state.
+        assert_eq!(of(&line, 6, saved), said);
+        let done = LoggedEnd { ended_because: Some("max_steps".to_owned()), ..end("done", ended) };
+        assert_eq!(of(&end_line(&done).unwrap(), 7, saved), Some(done));
+        // Before the checkpoint's step, before its save, not the last line, half a line, no line, no file.
         assert_eq!(of(&line, 8, saved), None);
-        assert_eq!(of(&end_line("stopped: x", 7, saved).unwrap(), 7, ended), None);
+        assert_eq!(of(&end_line(&end("stopped: x", saved)).unwrap(), 7, ended), None);
         assert_eq!(of(&(line.clone() + &lines), 7, saved), None);
         assert_eq!(of(&line[..line.len() - 1], 7, saved), None);
         assert_eq!(of("", 7, saved), None);
         fs::remove_file(&path).unwrap();
         assert_eq!(ended_by_log(run.path(), 7, saved).unwrap(), None);
-        assert_eq!(end_line(&"x".repeat(MAX_END_LINE), 7, ended), None);
+        assert_eq!(end_line(&end(&"x".repeat(MAX_END_LINE), ended)), None);
     }
 }

@@ -21,8 +21,8 @@ pub enum RunState {
     Running(String),
     /// It has all its epochs or steps, or says that it is done.
     Done,
-    /// Its process has ended by itself. No checkpoint says why: early stopping, a limit, or an error that
-    /// left no checkpoint.
+    /// Its process has ended by itself. Neither a checkpoint nor the log of metrics says why, as in a run of
+    /// an earlier version.
     Ended,
     /// Its process was stopped, has failed or was killed. The text says why. The run can be resumed.
     Stopped(String),
@@ -36,7 +36,7 @@ impl fmt::Display for RunState {
             Self::NotBegun => f.write_str("it has not begun"),
             Self::Running(holder) => write!(f, "{holder} writes to it"),
             Self::Done => f.write_str("it is done"),
-            Self::Ended => f.write_str("its process has ended, and no checkpoint says why"),
+            Self::Ended => f.write_str("its process has ended, and none of its files says why"),
             Self::Stopped(why) => write!(f, "it is not done, and no process writes to it: {why}"),
             Self::Unknown(why) => write!(f, "whether a process writes to it cannot be seen: {why}"),
         }
@@ -70,21 +70,25 @@ impl RunCheckpoints {
 
 fn state_of(layout: &RunLayout, newest: &NewestCheckpoint, lock: Result<LockState>) -> Result<RunState> {
     let NewestCheckpoint { metadata, trainer_state } = newest;
-    let ended = trainer_state["ended"].as_str();
+    let (step, saved) = (metadata.global_step, metadata.checkpoint_timestamp);
+    let is_done = is_done(metadata, trainer_state);
+    let in_checkpoint = trainer_state["ended"].as_str();
+    let by_log = match ended_by_log(layout.run_dir(), step, saved) {
+        Err(_) if is_done || in_checkpoint.is_some() => None,
+        by_log => by_log?,
+    };
     // Also one that was to train a run further that was done.
-    if lock.as_ref().is_ok_and(|lock| lock.was_killed_since(metadata.checkpoint_timestamp)) {
+    let said = by_log.as_ref().map_or(saved, |end| end.time);
+    if lock.as_ref().is_ok_and(|lock| lock.was_killed_since(said)) {
         return Ok(RunState::Stopped("its process was killed".to_owned()));
     }
-    if is_done(metadata, trainer_state) {
+    let is_later = by_log.as_ref().is_some_and(|end| end.step > step);
+    let by_log = by_log.as_ref().map(|end| end.ended.as_str());
+    let ended = if is_later { by_log } else { in_checkpoint.or(by_log) };
+    if ended == Some("done") || (is_done && !is_later) {
         return Ok(RunState::Done);
     }
-    let by_log = match (&lock, ended) {
-        (Ok(LockState::Free | LockState::Left(_)), None) => {
-            ended_by_log(layout.run_dir(), metadata.global_step, metadata.checkpoint_timestamp)?
-        }
-        _ => None,
-    };
-    Ok(match (lock, ended.or(by_log.as_deref())) {
+    Ok(match (lock, ended) {
         (Err(error), _) => RunState::Unknown(chain(&error)),
         (Ok(_), _) if metadata.trainer_config["lock"] == "off" => {
             RunState::Unknown("it trains without a lock".to_owned())

@@ -265,9 +265,9 @@ impl SaveFromOutside for EpochEndSaves {
     }
 
     fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside {
-        let Outcome { saves, saved_step, .. } = self.end_within(true, limit);
-        if let (Some(step), Some(ended)) = (saved_step, TrainingEvent::Interrupted(reason).ended()) {
-            self.progress.metrics.log.note_end(&ended, step);
+        let Outcome { saves, steps, .. } = self.end_within(true, limit);
+        if let Some(ended) = TrainingEvent::Interrupted(reason).ended() {
+            self.progress.metrics.log.note_end(&ended, None, steps);
             self.progress.metrics.log.end();
         }
         match saves.unfinished {

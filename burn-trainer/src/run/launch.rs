@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use burn::train::{Learner, LearnerModel, LearningResult, SupervisedTraining};
+use burn_ckpt::chain;
 use burn_ckpt::plumbing::panic_message;
 
 use super::end_with;
@@ -99,7 +100,7 @@ impl PreparedRun {
         let launched = catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
         signals.view().loop_has_ended();
         let outcome = end(&launched);
-        self.note_stop(&launched, &outcome);
+        self.note_end(&launched, &outcome);
         self.metrics.log.end();
         signals.training_has_ended();
         if outcome.saves.unfinished {
@@ -132,17 +133,33 @@ impl PreparedRun {
         end_with::load(self.result(result, outcome, signals)?, end_with)
     }
 
-    /// Has the log say that the run was stopped, where its checkpoints do not.
-    fn note_stop<M>(&self, launched: &Launched<M>, outcome: &Outcome) {
-        let (Ok(LearningResult { interrupted: Some(stop), error: None, .. }), Some(step)) =
-            (launched, outcome.saved_step)
-        else {
+    /// Has the log say how the run ended, where its checkpoints do not, as with a loop of burn's.
+    fn note_end<M>(&self, launched: &Launched<M>, outcome: &Outcome) {
+        // A loop that was abandoned does not say where it is.
+        if outcome.end_is_noted || (outcome.steps == 0 && outcome.saved_step.is_none()) {
             return;
+        }
+        let max_epochs = self.config.max_epochs as u64;
+        let is_done = outcome.is_done(max_epochs);
+        let is_saved = outcome.saved_step == Some(outcome.steps) && outcome.saves.newest_is_durable;
+        let failure = match (&outcome.error, launched) {
+            (Some(error), _) => Some(chain(error)),
+            (None, Err(panic)) => Some(self.metrics.own_message(panic_message(&**panic))),
+            (None, Ok(LearningResult { error, .. })) => error.as_ref().map(ToString::to_string),
         };
-        let reason = Stop::from(stop.clone()).reason;
-        let ended = TrainingEvent::Interrupted(&reason).ended();
-        if let Some(ended) = ended.filter(|_| outcome.epochs < self.config.max_epochs as u64) {
-            self.metrics.log.note_end(&ended, step);
+        let stop = match launched {
+            Ok(LearningResult { interrupted: Some(stop), .. }) => Some(Stop::from(stop.clone()).reason),
+            _ => None,
+        };
+        let ended = match (&failure, &stop) {
+            (Some(message), _) => TrainingEvent::Exception(message).ended(),
+            (None, Some(reason)) if !is_done => TrainingEvent::Interrupted(reason).ended(),
+            // The newest checkpoint has all epochs.
+            (None, _) if is_saved && outcome.epochs >= max_epochs => None,
+            (None, _) => TrainingEvent::TrainingEnd.ended(),
+        };
+        if let Some(ended) = ended {
+            self.metrics.log.note_end(&ended, None, outcome.steps);
         }
     }
 

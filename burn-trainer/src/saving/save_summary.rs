@@ -68,6 +68,17 @@ impl SaveSummary {
         self.saved + self.reports.iter().filter(|report| is_saved(report)).count() as u64
     }
 
+    /// Whether a file has the state of this step, as far as the reports that are kept say it.
+    pub(crate) fn has_saved(&self, step: u64) -> bool {
+        self.reports.iter().any(|report| report.global_step == step && !report.paths.is_empty())
+    }
+
+    /// Why a save of this step failed.
+    pub(crate) fn failure_at(&self, step: u64) -> Option<&burn_ckpt::Error> {
+        let of_step = self.reports.iter().filter(|report| report.global_step == step);
+        of_step.filter_map(|report| report.outcome.as_ref().err()).next_back()
+    }
+
     /// Gives up the reports of saves that went well, but for the last one: a run can save at each of very
     /// many epochs. `newest` are the paths of which it matters at the end whether they are durable.
     pub(super) fn forget_settled<'a>(&mut self, newest: impl Iterator<Item = &'a PathBuf>) {

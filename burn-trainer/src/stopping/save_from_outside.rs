@@ -155,8 +155,9 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let event = TrainingEvent::Interrupted(reason);
         let requested = saver.requested_saves(&[event], position, &progress);
         if let Some(ended) = event.ended().filter(|_| requested.is_empty()) {
-            // The state was saved already, in a checkpoint that does not say how the run ended.
-            self.metrics.log.note_end(&ended, position.global_step);
+            // The state was saved already, in a checkpoint that does not say how the run ended, or no
+            // strategy saves it.
+            self.metrics.log.note_end(&ended, None, position.global_step);
             self.metrics.log.end();
         }
         let state = TrainerState {

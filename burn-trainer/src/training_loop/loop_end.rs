@@ -10,7 +10,7 @@ use burn_ckpt::plumbing::{is_there, panic_message};
 use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
-use super::loop_state::LoopState;
+use super::loop_state::{LoopProgress, LoopState};
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
@@ -45,9 +45,11 @@ pub(crate) struct Outcome {
     pub(crate) ended_because: Option<EndReason>,
     /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
     pub(crate) stop: Option<Stop>,
-    /// The step of the newest state that was saved, from a loop that is not the trainer's: no checkpoint of
-    /// it says that it was stopped.
+    /// The step of the newest state that was saved, from a loop that is not the trainer's.
     pub(crate) saved_step: Option<u64>,
+    /// Whether a checkpoint or the log says how the run ended. No checkpoint of a loop that is not the
+    /// trainer's does.
+    pub(crate) end_is_noted: bool,
 }
 
 /// Why a run was asked to stop.
@@ -83,6 +85,13 @@ struct Failure {
     error: Error,
     /// The message for the save of the state before the failure. `None` when no work would be lost.
     exception: Option<String>,
+}
+
+impl Failure {
+    /// What the log says of it.
+    fn text(&self) -> String {
+        self.exception.clone().unwrap_or_else(|| chain(&self.error))
+    }
 }
 
 impl<M: LearnerModel> LoopState<'_, M> {
@@ -124,6 +133,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let limit = self.stop.view.time_left().unwrap_or(saves.exception_timeout());
         (outcome.saves, outcome.checkpoints) = saves.finish(is_limited.then_some(limit));
         drop(saves);
+        self.note_end(&outcome, failure.as_ref());
+        outcome.end_is_noted = true;
         if outcome.saves.newest_is_durable && !outcome.saves.unfinished && failure.is_none() {
             self.stop.view.state_is_saved();
         }
@@ -195,6 +206,42 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
+    /// Has the log say how the run ended, where no checkpoint says it: the state was saved already, no
+    /// strategy saves it, or its save has failed.
+    fn note_end(&self, outcome: &Outcome, failure: Option<&Failure>) {
+        let LoopProgress { end_is_submitted, position, .. } = self.progress;
+        let (saves, step) = (&outcome.saves, position.global_step);
+        if end_is_submitted && saves.has_saved(step) {
+            return;
+        }
+        if failure.is_none() && !position.epoch_complete {
+            // Nothing was saved, so the lines of the last batches were not waited for. They come before it.
+            let history = &self.metrics.history;
+            history.await_count(burn_epoch(position.epoch), position.logged(), METRICS_LIMIT);
+        }
+        let mut because = None;
+        let ended = match (failure, &outcome.stop) {
+            (Some(failure), _) => TrainingEvent::Exception(&failure.text()).ended(),
+            (None, _) if outcome.is_done(self.rules.max_epochs) => {
+                match saves.failure_at(step).filter(|_| end_is_submitted) {
+                    Some(error) => {
+                        let message = format!("its last state was not saved: {}", chain(error));
+                        TrainingEvent::Exception(&message).ended()
+                    }
+                    None => {
+                        let is_early = outcome.epochs < self.rules.max_epochs;
+                        because = self.progress.end_reason(&self.early_stopping).filter(|_| is_early);
+                        TrainingEvent::TrainingEnd.ended()
+                    }
+                }
+            }
+            (None, stop) => stop.as_ref().and_then(|stop| TrainingEvent::Interrupted(&stop.reason).ended()),
+        };
+        if let Some(ended) = ended {
+            self.metrics.log.note_end(&ended, because, step);
+        }
+    }
+
     /// How the run ended, for the callbacks.
     fn run_end(&self, outcome: &Outcome) -> RunEnd {
         let is_done = outcome.is_done(self.rules.max_epochs);
@@ -229,7 +276,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                     return Err(lost.into());
                 }
                 match stop.filter(|_| self.progress.has_moved()) {
-                    Some(stop) => self.save_stopped(&stop.reason),
+                    Some(stop) => self.save(&[TrainingEvent::Interrupted(&stop.reason)]),
                     None => Ok(()),
                 }
             }))
@@ -261,20 +308,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
             Some(lost) => Some(Failure { exception: Some(lost.to_string()), error: Error::from(lost) }),
             None => Some(failure),
         }
-    }
-
-    /// Saves the state of a stopped run. Where that was saved already, the log says that the run was stopped.
-    fn save_stopped(&mut self, reason: &str) -> Result<()> {
-        let event = TrainingEvent::Interrupted(reason);
-        // A save of this state takes it back, as the checkpoint says it then.
-        if let Some(ended) = event.ended() {
-            self.metrics.log.note_end(&ended, self.progress.position.global_step);
-        }
-        let saved = self.save(&[event]);
-        if saved.is_err() {
-            self.metrics.log.forget_end();
-        }
-        saved
     }
 
     /// Saves the state before a failure, if saving is on. Returns the paths where it will be.

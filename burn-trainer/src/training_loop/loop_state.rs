@@ -62,6 +62,8 @@ pub(super) struct LoopProgress {
     pub(super) expected_rate: Option<f64>,
     /// Why the run has ended before its last epoch, as done.
     pub(super) ended_because: Option<EndReason>,
+    /// Whether the writer was given a state that says how the run ended.
+    pub(super) end_is_submitted: bool,
 }
 
 impl LoopProgress {
@@ -78,12 +80,18 @@ impl LoopProgress {
             finished_before: false,
             expected_rate: None,
             ended_because: None,
+            end_is_submitted: false,
         }
     }
 
     /// Whether there is anything in the state that the beginning did not have.
     pub(super) fn has_moved(&self) -> bool {
         self.position.next() != self.begun.next()
+    }
+
+    /// Why the run is done before its last epoch, as a checkpoint says it.
+    pub(super) fn end_reason(&self, early_stopping: &BurnEarlyStopping) -> Option<String> {
+        self.ended_because.as_ref().map(EndReason::named).or_else(|| early_stopping.reason())
     }
 
     /// The trainer's part of a checkpoint.
@@ -225,17 +233,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let rates = learner.rates(callbacks.rate_scale());
         let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
         if events.contains(&TrainingEvent::TrainingEnd) {
-            let reason = progress.ended_because.as_ref().map(EndReason::named);
-            state.ended_because = reason.or_else(|| early_stopping.reason());
+            state.ended_because = progress.end_reason(early_stopping);
         }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
         })?;
-        if is_last {
-            metrics.log.forget_end();
-        }
+        progress.end_is_submitted |= is_last;
         Ok(())
     }
 
@@ -257,11 +262,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
         let state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
-        saver.submit_within(limit, &requested, &state, |weights_only| {
+        let places = saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
-        })
+        })?;
+        progress.end_is_submitted |= !places.is_empty();
+        Ok(places)
     }
 
     /// Checks that those of the metrics are logged which strategies need.

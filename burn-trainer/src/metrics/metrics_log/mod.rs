@@ -161,14 +161,9 @@ impl MetricsLog {
         self.with(|log| log.note_synced(&lines, synced));
     }
 
-    /// Notes how the run ends at a step, for the last line.
-    pub(crate) fn note_end(&self, ended: &str, step: u64) {
-        self.with(|log| log.note_end(ended, step));
-    }
-
-    /// A checkpoint says it.
-    pub(crate) fn forget_end(&self) {
-        self.with(|log| log.ended = None);
+    /// Notes how the run ends at a step, for the last line: where no checkpoint says it.
+    pub(crate) fn note_end(&self, ended: &str, because: Option<String>, step: u64) {
+        self.with(|log| log.note_end(ended, because, step));
     }
 
     /// Writes what is left, and says if lines are missing in the file.

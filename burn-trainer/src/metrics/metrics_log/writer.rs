@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn_ckpt::chain;
 use burn_ckpt::metrics_log::{
-    Line, LineSpeed, LogMark, MAX_LINE_BYTES, Scope, Split, end_line, head, line_digest,
+    Line, LineSpeed, LogMark, LoggedEnd, MAX_LINE_BYTES, Scope, Split, end_line, head, line_digest,
 };
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 use indexmap::IndexMap;
@@ -24,6 +24,8 @@ use crate::run_files::line_file::LineFile;
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// A line of a batch has the speed if the last line with it was so long ago.
 const SPEED_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest text in the last line, in characters, of which each can take 6 bytes there.
+const MAX_END_CHARS: usize = 500;
 /// Bytes of lines that are written at once.
 const BLOCK: usize = 1 << 16;
 
@@ -58,8 +60,8 @@ pub(super) struct LogWriter {
     has_gaps: bool,
     /// The lines for the callbacks, until the loop takes them. `None` where there are no callbacks.
     collected: Option<Vec<Line>>,
-    /// How the run ends, and at which step, where no checkpoint says it.
-    pub(super) ended: Option<(String, u64)>,
+    /// How the run ends, where no checkpoint says it.
+    ended: Option<LoggedEnd>,
 }
 
 impl LogWriter {
@@ -247,8 +249,9 @@ impl LogWriter {
         }
     }
 
-    pub(super) fn note_end(&mut self, ended: &str, step: u64) {
-        self.ended = Some((ended.to_owned(), step));
+    pub(super) fn note_end(&mut self, ended: &str, because: Option<String>, step: u64) {
+        let ended_because = because.as_deref().map(shortened);
+        self.ended = Some(LoggedEnd { ended: shortened(ended), step, ended_because, time: Timestamp::now() });
     }
 
     /// The lines with which it begins again, until it has begun.
@@ -267,8 +270,8 @@ impl LogWriter {
 
     pub(super) fn end(&mut self) {
         // The last line. A log that has not begun is not changed: it can be that of a later state.
-        if let Some((ended, step)) = self.ended.take().filter(|_| self.file.is_some())
-            && let Some(line) = end_line(&ended, step, Timestamp::now())
+        if let Some(end) = self.ended.take().filter(|_| self.file.is_some())
+            && let Some(line) = end_line(&end)
         {
             self.length += line.len() as u64;
             self.waiting.push_str(&line);
@@ -276,6 +279,14 @@ impl LogWriter {
         if !self.is_whole() {
             warn(&format!("the log {} is incomplete: lines could not be written", self.path.display()));
         }
+    }
+}
+
+/// The beginning of a text: a panic's message can have any length, and the last line has a limit.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_END_CHARS) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -304,10 +315,30 @@ impl UnsyncedLines {
 mod tests {
     use std::fs;
 
-    use burn_ckpt::metrics_log::METRICS_FILE;
+    use burn_ckpt::metrics_log::{METRICS_FILE, ended_by_log};
 
     use super::*;
     use crate::run_files::line_file::MAX_UNWRITTEN;
+
+    #[test]
+    fn the_last_line_has_the_beginning_of_a_long_message_and_no_log_is_begun_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(METRICS_FILE);
+        let position = LogPosition { epoch: 0, batches: 0, validations: 0, step: 0 };
+        for has_lines in [false, true] {
+            let mut writer = LogWriter::new(path.clone(), "r1", LogStart::New, position);
+            if has_lines {
+                writer.log_validation(position, IndexMap::from([("val_loss".to_owned(), 0.5)]));
+            }
+            // The longest escapes that JSON has.
+            writer.note_end(&format!("exception: {}", "\u{1}".repeat(100_000)), None, 7);
+            writer.end();
+            let ended = ended_by_log(root.path(), 7, Timestamp::MIN).unwrap();
+            assert_eq!((path.exists(), ended.is_some()), (has_lines, has_lines));
+            let Some(end) = ended else { continue };
+            assert!(end.ended.starts_with("exception: \u{1}") && end.ended.ends_with("\u{1}.."));
+        }
+    }
 
     #[test]
     fn a_mark_after_lines_were_lost_before_the_log_could_be_opened_is_where_they_end() {

@@ -7,6 +7,7 @@ use burn_ckpt::metrics_log::{self, Line, Scope, Split};
 use system_tests::run_files::{run_dir, without_clock};
 
 mod beginnings;
+mod ends;
 mod lines;
 mod long_runs;
 mod without_metric_files;

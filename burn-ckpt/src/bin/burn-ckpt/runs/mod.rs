@@ -30,16 +30,15 @@ use crate::verb_result::{Failure, VerbResult};
 ///   running      a process holds the run's lock: which one
 ///   done         its training is complete; why says what has ended it before
 ///                its last epoch
-///   stopped      by a signal, from the dashboard, or by the program, and the
-///                state was saved
-///   failed       with an error or a panic, and the state before it was saved
+///   stopped      by a signal, from the dashboard, or by the program
+///   failed       with an error or a panic, or its last state was not saved
 ///   killed       its last process left the lock behind: a kill, a power loss,
 ///                an abort
-///   never saved  it has no checkpoint
+///   never saved  it has no checkpoint; why says how it ended, if it is known
 ///   damaged      none of its checkpoints can be read
 ///   unreadable   a directory or file of it cannot be read
-///   unknown      none of these can be seen: the newest checkpoint does not say
-///                how the run ended
+///   unknown      none of these can be seen: neither the newest checkpoint nor
+///                the log says how the run ended
 ///   not a run    another directory
 ///
 /// --columns and --sort take: run, status, why, epochs, steps, best, time,

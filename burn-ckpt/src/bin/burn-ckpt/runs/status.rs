@@ -4,11 +4,17 @@
 use std::path::Path;
 
 use burn_ckpt::chain;
-use burn_ckpt::metrics_log::ended_by_log;
+use burn_ckpt::metrics_log::{LoggedEnd, ended_by_log};
 use burn_ckpt::plumbing::{LockState, lock_state};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::runs::progress::Progress;
+
+/// Why a run was killed, as far as it can be seen.
+const LEFT_LOCK: &str = "its lock file is left, and no process holds it";
+/// What is known of a run that does not say how it ended.
+const SAYS_NOTHING: &str = "its newest checkpoint does not say how it ended";
 
 /// What a run is doing, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,25 +61,37 @@ impl Status {
         Self { kind, why: why.into() }
     }
 
-    /// The status of a run by its lock and the state in its newest checkpoint. `damage` are the reasons why
-    /// checkpoints cannot be read, the newest first.
+    /// The status of a run by its lock, the state in its newest checkpoint, and the last line of its log.
+    /// `damage` are the reasons why checkpoints cannot be read, the newest first.
     pub fn of(run_dir: &Path, progress: Option<&Progress>, state: &Value, damage: Vec<String>) -> Self {
         let lock = match lock_state(run_dir) {
             Ok(LockState::Held(holder)) => return Self::new(StatusKind::Running, holder),
             Ok(lock) => Ok(lock),
             Err(error) => Err(chain(&error)),
         };
+        let (steps, saved) =
+            progress.map_or((0, Timestamp::MIN), |progress| (progress.steps, progress.saved));
+        let logged = ended_by_log(run_dir, steps, saved);
+        let by_log = logged.as_ref().ok().and_then(Option::as_ref);
+        // A process that started after that, or did not come to what says how it ended. One that was ended
+        // from outside of its loop leaves its lock file, and says it. Also one that was to train a run
+        // further that was done.
+        let said = by_log.map_or(saved, |end| end.time);
+        let was_killed_since = lock.as_ref().is_ok_and(|lock| lock.was_killed_since(said));
         let is_left = matches!(lock, Ok(LockState::Left(_)));
         let Some(progress) = progress else {
-            return match damage.into_iter().next() {
-                Some(reason) => Self::new(StatusKind::Damaged, reason),
-                None if is_left => Self::new(StatusKind::NeverSaved, "killed before its first save"),
-                None => Self::new(StatusKind::NeverSaved, ""),
+            return match (damage.into_iter().next(), by_log) {
+                (Some(reason), _) => Self::new(StatusKind::Damaged, reason),
+                (None, Some(end)) if !was_killed_since => {
+                    Self::new(StatusKind::NeverSaved, Self::of_end(end).in_words())
+                }
+                (None, _) if is_left => Self::new(StatusKind::NeverSaved, "killed before its first save"),
+                (None, _) => Self::new(StatusKind::NeverSaved, ""),
             };
         };
-        // Also one that was to train a run further that was done.
-        let was_killed_since = lock.as_ref().is_ok_and(|lock| lock.was_killed_since(progress.saved));
-        if !was_killed_since && progress.is_done {
+        // Steps after the newest checkpoint that no strategy has saved.
+        let later = by_log.filter(|end| !was_killed_since && end.step > progress.steps);
+        if !was_killed_since && progress.is_done && later.is_none() {
             return Self::new(StatusKind::Done, progress.ended_because.as_deref().unwrap_or_default());
         }
         if let Err(reason) = &lock {
@@ -82,24 +100,36 @@ impl Status {
                 format!("whether a process writes to it cannot be seen: {reason}"),
             );
         }
-        let noted = match ended(state) {
-            Some(ended) => Ok(Some(ended.to_owned())),
-            None => ended_by_log(run_dir, progress.steps, progress.saved),
-        };
-        // A process that started after that save, or did not come to what says how it ended. One that was
-        // ended from outside of its loop leaves its lock file, and says it.
-        if was_killed_since || (is_left && matches!(noted, Ok(None))) {
-            return Self::new(StatusKind::Killed, "its lock file is left, and no process holds it");
+        if was_killed_since {
+            return Self::new(StatusKind::Killed, LEFT_LOCK);
         }
-        let noted = match noted {
-            Ok(noted) => noted.unwrap_or_default(),
-            Err(error) => return Self::new(StatusKind::Unknown, chain(&error)),
-        };
-        match noted.split_once(": ") {
+        match (later, ended(state), logged.as_ref()) {
+            (Some(end), ..) => Self::of_end(end),
+            (None, Some(ended), _) => Self::of_text(ended, None),
+            (None, None, Ok(Some(end))) => Self::of_end(end),
+            (None, None, Ok(None)) if is_left => Self::new(StatusKind::Killed, LEFT_LOCK),
+            (None, None, Ok(None)) => Self::new(StatusKind::Unknown, SAYS_NOTHING),
+            (None, None, Err(error)) => Self::new(StatusKind::Unknown, chain(error)),
+        }
+    }
+
+    fn of_end(end: &LoggedEnd) -> Self {
+        Self::of_text(&end.ended, end.ended_because.as_deref())
+    }
+
+    /// The status of a run that says itself how it ended.
+    fn of_text(ended: &str, because: Option<&str>) -> Self {
+        match ended.split_once(": ") {
+            None if ended == "done" => Self::new(StatusKind::Done, because.unwrap_or_default()),
             Some(("stopped", reason)) => Self::new(StatusKind::Stopped, reason),
             Some(("exception", reason)) => Self::new(StatusKind::Failed, reason),
-            _ => Self::new(StatusKind::Unknown, "its newest checkpoint does not say how it ended"),
+            _ => Self::new(StatusKind::Unknown, SAYS_NOTHING),
         }
+    }
+
+    fn in_words(&self) -> String {
+        let between = if self.why.is_empty() { "" } else { ": " };
+        format!("{}{between}{}", self.kind.text(), self.why)
     }
 
     /// Adds something to what is known.

@@ -1,0 +1,162 @@
+//! How a run ended, where no checkpoint says it: the last line of its log does, and `burn-ckpt runs` and
+//! `watch` tell it.
+
+use std::fs;
+use std::path::Path;
+
+use burn::train::ExecutionStrategy;
+use burn::train::metric::LossMetric;
+use burn_trainer::callbacks::EarlyStopping;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::{Trainer, TrainerConfig};
+use serde_json::Value;
+use system_tests::models::small::{
+    Script, ScriptedMetric, learner, loader, stopper, train_scripted_with_strategy,
+};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::run_files::{metadata, run_dir};
+use system_tests::{backend, config, train_scored, train_with};
+
+/// Saves the best state alone: the first one, with the scores below.
+fn best_alone(root: &Path, run: &str, epochs: usize) -> TrainerConfig {
+    let best = StrategyConfig::Best(Best::new());
+    let config = config(root, epochs).with_run_id(run).with_primary_metric("val_score");
+    config.with_strategies([best]).with_ckpt_path("auto")
+}
+
+/// Each epoch is worse than the one before.
+const SCORES: [f64; 3] = [1.0, 2.0, 3.0];
+
+fn status(root: &Path, run: &str) -> (String, String) {
+    let run = run_dir(root).with_file_name(run);
+    let runs: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"runs", &run, &"--json"]))).unwrap();
+    ["status", "why"].map(|key| runs[0][key].as_str().unwrap().to_owned()).into()
+}
+
+fn end_lines(root: &Path, run: &str) -> Vec<Value> {
+    let log = fs::read_to_string(run_dir(root).with_file_name(run).join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line.get("ended").is_some()).collect()
+}
+
+/// The exit status of `watch`, and what it says at the end.
+fn watched(root: &Path, run: &str, status: i32) -> String {
+    let mut watch = burn_ckpt_command();
+    watch.args(["watch", "--interval", "0.01", "--until-stopped"]).arg(run_dir(root).with_file_name(run));
+    ended_with(&watch.output().unwrap(), status).1
+}
+
+/// Trains with these scores, and is told to stop in this step of the process, or panics in it.
+fn interrupted(config: TrainerConfig, scores: &[f64], stops_in: Option<usize>, panics_in: Option<usize>) {
+    let trainer = Trainer::new(config, &Script::default().hparams()).unwrap();
+    let data = || loader(&Script::default());
+    let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
+    let training = training.metric_valid_numeric(ScriptedMetric::new("Score", scores));
+    let at_step = stops_in.map(|step| (step, stopper(training.interrupter(), false)));
+    let script = Script { at_step, panic_in_step: panics_in, ..Script::default() };
+    let result = trainer.fit(training, learner(script));
+    assert_eq!(result.is_err(), panics_in.is_some());
+}
+
+/// Trains in the same way to the end.
+fn trained(config: TrainerConfig, scores: &[f64]) {
+    interrupted(config, scores, None, None);
+}
+
+#[test]
+fn a_run_whose_last_state_no_strategy_saves_is_done_and_says_why() {
+    let root = tempfile::tempdir().unwrap();
+    let of = |run: &str, epochs| best_alone(root.path(), run, epochs);
+    train_scored(of("whole", 3), &SCORES).unwrap();
+    train_scored(of("steps", 9).with_max_steps(15), &SCORES).unwrap();
+    let patience = EarlyStopping::new("val_score").with_patience(1);
+    train_scored(of("early", 3).with_early_stopping(patience), &SCORES).unwrap();
+    train_scored(of("best_is_last", 3), &[3.0, 2.0, 1.0]).unwrap();
+    for (run, why) in [
+        ("whole", ""),
+        ("steps", "max_steps: 15 optimizer steps are done"),
+        ("early", "early stopping: val_score has not improved for 1 validation"),
+        ("best_is_last", ""),
+    ] {
+        assert_eq!(status(root.path(), run), ("done".to_owned(), why.to_owned()), "{run}");
+        let err = watched(root.path(), run, 0);
+        assert!(err.contains("it is done; 1 checkpoint"), "{run}: {err}");
+        // Where a checkpoint says it, the log does not.
+        let is_saved = run == "best_is_last";
+        assert_eq!(end_lines(root.path(), run).len(), usize::from(!is_saved), "{run}");
+        let newest = run_dir(root.path()).with_file_name(run).join("checkpoint/best_val_score.ckpt");
+        assert_eq!(metadata(&newest)["global_step"], if is_saved { 30 } else { 10 }, "{run}");
+    }
+    let early = &end_lines(root.path(), "early")[0];
+    assert_eq!((&early["ended"], &early["step"]), (&"done".into(), &20.into()), "{early}");
+    assert!(early["ended_because"].as_str().unwrap().starts_with("early stopping: "), "{early}");
+}
+
+#[test]
+fn a_run_that_stops_or_fails_where_no_strategy_saves_says_it() {
+    let root = tempfile::tempdir().unwrap();
+    let of = |run: &str| best_alone(root.path(), run, 3);
+    interrupted(of("stopped"), &SCORES, Some(15), None);
+    interrupted(of("failed"), &SCORES, None, Some(15));
+    let stopped = ("stopped".to_owned(), "the test called stop".to_owned());
+    assert_eq!(status(root.path(), "stopped"), stopped);
+    let (failed, why) = status(root.path(), "failed");
+    assert!(failed == "failed" && why.contains("told to panic"), "{failed}: {why}");
+    let err = watched(root.path(), "stopped", 1);
+    assert!(err.contains("no process writes to it: stopped: the test called stop"), "{err}");
+    let err = watched(root.path(), "failed", 1);
+    assert!(err.contains("no process writes to it: exception: "), "{err}");
+    // The line goes when the run resumes.
+    trained(of("stopped"), &[0.5, 0.25]);
+    assert_eq!(
+        (status(root.path(), "stopped").0, end_lines(root.path(), "stopped")),
+        ("done".to_owned(), vec![])
+    );
+}
+
+#[test]
+fn a_loop_of_burns_says_how_it_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let single = || ExecutionStrategy::single(backend::device().autodiff());
+    let trained_by_burn = |run: &str, epochs, script| {
+        let metric = ScriptedMetric::new("Score", &SCORES);
+        train_scripted_with_strategy(best_alone(root.path(), run, epochs), script, single(), |training| {
+            training.metric_valid_numeric(metric)
+        })
+    };
+    trained_by_burn("whole", 3, Script::default()).unwrap();
+    assert_eq!(status(root.path(), "whole"), ("done".to_owned(), String::new()));
+    assert!(trained_by_burn("failed", 3, Script { panic_in_step: Some(17), ..Script::default() }).is_err());
+    let (failed, why) = status(root.path(), "failed");
+    assert!(failed == "failed" && why.contains("told to panic"), "{failed}: {why}");
+    // Its only checkpoint has all epochs.
+    trained_by_burn("one", 1, Script::default()).unwrap();
+    assert_eq!((status(root.path(), "one").0, end_lines(root.path(), "one")), ("done".to_owned(), vec![]));
+}
+
+#[test]
+fn a_run_that_has_saved_nothing_says_how_it_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let nothing = config(root.path(), 1).with_run_id("done").with_strategies([]);
+    train_with(nothing, Script::default(), |training| training.metrics((LossMetric::new(),))).unwrap();
+    interrupted(best_alone(root.path(), "stopped", 3), &SCORES, Some(5), None);
+    let never_saved = |why: &str| ("never saved".to_owned(), why.to_owned());
+    assert_eq!(status(root.path(), "done"), never_saved("done"));
+    assert_eq!(status(root.path(), "stopped"), never_saved("stopped: the test called stop"));
+}
+
+#[test]
+fn how_a_later_start_ended_counts_and_not_what_the_checkpoint_says_of_an_earlier_one() {
+    let root = tempfile::tempdir().unwrap();
+    let last = || StrategyConfig::Last(Last::default());
+    let saving = |epochs| best_alone(root.path(), "a", epochs).with_strategies([last()]);
+    trained(saving(1), &SCORES);
+    assert_eq!(status(root.path(), "a"), ("done".to_owned(), String::new()));
+    // Trained further, it fails before a save.
+    interrupted(best_alone(root.path(), "a", 3), &SCORES, None, Some(5));
+    let (failed, why) = status(root.path(), "a");
+    assert!(failed == "failed" && why.contains("told to panic"), "{failed}: {why}");
+    trained(saving(2), &SCORES);
+    assert_eq!(status(root.path(), "a"), ("done".to_owned(), String::new()));
+    assert!(end_lines(root.path(), "a").is_empty());
+}
