@@ -232,6 +232,30 @@ fn a_removal_that_fails_half_way_can_be_repeated() {
 }
 
 #[test]
+fn the_empty_directory_that_a_killed_removal_leaves_can_be_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("burn_trainer_logs/a");
+    fs::create_dir_all(&run).unwrap();
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink(&run, &link).unwrap();
+    // It asks as for each run. A link to it is an error.
+    for (arguments, status) in [(&["--dry-run"][..], 0), (&[][..], 2)] {
+        let output = burn_ckpt_command().arg("rm").args(arguments).arg(&run).output().unwrap();
+        ended_with(&output, status);
+    }
+    ended_with(&burn_ckpt(&[&"rm", &link, &"--yes"]), 1);
+    assert_eq!(fs::read_dir(&run).unwrap().count(), 0);
+    let said = removed(&run);
+    assert_eq!((&said["run"], &said["checkpoints"], &said["left"]), (&json!("a"), &json!([]), &json!([])));
+    assert!(!run.exists() && root.path().join("burn_trainer_logs").exists());
+    // One in which a user has put a file is not a run.
+    fs::create_dir(&run).unwrap();
+    fs::write(run.join("notes.txt"), "mine").unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run, &"--yes"]), 1);
+    assert!(err.contains("is not a run's directory"), "{err}");
+}
+
+#[test]
 fn a_run_that_was_killed_before_its_first_save_can_be_removed() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let hooks = TestHooks::wait(Split::Train, 2, &gate);

@@ -2,7 +2,8 @@
 //!
 //! First everything is found, then the user is asked. Then the run's lock is taken, everything is found
 //! again, and it is removed if it is what the user was asked about. What says that the directory is a run's
-//! is removed last. A removal that is interrupted leaves a run that can be listed, and removed.
+//! is removed last. A removal that is interrupted leaves a run that can be listed, and removed, or at its end
+//! an empty directory, which can be removed too.
 
 mod own_files;
 
@@ -10,13 +11,13 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    LaterTags, LockMode, LockState, RunLock, check_own, is_symlink, lock_state, real_path, storage,
+    LaterTags, LockMode, LockState, RunLock, check_own, is_symlink, list, lock_state, real_path, storage,
 };
 use burn_ckpt::{Error, RunLayout};
 use serde_json::json;
 
 use crate::runs::run_directory::run_in;
-use crate::runs::run_signs::shows_a_run;
+use crate::runs::run_signs::{is_own_directory, shows_a_run};
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -32,7 +33,7 @@ const SHOWN_FILES: usize = 5;
 /// directories outside that it has saved to; its metric files, log, tags and notes; and its directory, if
 /// nothing else is in it. What is not the run's stays, and is named. On a terminal the program asks first;
 /// elsewhere --yes is needed. A run that is being written to is an error, and so is a directory that is not a
-/// run's.
+/// run's, unless it is empty, as after a removal that was killed.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory
@@ -51,7 +52,10 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     // With a slash at its end, a link would be what it leads to.
-    let layout = run_in(&args.run.components().collect::<PathBuf>())?;
+    let directory: PathBuf = args.run.components().collect();
+    // What a removal leaves that was killed before its last step. Nothing in it can be lost.
+    let is_empty = is_own_directory(&directory)? && list(&directory)?.is_empty();
+    let layout = if is_empty { RunLayout::at(&directory) } else { run_in(&directory)? };
     let shown = in_one_line(&layout.run_dir().display().to_string());
     if is_symlink(layout.run_dir())? {
         let real = real_path(layout.run_dir())?;
@@ -60,7 +64,7 @@ pub fn run(args: &Args) -> VerbResult {
     let layout = RunLayout::at(real_path(layout.run_dir())?);
     // Another run's directory, whose lock is not held.
     check_own(&layout)?;
-    let shows_a_run = shows_a_run(layout.run_dir())?;
+    let shows_a_run = is_empty || shows_a_run(layout.run_dir())?;
     // No lock is held while the user thinks: training can continue.
     let asks = !args.dry_run && !args.yes;
     if asks && let Ok(LockState::Held(holder)) = lock_state(layout.run_dir()) {
