@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
 use system_tests::run_files::{checkpoints, copy_checkpoint, copy_tree, run_dir};
 use system_tests::{config, train};
 
@@ -32,6 +32,9 @@ fn many_runs_have_a_line_each_and_all_of_their_checkpoints_are_a_flag_away() {
             .collect::<Vec<_>>()
     };
     assert_eq!(words("r2")[..4], ["r2", "2", "0", "10"]);
+    // The best one and the last one are one file, as `runs` counts it.
+    let size = stdout(&burn_ckpt(&[&"runs", &run_dir(root.path()), &"--columns", &"size"]));
+    assert_eq!(words("r1")[4], size.lines().last().unwrap().trim());
     assert_eq!(
         (words("r7")[1].as_str(), words("r7").last().unwrap().as_str()),
         ("1", "1 link to missing files")

@@ -1,9 +1,12 @@
 //! What `ls` shows by default where there is much: a line for each of many runs, and of a run with many
 //! checkpoints the newest and those that stand out.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use crate::ls::listing::{Listing, Row};
+use crate::parallel_verify::identity;
 use crate::terminal::figures::{age, count, grouped, size};
 use crate::terminal::table::{Align, Cell, Table, Tone};
 
@@ -41,12 +44,16 @@ pub fn table_of_runs(listings: &[Listing], now: Timestamp) -> Table {
             true => Cell::from("whole".to_owned()),
             false => Cell::new(state.join(", "), Tone::Bad),
         };
+        // A file that has two names is on the disk once.
+        let mut files = HashSet::new();
+        let once = listing.rows.iter().filter(|row| files.insert(identity(&row.path)));
+        let bytes = once.map(|row| row.bytes).fold(0, u64::saturating_add);
         let cells = [
             listing.name.clone(),
             grouped(listing.rows.len()),
             metadata.map(|metadata| metadata.epoch.to_string()).unwrap_or_default(),
             metadata.map(|metadata| metadata.global_step.to_string()).unwrap_or_default(),
-            size(listing.rows.iter().map(|row| row.bytes).fold(0, u64::saturating_add)),
+            size(bytes),
             newest.map(|row| age(row.saved(), now)).unwrap_or_default(),
         ];
         table.row(cells.map(Cell::from).into_iter().chain([state]));
