@@ -1,10 +1,11 @@
 //! The crate's one error type.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::train::TrainingError;
+use burn_ckpt::plumbing::without_controls;
 use burn_ckpt::{ErrorKind, chain};
 
 /// A result of this crate. See the example of [`Error`].
@@ -63,7 +64,7 @@ pub enum Error {
         if devices.len() == 1 { format!("the device {} is", devices[0]) } else { format!("the devices {} are", devices.join(", ")) },
         newest.as_ref().map_or_else(
             || "; the run has no checkpoint to resume from".to_owned(),
-            |path| format!("; the newest valid checkpoint is {}", path.display()),
+            |path| format!("; the newest valid checkpoint is {}", in_one_line(path)),
         )
     )]
     DeviceLost {
@@ -297,7 +298,12 @@ fn smaller_than(batch_size: usize) -> &'static str {
 }
 
 fn saved_at(path: Option<&PathBuf>) -> String {
-    path.map(|path| format!(" (the state before it is in {})", path.display())).unwrap_or_default()
+    path.map(|path| format!(" (the state before it is in {})", in_one_line(path))).unwrap_or_default()
+}
+
+/// A path in a message that can have several lines itself.
+fn in_one_line(path: &Path) -> String {
+    without_controls(&path.display().to_string())
 }
 
 fn found_on_this_machine(adapters: &[String]) -> String {

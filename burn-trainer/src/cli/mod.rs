@@ -49,6 +49,7 @@ mod find;
 mod finder_input;
 mod found_file;
 mod list_keys;
+mod print_error;
 mod print_result;
 mod restart;
 mod resume;
@@ -65,8 +66,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use burn_ckpt::ErrorKind;
 use burn_ckpt::retention::TopK;
-use burn_ckpt::{ErrorKind, chain};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -74,7 +75,6 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{MirrorConfig, ProgressMode, TrainerConfig};
 use crate::error::{Error, Result};
-use crate::process::console::say;
 use crate::stopping::resume_command;
 use crate::strategy::{Best, Interval, Last, StrategyConfig};
 
@@ -240,7 +240,7 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
     match run() {
         Ok(status) => status,
         Err(error) => {
-            say(&format!("error: {}", chain(&error)));
+            print_error::say_error(&error);
             match error {
                 Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
                     ExitCode::from(USAGE)

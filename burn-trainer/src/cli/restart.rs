@@ -8,9 +8,8 @@ use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 
-use burn_ckpt::chain;
-
 use super::arguments;
+use super::print_error::say_error;
 use crate::config::TrainerConfig;
 use crate::error::Error;
 use crate::process::console::say;
@@ -67,7 +66,7 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
             return error;
         }
     };
-    say(&format!("error: {}", chain(&error)));
+    say_error(&error);
     let after = if wait.is_zero() { String::new() } else { format!(" after {}", exact_time(wait)) };
     say(&format!("restarting{after}: restart {} of {restarts}", restarted + 1));
     std::thread::sleep(wait);

@@ -23,7 +23,11 @@ pub(crate) fn load<M: LearnerModel>(
     let (model, report) = checkpoint.load_into_with(learner.model(), &options)?;
     learner.load_model(model.into_record());
     if shows {
-        note(&format!("initial weights from {}: {report}", checkpoint.path().display()));
+        let report = report.to_string();
+        // A line of counts, then one for each tensor that does not fit.
+        let (counts, tensors) = report.split_once('\n').unwrap_or((&report, ""));
+        note(&format!("initial weights from {}: {counts}", checkpoint.path().display()));
+        tensors.lines().for_each(note);
     }
     Ok(())
 }

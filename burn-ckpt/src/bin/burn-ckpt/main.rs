@@ -121,7 +121,11 @@ fn main() -> ExitCode {
             output::say(format!("error: {}", chain(&failure)));
             match failure {
                 Failure::Usage(_) => ExitCode::from(2),
-                _ => ExitCode::FAILURE,
+                Failure::Listed { list, .. } => {
+                    list.iter().for_each(|line| output::say(format!("  {line}")));
+                    ExitCode::FAILURE
+                }
+                Failure::Checkpoint(_) | Failure::Other(_) => ExitCode::FAILURE,
             }
         }
     }

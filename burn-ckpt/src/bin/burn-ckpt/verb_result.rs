@@ -15,6 +15,9 @@ pub enum Failure {
     /// Any other error, with its causes in the text.
     #[error("{0}")]
     Other(String),
+    /// The same with a list of what is wrong, each on a line of its own below it.
+    #[error("{message}")]
+    Listed { message: String, list: Vec<String> },
     /// Wrong usage that the command line's parser does not find. The message says what to write.
     #[error("{0}")]
     Usage(String),

@@ -17,9 +17,18 @@ use super::terminal::{is_held_back, settle_output};
 /// Writes a line to standard error. A closed pipe there does not end training. While a dashboard is drawn
 /// on the terminal, which the line would garble, it is held back.
 ///
-/// A file's name can be in it, by which nothing else is written to the terminal.
+/// A file's name can be in it, by which nothing else is written to the terminal, and no further line.
 pub(crate) fn say(line: &str) {
-    let line = &harmless(line);
+    write(&harmless(line).replace('\n', "\\n"));
+}
+
+/// The same with a text of several lines, as the message of a panic can be.
+#[cfg(feature = "cli")]
+pub(crate) fn say_lines(text: &str) {
+    write(&harmless(text));
+}
+
+fn write(line: &str) {
     let text = run_output::with_run(line);
     // Lines of the program come before it.
     settle_output();

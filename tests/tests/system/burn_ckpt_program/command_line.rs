@@ -94,6 +94,57 @@ fn a_path_with_a_line_break_stays_in_its_line() {
 }
 
 #[test]
+fn each_verb_prints_json() {
+    let help = stdout(&burn_ckpt(&[&"--help"]));
+    let (_, verbs) = help.split_once("Commands:").unwrap();
+    let (verbs, _) = verbs.split_once("Options:").unwrap();
+    let verbs = verbs.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    // A shell takes the script.
+    let verbs: Vec<&str> = verbs.filter(|verb| !["", "help", "completions"].contains(verb)).collect();
+    assert!(verbs.len() > 15 && verbs.contains(&"describe"), "{verbs:?}");
+    for verb in verbs {
+        let help = stdout(&burn_ckpt(&[&verb, &"--help"]));
+        assert!(help.contains("--json"), "{verb}: {help}");
+    }
+}
+
+#[test]
+fn an_error_of_a_path_with_a_line_break_is_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    let (gone, file) = (root.path().join("a\nfake.ckpt"), root.path().join("b\nfake.txt"));
+    std::fs::write(&file, "no run").unwrap();
+    let out = root.path().join("out.ckpt");
+    let (gone, file, out) = (gone.as_os_str(), file.as_os_str(), out.as_os_str());
+    let word = |word: &'static str| std::ffi::OsStr::new(word);
+    let verbs: [&[&std::ffi::OsStr]; 18] = [
+        &[word("runs"), gone],
+        &[word("log"), gone],
+        &[word("csv"), gone],
+        &[word("plot"), gone, word("val_loss")],
+        &[word("report"), gone, word("-o"), out],
+        &[word("ls"), gone],
+        &[word("show"), gone],
+        &[word("verify"), gone],
+        &[word("diff"), gone, gone],
+        &[word("describe"), gone],
+        &[word("export"), gone, out],
+        &[word("import"), gone, out, word("--hparams"), word("{}")],
+        &[word("average"), gone, gone, word("-o"), out],
+        &[word("cp"), gone, out],
+        &[word("prune"), gone, word("--keep"), word("last=1")],
+        &[word("tag"), gone, word("old")],
+        &[word("rm"), gone, word("--yes")],
+        &[word("watch"), file],
+    ];
+    for arguments in verbs {
+        let output = burn_ckpt_command().args(arguments).output().unwrap();
+        let (_, err) = ended_with(&output, 1);
+        assert!(err.contains("error: ") && err.contains("fake"), "{arguments:?}: {err}");
+        assert!(!err.lines().any(|line| line.starts_with("fake")), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn verbs_of_one_run_name_the_runs_of_a_directory_and_runs_says_that_a_file_is_one() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();

@@ -9,6 +9,7 @@ use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::models::small::{Script, train_scripted};
 use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{checkpoints, copy_checkpoint, run_dir};
 use system_tests::{config, train};
 
@@ -103,6 +104,27 @@ fn a_missing_log_is_said_in_one_line() {
     let [line] = lines[..] else { panic!("{said}") };
     assert!(line.contains("is missing: it is written again from the checkpoint's history"), "{line}");
     assert!(!train("4").contains(LOG), "said once");
+}
+
+#[test]
+fn a_warning_and_an_error_of_a_path_with_a_line_break_are_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("a\nfake");
+    let path = run_dir(&root).join(LOG);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "mine\n").unwrap();
+    let ended = Running::start(warmup(&root, "--run-id r1 --epochs 1")).end_well();
+    let said = |line: &&str| line.contains("metrics.jsonl cannot be written") && line.contains("a\\nfake");
+    assert_eq!(ended.stderr.lines().filter(said).count(), 1, "{ended:?}");
+    let mut command = warmup(&root, "--run-id r2 --epochs 1");
+    command.arg("--ckpt-path").arg(root.join("gone.ckpt"));
+    let failed = Running::start(command).end();
+    assert_ne!(failed.code(), Some(0));
+    let error = failed.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(error.contains("a\\nfake") && error.contains("gone.ckpt"), "{failed:?}");
+    for ended in [ended, failed] {
+        assert!(!ended.stderr.lines().any(|line| line.starts_with("fake")), "{ended:?}");
+    }
 }
 
 #[test]

@@ -81,8 +81,8 @@ fn do_not_fit(mut problems: Vec<String>, hint: Option<String>, file: &Path, like
         problems.push(format!("and {more} more"));
     }
     problems.extend(hint);
-    let (file, like, list) = (file.display(), like.display(), problems.join("\n  "));
-    Failure::Other(format!("the tensors of {file} do not fit those of {like}:\n  {list}"))
+    let message = format!("the tensors of {} do not fit those of {}:", file.display(), like.display());
+    Failure::Listed { message, list: problems }
 }
 
 /// Whether both are one number, which some programs store as `[]` and others as `[1]`.

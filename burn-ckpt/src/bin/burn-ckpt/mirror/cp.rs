@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::terminal::figures::exact_size;
 use crate::terminal::output::Output;
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// Copies a checkpoint of an address to a directory, or to a file of a name.
@@ -33,7 +34,7 @@ pub fn run(address: &MirrorAddress, destination: &Path, as_json: bool) -> VerbRe
         let (size, digest) = (exact_size(metadata.total_bytes()), &metadata.checkpoint_checksum);
         output.line(format!(
             "{}: step {}, {size}, whole, {digest}",
-            place.display(),
+            in_one_line(&place.display().to_string()),
             metadata.global_step
         ))?;
     }

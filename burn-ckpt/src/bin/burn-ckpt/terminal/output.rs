@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use indexmap::IndexSet;
 use serde_json::Value;
 
-use crate::terminal::printable::{json_for_terminals, printable};
+use crate::terminal::printable::{in_one_line, json_for_terminals, printable};
 use crate::terminal::screen::Screen;
 use crate::terminal::table::Table;
 use crate::verb_result::Failure;
@@ -99,7 +99,8 @@ impl Output {
     }
 }
 
-/// Prints a line on standard error. A failure is ignored, as there is no other place to report it.
+/// Prints a line on standard error: one, also where a path or a library's message has line breaks. A failure
+/// is ignored, as there is no other place to report it.
 pub fn say(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{}", printable(&text.to_string()));
+    let _ = writeln!(io::stderr().lock(), "{}", in_one_line(&text.to_string()));
 }
