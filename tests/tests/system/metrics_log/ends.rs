@@ -46,16 +46,21 @@ fn watched(root: &Path, run: &str, status: i32) -> String {
     ended_with(&watch.output().unwrap(), status).1
 }
 
-/// A run that is told to stop in this step of the process, or panics in it.
-fn interrupted(config: TrainerConfig, stops_in: Option<usize>, panics_in: Option<usize>) {
+/// Trains with these scores, and is told to stop in this step of the process, or panics in it.
+fn interrupted(config: TrainerConfig, scores: &[f64], stops_in: Option<usize>, panics_in: Option<usize>) {
     let trainer = Trainer::new(config, &Script::default().hparams()).unwrap();
     let data = || loader(&Script::default());
     let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
-    let training = training.metric_valid_numeric(ScriptedMetric::new("Score", &SCORES));
+    let training = training.metric_valid_numeric(ScriptedMetric::new("Score", scores));
     let at_step = stops_in.map(|step| (step, stopper(training.interrupter(), false)));
     let script = Script { at_step, panic_in_step: panics_in, ..Script::default() };
     let result = trainer.fit(training, learner(script));
     assert_eq!(result.is_err(), panics_in.is_some());
+}
+
+/// Trains in the same way to the end.
+fn trained(config: TrainerConfig, scores: &[f64]) {
+    interrupted(config, scores, None, None);
 }
 
 #[test]
@@ -91,8 +96,8 @@ fn a_run_whose_last_state_no_strategy_saves_is_done_and_says_why() {
 fn a_run_that_stops_or_fails_where_no_strategy_saves_says_it() {
     let root = tempfile::tempdir().unwrap();
     let of = |run: &str| best_alone(root.path(), run, 3);
-    interrupted(of("stopped"), Some(15), None);
-    interrupted(of("failed"), None, Some(15));
+    interrupted(of("stopped"), &SCORES, Some(15), None);
+    interrupted(of("failed"), &SCORES, None, Some(15));
     let stopped = ("stopped".to_owned(), "the test called stop".to_owned());
     assert_eq!(status(root.path(), "stopped"), stopped);
     let (failed, why) = status(root.path(), "failed");
@@ -102,7 +107,7 @@ fn a_run_that_stops_or_fails_where_no_strategy_saves_says_it() {
     let err = watched(root.path(), "failed", 1);
     assert!(err.contains("no process writes to it: exception: "), "{err}");
     // The line goes when the run resumes.
-    train_scored(of("stopped"), &[0.5, 0.25]).unwrap();
+    trained(of("stopped"), &[0.5, 0.25]);
     assert_eq!(
         (status(root.path(), "stopped").0, end_lines(root.path(), "stopped")),
         ("done".to_owned(), vec![])
@@ -113,19 +118,19 @@ fn a_run_that_stops_or_fails_where_no_strategy_saves_says_it() {
 fn a_loop_of_burns_says_how_it_ended() {
     let root = tempfile::tempdir().unwrap();
     let single = || ExecutionStrategy::single(backend::device().autodiff());
-    let trained = |run: &str, epochs, script| {
+    let trained_by_burn = |run: &str, epochs, script| {
         let metric = ScriptedMetric::new("Score", &SCORES);
         train_scripted_with_strategy(best_alone(root.path(), run, epochs), script, single(), |training| {
             training.metric_valid_numeric(metric)
         })
     };
-    trained("whole", 3, Script::default()).unwrap();
+    trained_by_burn("whole", 3, Script::default()).unwrap();
     assert_eq!(status(root.path(), "whole"), ("done".to_owned(), String::new()));
-    assert!(trained("failed", 3, Script { panic_in_step: Some(17), ..Script::default() }).is_err());
+    assert!(trained_by_burn("failed", 3, Script { panic_in_step: Some(17), ..Script::default() }).is_err());
     let (failed, why) = status(root.path(), "failed");
     assert!(failed == "failed" && why.contains("told to panic"), "{failed}: {why}");
     // Its only checkpoint has all epochs.
-    trained("one", 1, Script::default()).unwrap();
+    trained_by_burn("one", 1, Script::default()).unwrap();
     assert_eq!((status(root.path(), "one").0, end_lines(root.path(), "one")), ("done".to_owned(), vec![]));
 }
 
@@ -134,7 +139,7 @@ fn a_run_that_has_saved_nothing_says_how_it_ended() {
     let root = tempfile::tempdir().unwrap();
     let nothing = config(root.path(), 1).with_run_id("done").with_strategies([]);
     train_with(nothing, Script::default(), |training| training.metrics((LossMetric::new(),))).unwrap();
-    interrupted(best_alone(root.path(), "stopped", 3), Some(5), None);
+    interrupted(best_alone(root.path(), "stopped", 3), &SCORES, Some(5), None);
     let never_saved = |why: &str| ("never saved".to_owned(), why.to_owned());
     assert_eq!(status(root.path(), "done"), never_saved("done"));
     assert_eq!(status(root.path(), "stopped"), never_saved("stopped: the test called stop"));
@@ -145,13 +150,13 @@ fn how_a_later_start_ended_counts_and_not_what_the_checkpoint_says_of_an_earlier
     let root = tempfile::tempdir().unwrap();
     let last = || StrategyConfig::Last(Last::default());
     let saving = |epochs| best_alone(root.path(), "a", epochs).with_strategies([last()]);
-    train_scored(saving(1), &SCORES).unwrap();
+    trained(saving(1), &SCORES);
     assert_eq!(status(root.path(), "a"), ("done".to_owned(), String::new()));
     // Trained further, it fails before a save.
-    interrupted(best_alone(root.path(), "a", 3), None, Some(5));
+    interrupted(best_alone(root.path(), "a", 3), &SCORES, None, Some(5));
     let (failed, why) = status(root.path(), "a");
     assert!(failed == "failed" && why.contains("told to panic"), "{failed}: {why}");
-    train_scored(saving(2), &SCORES).unwrap();
+    trained(saving(2), &SCORES);
     assert_eq!(status(root.path(), "a"), ("done".to_owned(), String::new()));
     assert!(end_lines(root.path(), "a").is_empty());
 }
