@@ -100,10 +100,11 @@ impl RunData {
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let curves = logged(&layout, &starts, &mut warnings)?;
         if newest.is_none() && curves.of.is_empty() {
-            return Err(Error::NothingToReport {
-                path: layout.run_dir().to_path_buf(),
-                reason: "the run has neither a checkpoint nor a logged metric yet".to_owned(),
-            });
+            let reason = match warnings.is_empty() {
+                true => "the run has neither a checkpoint nor a logged metric yet".to_owned(),
+                false => format!("nothing of the run can be read: {}", warnings.join("; ")),
+            };
+            return Err(Error::NothingToReport { path: layout.run_dir().to_path_buf(), reason });
         }
         let without = || Metadata::new(Timestamp::now()).with_run_id(layout.run_id());
         if newest.is_none() {

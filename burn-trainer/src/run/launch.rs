@@ -148,7 +148,9 @@ impl PreparedRun {
         }
         let max_epochs = self.config.max_epochs as u64;
         let is_done = outcome.is_done(max_epochs);
-        let is_saved = outcome.saved_step == Some(outcome.steps) && outcome.saves.newest_is_durable;
+        let (saves, steps) = (&outcome.saves, outcome.steps);
+        let is_saved =
+            outcome.saved_step == Some(steps) && saves.newest_is_durable && !saves.was_superseded(steps);
         let failure = match (&outcome.error, launched) {
             (Some(error), _) => Some(chain(error)),
             (None, Err(panic)) => Some(self.metrics.own_message(panic_message(&**panic))),

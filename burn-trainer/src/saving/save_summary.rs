@@ -73,6 +73,12 @@ impl SaveSummary {
         self.reports.iter().any(|report| report.global_step == step && !report.paths.is_empty())
     }
 
+    /// Whether the state of this step was not written, as its strategies had better ones by then.
+    pub(crate) fn was_superseded(&self, step: u64) -> bool {
+        let is_left_out = |report: &SaveReport| report.paths.is_empty() && report.outcome.is_ok();
+        self.reports.iter().any(|report| report.global_step == step && is_left_out(report))
+    }
+
     /// Why a save of this step failed.
     pub(crate) fn failure_at(&self, step: u64) -> Option<&burn_ckpt::Error> {
         let of_step = self.reports.iter().filter(|report| report.global_step == step);

@@ -109,7 +109,8 @@ impl Dashboard {
     /// Whether it is drawn no longer, and why.
     pub(crate) fn has_ended(&self) -> Option<Ended> {
         if SUSPENDED.load(Ordering::SeqCst) {
-            return Some(Ended::Suspended);
+            // Not before the terminal is given back: what is printed until then goes with the dashboard.
+            return (!IS_DRAWN.load(Ordering::SeqCst)).then_some(Ended::Suspended);
         }
         // burn's thread restores the terminal when it cannot draw.
         let is_gone =

@@ -19,9 +19,9 @@ use super::hostile_state::{forged, resumed};
 
 const DIRECTORY: &str = "SYSTEM_TESTS_BOUNDED_RESUME";
 const MOST_MEMORY: u64 = 64_000_000;
-/// Of the processors, by all threads, also in the development profile, which does not optimise what parses
-/// JSON.
-const LONGEST: Duration = Duration::from_secs(1);
+/// Of the processors, by all threads, in the development profile, which does not optimise what parses JSON: a
+/// second at most on an idle machine, and more beside other processes that use its caches.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// In a process of its own: reads, and asserts what it took beyond a length.
 fn measured<T>(what: &str, own: u64, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
