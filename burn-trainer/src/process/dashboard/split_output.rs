@@ -2,7 +2,8 @@
 //!
 //! burn draws a frame as cells with a cursor movement before them, hides the cursor at its end, and never
 //! ends a line. So text after a hidden cursor is the program's, up to the end of its line. A line that comes
-//! between two parts of a frame may carry a few cells, which are drawn later.
+//! between two parts of a frame may carry a few cells, which are drawn later. It can come between two parts
+//! of an escape sequence too, which burn writes piece by piece.
 
 /// Begins an escape sequence.
 const ESCAPE: u8 = 0x1b;
@@ -40,6 +41,8 @@ pub(super) struct Splitter {
     /// The beginning of a line of the program.
     line: Vec<u8>,
     is_in_frame: bool,
+    /// The beginning of burn's escape sequence that a line of the program came into, until the line ends.
+    interrupted: Option<Vec<u8>>,
 }
 
 impl Splitter {
@@ -78,24 +81,31 @@ impl Splitter {
 
     fn add(&mut self, byte: u8, split: &mut SplitOutput) {
         match (self.sequence.len(), byte) {
-            (0, ESCAPE) => self.sequence.push(byte),
-            (0, b'\n') => {
-                self.line.append(&mut self.text);
-                split.lines.push(text_of(&std::mem::take(&mut self.line)));
-            }
+            (0, b'\n') => self.end_line(split),
+            (0, ESCAPE) if self.interrupted.is_none() => self.sequence.push(byte),
             (0, _) => {
                 self.text.push(byte);
                 if self.text.len() + self.line.len() >= MAX_LINE {
-                    self.line.append(&mut self.text);
-                    split.lines.push(text_of(&std::mem::take(&mut self.line)));
+                    self.end_line(split);
                 }
             }
             // Other sequences than those with a bracket have one byte more.
             (1, b'[') => self.sequence.push(byte),
             (1, _) => self.end_sequence(byte, split),
+            _ if self.is_in_frame && !is_of_frame(&self.sequence, byte) => {
+                split.drawn.append(&mut self.text);
+                self.interrupted = Some(std::mem::take(&mut self.sequence));
+                self.add(byte, split);
+            }
             (_, 0x40..=0x7e) => self.end_sequence(byte, split),
             _ => self.sequence.push(byte),
         }
+    }
+
+    fn end_line(&mut self, split: &mut SplitOutput) {
+        self.line.append(&mut self.text);
+        split.lines.push(text_of(&std::mem::take(&mut self.line)));
+        self.sequence = self.interrupted.take().unwrap_or_default();
     }
 
     fn end_sequence(&mut self, last: u8, split: &mut SplitOutput) {
@@ -110,6 +120,19 @@ impl Splitter {
         }
         self.is_in_frame = last == MOVE || (self.is_in_frame && sequence != HIDE_CURSOR);
         split.drawn.extend(sequence);
+    }
+}
+
+/// Whether burn continues a sequence that begins like this with such a byte, or ends it: it moves the cursor
+/// to a row and a column, and sets colours, modes and what is cleared by number. What else comes is the
+/// program's text.
+fn is_of_frame(begun: &[u8], next: u8) -> bool {
+    match next {
+        b'0'..=b'9' | b';' | b'?' => true,
+        MOVE => begun.contains(&b';'),
+        COLOUR | b'J' | b'K' => begun.len() > 2,
+        b'h' | b'l' => begun.get(2) == Some(&b'?'),
+        _ => false,
     }
 }
 
@@ -179,6 +202,27 @@ mod tests {
     fn a_line_within_a_frame_does_not_scroll_it() {
         let (drawn, lines, _) = split("\x1b[3;7Hcell\x1b[4;7Hhello\nx\x1b[5;1H", 100);
         assert_eq!((drawn.as_str(), lines), ("\x1b[3;7Hcell\x1b[4;7Hx\x1b[5;1H", vec!["hello".to_owned()]));
+    }
+
+    #[test]
+    fn a_line_within_an_escape_sequence_of_a_frame_is_whole_and_so_is_the_frame() {
+        let lines = ["", "batch 16", "model saved", "\u{fc}ber", "ok \x1b[32mgreen\x1b[0m", "half"];
+        for line in lines {
+            // Burn writes these pieces, each for itself.
+            for (before, after) in [
+                ("\x1b[3;7Hcell\x1b[", "4;7Hx\x1b[5;1H\x1b[?25l"),
+                ("\x1b[3;7H\x1b[", "38;5;3m5\x1b[0m\x1b[?25l"),
+            ] {
+                let text = format!("{before}{line}\n{after}next\n");
+                for size in [1, 5, text.len()] {
+                    let (drawn, found, _) = split(&text, size);
+                    assert_eq!(
+                        (drawn, found),
+                        (format!("{before}{after}"), vec![line.to_owned(), "next".to_owned()])
+                    );
+                }
+            }
+        }
     }
 
     #[test]
