@@ -33,27 +33,21 @@ const ON_WGPU: [&str; 12] = [
     // device computes one thing at a time anyway.
     "--test-threads=1",
 ];
-/// Mirrors in object stores, and devices of other machines: servers of this one, on the loopback interface.
-/// The client of object stores and burn's remote engine are built for these alone, once.
-const WITH_NETWORK: [&str; 5] =
-    ["test", "--workspace", "--features", "system-tests/mirror,system-tests/remote", "--no-fail-fast"];
+/// Mirrors in object stores. The client of object stores is built for these alone.
+const WITH_MIRROR: [&str; 5] = ["test", "--workspace", "--features", "system-tests/mirror", "--no-fail-fast"];
+const MIRROR_TESTS: [&str; 6] =
+    ["--test", "system", "--", "mirrors::", "mirrored_runs::", "programs::bench::a_mirror_in_a_slow_store"];
+/// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built
+/// for these alone.
+const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tests/remote", "--no-fail-fast"];
 /// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other
 /// tests too.
-const NETWORK_TESTS: [&[&str]; 2] = [
-    &[
-        "--test",
-        "system",
-        "--",
-        "mirrors::",
-        "mirrored_runs::",
-        "programs::bench::a_mirror_in_a_slow_store",
-        "remote::",
-        "--skip",
-        "remote::bench::",
-    ],
+const REMOTE_TESTS: [&[&str]; 2] = [
+    &["--test", "system", "--", "remote::", "--skip", "remote::bench::"],
     &["--test", "system", "--", "remote::bench::"],
 ];
-/// The tests beside the code, and the examples in its documentation: some of these are only in this build.
+/// The tests beside the code, and the examples in its documentation: in each set of features there is some of
+/// these that no other has.
 const BESIDE_THE_CODE: [&[&str]; 2] = [&["--lib"], &["--doc"]];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
@@ -95,8 +89,11 @@ pub fn run(args: &Args) -> ExitCode {
     // pays for it.
     all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
     all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
-    for tests in BESIDE_THE_CODE.into_iter().chain(NETWORK_TESTS) {
-        all_succeeded &= counted(&[&WITH_NETWORK[..], tests].concat(), &[], &mut counts);
+    for tests in BESIDE_THE_CODE.into_iter().chain([&MIRROR_TESTS[..]]) {
+        all_succeeded &= counted(&[&WITH_MIRROR[..], tests].concat(), &[], &mut counts);
+    }
+    for tests in BESIDE_THE_CODE.into_iter().chain(REMOTE_TESTS) {
+        all_succeeded &= counted(&[&WITH_REMOTE[..], tests].concat(), &[], &mut counts);
     }
     for name in &counts.failing {
         println!("failed: {name}");
