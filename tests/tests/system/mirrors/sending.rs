@@ -182,7 +182,7 @@ fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
     let root = tempfile::tempdir().unwrap();
     let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
     let path = save(&run, "last/step=1.ckpt", 1, time(1), 1, true);
-    let killed = objects.client(Some(11), None);
+    let killed = objects.client(Some(14), None);
     let store = Store::with_objects(&address(), killed, PART_BYTES).unwrap();
     let mut mirror = RunMirror::open(&store, "r1", &writer(&objects, "killed", 1)).unwrap();
     mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
