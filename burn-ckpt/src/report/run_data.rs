@@ -100,11 +100,10 @@ impl RunData {
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let curves = logged(&layout, &starts, &mut warnings)?;
         if newest.is_none() && curves.of.is_empty() {
-            let reason = match warnings.is_empty() {
-                true => "the run has neither a checkpoint nor a logged metric yet".to_owned(),
-                false => format!("nothing of the run can be read: {}", warnings.join("; ")),
-            };
-            return Err(Error::NothingToReport { path: layout.run_dir().to_path_buf(), reason });
+            return Err(Error::NothingToReport {
+                path: layout.run_dir().to_path_buf(),
+                reason: why_nothing(warnings),
+            });
         }
         let without = || Metadata::new(Timestamp::now()).with_run_id(layout.run_id());
         if newest.is_none() {
@@ -166,10 +165,24 @@ fn epochs_of(newest: Option<&CatalogEntry>) -> u64 {
     epochs_done(metadata, &state.unwrap_or(Value::Null))
 }
 
+/// Why there is nothing to report.
+fn why_nothing(mut warnings: Vec<String>) -> String {
+    // A run without a log yet has nothing that cannot be read.
+    warnings.retain(|warning| *warning != no_log());
+    match warnings.is_empty() {
+        true => "the run has neither a checkpoint nor a logged metric yet".to_owned(),
+        false => format!("nothing of the run can be read: {}", warnings.join("; ")),
+    }
+}
+
+fn no_log() -> String {
+    format!("There are no curves: the run has no {METRICS_FILE}.")
+}
+
 /// What the run has logged. A run of an earlier version has no log.
 fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) -> Result<Curves> {
     if !is_there(&layout.run_dir().join(METRICS_FILE))? {
-        warnings.push(format!("There are no curves: the run has no {METRICS_FILE}."));
+        warnings.push(no_log());
         return Ok(Curves::default());
     }
     let lines = match metrics_log::read(layout.run_dir()) {
