@@ -186,7 +186,7 @@ pub mod plumbing {
     pub use crate::printable::{is_unsafe, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::retention::shared_ledger::SharedLedger;
-    pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced, scan_reduced};
+    pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced};
     pub use crate::run_dir::cleanup::{
         clear, is_of_another_program, links_of_run, recover, unfinished_files,
     };
@@ -199,7 +199,7 @@ pub mod plumbing {
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
     pub use crate::run_dir::locate::{resolve, run_at, run_of_checkpoint};
     pub use crate::run_dir::other_runs::{
-        OwnCheckpoints, RUN_MARKS, check_no_other_run, check_own, scan_with_outside,
+        OwnCheckpoints, RUN_MARKS, check_no_other_run, check_own, scan_with, scan_with_outside,
     };
     pub use crate::run_dir::outside_directories::{
         DIRECTORIES_FILE, links_to_missing_directories, note_outside_directory, outside_directories,

@@ -15,7 +15,7 @@ use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{LOCK_FILE, is_checkpoint};
 use crate::format::metadata::Metadata;
-use crate::run_dir::catalog::{Catalog, scan_reduced};
+use crate::run_dir::catalog::{Catalog, scan_directory_reduced, scan_reduced};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
 use crate::run_dir::outside_directories::outside_directories;
 
@@ -150,17 +150,37 @@ impl OwnCheckpoints {
 ///
 /// As for [`Catalog::scan`] and [`outside_directories`].
 pub fn scan_with_outside(layout: &RunLayout) -> Result<Catalog> {
-    let (mut catalog, outside) = (Catalog::scan(layout)?, outside_directories(layout)?);
+    scan_with(layout, &outside_directories(layout)?, |_| (), |_, _| ())
+}
+
+/// The run's checkpoints in its own directory and in these outside of it, of metadata that `reduce` leaves.
+/// `others` is called with a directory and the number of checkpoints in it of another run with the same id.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`].
+pub fn scan_with(
+    layout: &RunLayout,
+    outside: &[PathBuf],
+    reduce: fn(&mut Metadata),
+    mut others: impl FnMut(&Path, u64),
+) -> Result<Catalog> {
+    let mut catalog = scan_reduced(layout, reduce)?;
     if outside.is_empty() {
         return Ok(catalog);
     }
     let own = OwnCheckpoints::of(layout)?;
-    for directory in &outside {
-        let Catalog { entries, broken } = Catalog::scan_directory(directory)?;
+    for directory in outside {
+        let Catalog { entries, broken } = scan_directory_reduced(directory, reduce)?;
         let is_own = |metadata: &Metadata| own.have(directory, metadata);
-        catalog.entries.extend(entries.into_iter().filter(|entry| is_own(&entry.metadata)));
+        let (ours, theirs): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| is_own(&entry.metadata));
+        catalog.entries.extend(ours);
         let is_own = |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| is_own(&metadata));
         catalog.broken.extend(broken.into_iter().filter(|(path, _)| is_own(path)));
+        let of_the_id = theirs.iter().filter(|entry| entry.metadata.run_id == layout.run_id()).count();
+        if of_the_id > 0 {
+            others(directory, of_the_id as u64);
+        }
     }
     catalog.sort();
     Ok(catalog)

@@ -4,8 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, OwnCheckpoints, check_no_other_run, is_directory, outside_directories,
-    scan_directory_reduced, scan_reduced, storage,
+    DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, scan_with, storage,
 };
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 use serde_json::Value;
@@ -49,33 +48,18 @@ fn reduce(metadata: &mut Metadata) {
 
 /// The run's checkpoints, oldest first, in its own directory and in the others.
 pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog> {
-    let mut catalog = scan_reduced(layout, reduce)?;
-    if elsewhere.is_empty() {
-        return Ok(catalog);
-    }
-    let own = OwnCheckpoints::of(layout)?;
-    for directory in elsewhere {
-        let found = scan_directory_reduced(directory, reduce)?;
-        // Other runs may use the directory too.
-        let (ours, others): (Vec<_>, Vec<_>) =
-            found.entries.into_iter().partition(|entry| own.have(directory, &entry.metadata));
-        catalog.entries.extend(ours);
-        let is_ours =
-            |path: &Path| Metadata::of_checkpoint(path).is_ok_and(|metadata| own.have(directory, &metadata));
-        catalog.broken.extend(found.broken.into_iter().filter(|(path, _)| is_ours(path)));
-        let of_the_id = others.iter().filter(|entry| entry.metadata.run_id == layout.run_id()).count();
-        if of_the_id > 0 && note_named(directory) {
+    let warn_of_others = |directory: &Path, found: u64| {
+        if note_named(directory) {
             warn(&format!(
                 "{} has {} of another run with the id {}, which {} left alone: give each run an id of its own",
                 directory.display(),
-                count(of_the_id as u64, "checkpoint"),
+                count(found, "checkpoint"),
                 layout.run_id(),
-                if of_the_id == 1 { "is" } else { "are" }
+                if found == 1 { "is" } else { "are" }
             ));
         }
-    }
-    catalog.sort();
-    Ok(catalog)
+    };
+    Ok(scan_with(layout, elsewhere, reduce, warn_of_others)?)
 }
 
 /// The listed checkpoint that has the same content: the file that a link led to before a copy turned it into
