@@ -43,15 +43,14 @@ fn backend() -> Backend {
     Backend::from_str(&name, false).unwrap_or_else(|error| panic!("{VARIABLE}={name}: {error}"))
 }
 
-/// What cargo is given to build programs as the tests are built: others would take their place.
+/// The features that the tests are built with, as cargo's `--features` takes them. Programs are built with
+/// them too: others would take the place of those that the tests were built with.
 #[must_use]
-pub fn features() -> Vec<String> {
+pub fn features() -> String {
     let all = [
-        ("wgpu", cfg!(feature = "wgpu")),
-        ("mirror", cfg!(feature = "mirror")),
-        ("remote", cfg!(feature = "remote")),
+        ("system-tests/wgpu", cfg!(feature = "wgpu")),
+        ("system-tests/mirror", cfg!(feature = "mirror")),
+        ("system-tests/remote", cfg!(feature = "remote")),
     ];
-    let on: Vec<String> =
-        all.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| format!("system-tests/{name}")).collect();
-    if on.is_empty() { Vec::new() } else { vec!["--features".to_owned(), on.join(",")] }
+    all.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect::<Vec<_>>().join(",")
 }

@@ -6,6 +6,10 @@ use std::process::{Command, ExitCode};
 
 use crate::{cargo, llvm};
 
+/// Features that are on in every build, as cargo's `--features` takes them. For the tests: a program that
+/// they start by a verb is built as they are, in place of burn being built once more with fewer features.
+const ALWAYS_ON: &str = "XTASK_FEATURES";
+
 /// The profile that a program is built with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Profile {
@@ -20,12 +24,14 @@ pub struct Program<'a> {
     name: &'a str,
     starts: &'a [&'a str],
     features: Vec<String>,
+    always_on: String,
 }
 
 impl<'a> Program<'a> {
     /// A program of the development profile, with default features.
     pub fn new(name: &'a str) -> Self {
-        Self { profile: Profile::Dev, name, starts: &[], features: Vec::new() }
+        let always_on = std::env::var(ALWAYS_ON).unwrap_or_default();
+        Self { profile: Profile::Dev, name, starts: &[], features: Vec::new(), always_on }
     }
 
     /// Builds it with every optimization.
@@ -78,8 +84,10 @@ impl<'a> Program<'a> {
         for name in [self.name].iter().chain(self.starts) {
             arguments.extend(["--bin".to_owned(), (*name).to_owned()]);
         }
-        if !self.features.is_empty() {
-            arguments.extend(["--features".to_owned(), self.features.join(",")]);
+        let always_on = Some(&self.always_on).filter(|features| !features.is_empty());
+        let features: Vec<&str> = self.features.iter().chain(always_on).map(String::as_str).collect();
+        if !features.is_empty() {
+            arguments.extend(["--features".to_owned(), features.join(",")]);
         }
         arguments
     }
@@ -140,6 +148,16 @@ mod tests {
             built(Program::new("digits").features(features)),
             "build --workspace --bin digits --features digits/cuda,digits/autotune"
         );
+    }
+
+    #[test]
+    fn features_that_are_always_on_come_to_those_of_the_verb() {
+        let mut program = Program::new("digits");
+        program.always_on = "system-tests/mirror,system-tests/remote".to_owned();
+        assert!(program.cargo_arguments().ends_with(&[program.always_on.clone()]), "{program:?}");
+        let program = program.features(vec!["digits/wgpu".to_owned()]);
+        let features = "digits/wgpu,system-tests/mirror,system-tests/remote";
+        assert_eq!(program.cargo_arguments().last().map(String::as_str), Some(features));
     }
 
     #[test]

@@ -15,16 +15,23 @@ use panics::Panics;
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
 
-/// The tests of training, saving, resuming and loading, once more on burn's wgpu backend: a GPU, or Mesa's
-/// software Vulkan. Also the tests of the GPUs that this backend lists.
-const ON_WGPU: [&str; 12] = [
+/// burn's wgpu backend, mirrors in object stores, devices of other machines: on in one build for all three, beside
+/// that of the tests of what everyone has. The clients of object stores and burn's remote engine are built for
+/// this one alone.
+const WITH_EVERYTHING: [&str; 5] = [
     "test",
     "--workspace",
     "--features",
-    "system-tests/wgpu",
+    "system-tests/wgpu,system-tests/mirror,system-tests/remote",
+    "--no-fail-fast",
+];
+/// The tests beside the code, and the examples in its documentation: some are about these features.
+const BESIDE_THE_CODE: [&[&str]; 2] = [&["--lib"], &["--doc"]];
+/// The tests of training, saving, resuming and loading, once more on burn's wgpu backend: a GPU, or Mesa's
+/// software Vulkan. Also the tests of the GPUs that this backend lists.
+const ON_WGPU: [&str; 7] = [
     "--test",
     "system",
-    "--no-fail-fast",
     "--",
     "on_each_backend::",
     "on_wgpu::",
@@ -33,22 +40,22 @@ const ON_WGPU: [&str; 12] = [
     // device computes one thing at a time anyway.
     "--test-threads=1",
 ];
-/// Mirrors in object stores. The client of object stores is built for these alone.
-const WITH_MIRROR: [&str; 5] = ["test", "--workspace", "--features", "system-tests/mirror", "--no-fail-fast"];
-const MIRROR_TESTS: [&str; 6] =
-    ["--test", "system", "--", "mirrors::", "mirrored_runs::", "programs::bench::a_mirror_in_a_slow_store"];
-/// Devices of other machines: servers of this one, on the loopback interface. burn's remote engine is built
-/// for these alone.
-const WITH_REMOTE: [&str; 5] = ["test", "--workspace", "--features", "system-tests/remote", "--no-fail-fast"];
-/// The benchmark of servers runs alone: it counts all bytes that cross the loopback interface, those of other
-/// tests too.
-const REMOTE_TESTS: [&[&str]; 2] = [
-    &["--test", "system", "--", "remote::", "--skip", "remote::bench::"],
+/// Mirrors, and servers of this machine, on the loopback interface. The benchmark of servers runs alone: it
+/// counts all bytes that cross the loopback interface, those of other tests too.
+const ON_THE_NETWORK: [&[&str]; 2] = [
+    &[
+        "--test",
+        "system",
+        "--",
+        "mirrors::",
+        "mirrored_runs::",
+        "programs::bench::a_mirror_in_a_slow_store",
+        "remote::",
+        "--skip",
+        "remote::bench::",
+    ],
     &["--test", "system", "--", "remote::bench::"],
 ];
-/// The tests beside the code, and the examples in its documentation: in each set of features there is some of
-/// these that no other has.
-const BESIDE_THE_CODE: [&[&str]; 2] = [&["--lib"], &["--doc"]];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
 
@@ -88,13 +95,11 @@ pub fn run(args: &Args) -> ExitCode {
     // Libraries, programs and system tests. The programs that tests start are built first, so that no test
     // pays for it.
     all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
-    all_succeeded &= counted(&ON_WGPU, &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
-    for tests in BESIDE_THE_CODE.into_iter().chain([&MIRROR_TESTS[..]]) {
-        all_succeeded &= counted(&[&WITH_MIRROR[..], tests].concat(), &[], &mut counts);
+    let with_everything = |tests: &[&str]| [&WITH_EVERYTHING[..], tests].concat();
+    for tests in BESIDE_THE_CODE.into_iter().chain(ON_THE_NETWORK) {
+        all_succeeded &= counted(&with_everything(tests), &[], &mut counts);
     }
-    for tests in BESIDE_THE_CODE.into_iter().chain(REMOTE_TESTS) {
-        all_succeeded &= counted(&[&WITH_REMOTE[..], tests].concat(), &[], &mut counts);
-    }
+    all_succeeded &= counted(&with_everything(&ON_WGPU), &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
     for name in &counts.failing {
         println!("failed: {name}");
         counts.panics.of(name).for_each(|line| println!("    {line}"));

@@ -51,8 +51,10 @@ fn command_of(words: &[String]) -> Command {
 }
 
 /// Takes away what cargo told this program about its package. A cargo that is started with it builds ring
-/// again, as its build script asks for that, and burn's remote engine with it.
+/// again, as its build script asks for that, and burn's remote engine with it. And has `cargo xtask` build
+/// what it starts as the tests are built.
 fn outside_cargo(command: &mut Command) {
+    command.env("XTASK_FEATURES", backend::features());
     for (name, _) in std::env::vars_os() {
         let told = name
             .to_str()
@@ -169,7 +171,8 @@ pub fn sha256sum(path: &Path) -> Result<String, String> {
 pub fn build(programs: &[&str]) -> PathBuf {
     let mut command = cargo(&workspace());
     command.args(["build", "--quiet", "--workspace"]);
-    command.args(backend::features());
+    // An empty list is none.
+    command.args(["--features", &backend::features()]);
     command.args(programs.iter().flat_map(|program| ["--bin", program]));
     stdout(&command.output().unwrap_or_else(|error| panic!("cargo cannot be started: {error}")));
     built()
