@@ -3,6 +3,7 @@
 mod dependencies;
 mod features;
 mod packages;
+mod unified;
 
 use std::process::ExitCode;
 
@@ -16,13 +17,14 @@ pub fn run() -> Result<(), ExitCode> {
     cargo::run(&["fmt", "--all", "--check"])?;
     timed("packages", packages::check)?;
     timed("dependencies", dependencies::check)?;
-    let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    timed("lints", || cargo::run(&lints))?;
-    // What is compiled only for a GPU, or for devices of other machines. Where documentation is built for
-    // docs.rs, CUDA's build script does not download LLVM: the code is type-checked all the same.
+    // What is compiled only for a GPU, or for devices of other machines, too.
     let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
-    timed("lints of all features", || cargo::run_with(&lints, &[("DOCS_RS", "1")]))?;
+    timed("lints of all features", || unified::run(&lints, &[]))?;
+    // And what is compiled where they are off.
+    let lints =
+        ["clippy", "--workspace", "--all-targets", "--features", unified::FEATURE, "--", "-D", "warnings"];
+    timed("lints", || unified::run(&lints, &[]))?;
     timed("each feature alone", features::check)?;
-    let documentation = ["doc", "--workspace", "--no-deps"];
-    timed("documentation", || cargo::run_with(&documentation, &[("RUSTDOCFLAGS", "-D warnings")]))
+    let documentation = ["doc", "--workspace", "--no-deps", "--features", unified::FEATURE];
+    timed("documentation", || unified::run(&documentation, &[("RUSTDOCFLAGS", "-D warnings")]))
 }

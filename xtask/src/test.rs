@@ -15,9 +15,8 @@ use panics::Panics;
 /// What cargo's test runner prints before a test program's counts.
 const SUMMARY: &str = "test result: ";
 
-/// burn's wgpu backend, mirrors in object stores, devices of other machines: on in one build for all three, beside
-/// that of the tests of what everyone has. The clients of object stores and burn's remote engine are built for
-/// this one alone.
+/// burn's wgpu backend, mirrors in object stores, devices of other machines: one build for all three, beside
+/// the one of what every program has.
 const WITH_EVERYTHING: [&str; 5] = [
     "test",
     "--workspace",
@@ -95,11 +94,11 @@ pub fn run(args: &Args) -> ExitCode {
     // Libraries, programs and system tests. The programs that tests start are built first, so that no test
     // pays for it.
     all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
-    let with_everything = |tests: &[&str]| [&WITH_EVERYTHING[..], tests].concat();
-    for tests in BESIDE_THE_CODE.into_iter().chain(ON_THE_NETWORK) {
-        all_succeeded &= counted(&with_everything(tests), &[], &mut counts);
+    let network = BESIDE_THE_CODE.into_iter().chain(ON_THE_NETWORK).map(|tests| (tests, None));
+    for (tests, backend) in network.chain([(&ON_WGPU[..], Some((BACKEND_VARIABLE, "wgpu")))]) {
+        let arguments = [&WITH_EVERYTHING[..], tests].concat();
+        all_succeeded &= counted(&arguments, backend.as_slice(), &mut counts);
     }
-    all_succeeded &= counted(&with_everything(&ON_WGPU), &[(BACKEND_VARIABLE, "wgpu")], &mut counts);
     for name in &counts.failing {
         println!("failed: {name}");
         counts.panics.of(name).for_each(|line| println!("    {line}"));

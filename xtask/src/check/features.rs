@@ -1,13 +1,13 @@
 //! Each feature of the crates that can be published compiles without the others: a program may choose any.
 //!
 //! A list of our own, and not `cargo hack --each-feature`, which would compile burn again for most features
-//! of each crate. Here a feature that changes burn (a GPU backend) is on in all crates at once. On two cores
-//! the list takes 3 to 4 minutes after the lints of all features, which `check.rs` runs: `remote` and the two
-//! GPU backends take 45 to 60 seconds each, `cli` and `mimalloc` of burn-trainer one.
+//! of each crate: 10 minutes on two cores. Here the crates of others are those of the lints of all features,
+//! which `check.rs` runs before: the crate `unified-features` asks for them. What is compiled are our crates
+//! and burn's topmost, where features are names that it gives out or does not.
 
 use std::process::ExitCode;
 
-use crate::cargo;
+use super::unified;
 
 /// Packages, and the features that are on: no others are, default ones neither.
 type Build = (&'static [&'static str], &'static [&'static str]);
@@ -38,8 +38,7 @@ const BUILDS: [Build; 17] = [
 pub fn check() -> Result<(), ExitCode> {
     for build in &BUILDS {
         let arguments = arguments(build);
-        // As for the lints of all features: CUDA's build script downloads nothing.
-        cargo::run_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[("DOCS_RS", "1")])?;
+        unified::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
     }
     Ok(())
 }
@@ -47,10 +46,9 @@ pub fn check() -> Result<(), ExitCode> {
 fn arguments((packages, features): &Build) -> Vec<String> {
     let mut arguments = vec!["clippy".to_owned(), "--no-default-features".to_owned()];
     arguments.extend(packages.iter().flat_map(|package| ["-p".to_owned(), (*package).to_owned()]));
-    if !features.is_empty() {
-        arguments.extend(["--features".to_owned(), features.join(",")]);
-    }
-    arguments.extend(["--", "-D", "warnings"].map(str::to_owned));
+    let features = [features, &[unified::FEATURE][..]].concat().join(",");
+    let unified = ["-p", "unified-features", "--features", &features, "--", "-D", "warnings"];
+    arguments.extend(unified.map(str::to_owned));
     arguments
 }
 
@@ -60,6 +58,7 @@ mod tests {
 
     use super::super::packages::PUBLISHED;
     use super::*;
+    use crate::cargo;
 
     /// The names in a manifest's table of features.
     fn features(manifest: &str) -> impl Iterator<Item = &str> {
@@ -95,7 +94,8 @@ mod tests {
     fn default_features_are_off_and_warnings_are_errors() {
         assert_eq!(
             arguments(&BUILDS[2]).join(" "),
-            "clippy --no-default-features -p burn-ckpt --features burn-ckpt/cli -- -D warnings"
+            "clippy --no-default-features -p burn-ckpt -p unified-features \
+             --features burn-ckpt/cli,unified-features/on -- -D warnings"
         );
     }
 }
