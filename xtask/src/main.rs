@@ -59,6 +59,9 @@ enum Verb {
     /// Format, lints, documentation and every test; ends with their count. Installs what they need beside
     /// Rust
     Test(test::Args),
+    /// Make an environment of Python that tests need, and print its path: for the tests
+    #[command(hide = true)]
+    PythonEnvironment(test::python::Args),
     /// Tidiness, format, packages, lints and documentation alone
     Check,
     /// Tidiness alone: imports, lengths, phrases, pages, links and flags, in seconds
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Llvm => llvm::run(),
         Verb::Bench(args) => bench::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::PythonEnvironment(args) => test::python::run(&args),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
         Verb::Tidy => tidy::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
     }

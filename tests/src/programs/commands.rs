@@ -37,6 +37,17 @@ pub fn xtask_new(directory: &Path, arguments: &[&str]) -> Output {
     output.unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
 }
 
+/// Another verb of `cargo xtask`.
+///
+/// # Panics
+///
+/// When cargo cannot be started.
+#[must_use]
+pub fn xtask(verb: &str, arguments: &[&str]) -> Output {
+    let output = command_of(&words(verb, arguments)).output();
+    output.unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
+}
+
 /// `cargo xtask serve` with these arguments and the backend of the tests.
 #[must_use]
 pub fn xtask_serve_command(arguments: &[&str]) -> Command {

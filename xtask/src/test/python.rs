@@ -1,0 +1,97 @@
+//! Python's packages for the tests that it judges: virtual environments below the target directory, one for
+//! each list of requirements. `cargo xtask test` makes them while it checks; a test that is run by itself
+//! makes the one that it needs.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+use std::thread::{self, JoinHandle};
+
+use crate::cargo;
+
+/// The list of requirements in `tests/python`, what is in it, and how large it is.
+const LISTS: [(&str, &str); 3] = [
+    ("requirements.txt", "PyTorch and what it needs take 5.4 GB"),
+    ("requirements-trackers.txt", "TensorBoard, MLflow and what they need take 1.1 GB"),
+    ("requirements-mirrors.txt", "moto, a server of S3's interface, and what it needs take 320 MB"),
+];
+
+/// The verb's own flags.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The list in tests/python
+    #[arg(value_parser = LISTS.map(|(list, _)| list))]
+    list: String,
+}
+
+/// Makes an environment where it is missing, and prints the path of its Python.
+pub fn run(args: &Args) -> ExitCode {
+    match LISTS.iter().find(|(list, _)| *list == args.list).map(|(list, size)| environment(list, size)) {
+        Some(Ok(directory)) => {
+            println!("{}", directory.join("bin/python").display());
+            ExitCode::SUCCESS
+        }
+        Some(Err(message)) => crate::usage::failed(&message),
+        None => ExitCode::FAILURE,
+    }
+}
+
+/// Makes all that are missing, beside other work: what takes long is the network. A test that needs one which
+/// could not be made tries again, and fails with the reason.
+pub fn make_all() -> JoinHandle<()> {
+    thread::spawn(|| {
+        for (list, size) in LISTS {
+            if let Err(message) = environment(list, size) {
+                eprintln!("warning: {message}");
+            }
+        }
+    })
+}
+
+/// The directory of an environment, whose name changes with what it has.
+fn environment(list: &str, size: &str) -> Result<PathBuf, String> {
+    let requirements = cargo::root().join("tests/python").join(list);
+    let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    let wanted = fs::read(&requirements).map_err(|error| told(&requirements, error))?;
+    let version = checked(Command::new("python3").arg("--version"), "python3 is needed")?;
+    let mut hasher = DefaultHasher::new();
+    (wanted, version.stdout).hash(&mut hasher);
+    let target = target().map_err(|error| format!("the target directory is not known: {error}"))?;
+    let directory = target.join(format!("python-venv-{:016x}", hasher.finish()));
+    // Another process may be about to make it too.
+    let path = target.join("python-venv.lock");
+    let lock = File::create(&path).map_err(|error| told(&path, error))?;
+    lock.lock().map_err(|error| told(&path, error))?;
+    if directory.is_dir() {
+        return Ok(directory);
+    }
+    // Under another name until it is complete; what a kill left under that name goes.
+    let unfinished = directory.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(|error| told(&unfinished, error))?;
+    }
+    eprintln!("making {}, once: {size}", directory.display());
+    let venv = "python3 -m venv is needed (Debian: apt-get install python3-venv)";
+    checked(Command::new("python3").args(["-m", "venv"]).arg(&unfinished), venv)?;
+    let mut pip = Command::new(unfinished.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
+    checked(&mut pip, "pip has to install packages, for which the network is needed")?;
+    fs::rename(&unfinished, &directory).map_err(|error| told(&directory, error))?;
+    Ok(directory)
+}
+
+fn checked(command: &mut Command, needed: &str) -> Result<Output, String> {
+    let output = command.output().map_err(|error| format!("{needed}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!("{needed}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+}
+
+/// The target directory, where this program is in a profile's directory.
+fn target() -> io::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    Ok(this.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned())
+}
