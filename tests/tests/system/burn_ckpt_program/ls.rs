@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
+use system_tests::programs::commands::{build, burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
 use system_tests::run_files::{checkpoints, metadata, metadata_path, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
@@ -61,6 +61,26 @@ fn every_checkpoint_has_a_line_oldest_first() {
         rows.iter().map(|row| row.contains(&"best_val_score") || row.contains(&"last")).collect();
     assert_eq!(links, [false, true, false, true], "{table}");
     assert!(table.lines().all(|line| line.len() < 120 && line == line.trim_end()), "{table}");
+}
+
+/// A run of the example, which logs a loss and an accuracy of both splits.
+#[test]
+fn the_metric_that_ranks_has_a_column_however_it_is_set() {
+    let digits = build(&["digits"]).join("digits");
+    let best = r#"strategies=[{"kind": "best", "metric": "train_accuracy"}]"#;
+    for (run, primary, more) in [
+        ("name", "primary_metric=train_accuracy", "seed=1"),
+        ("object", r#"primary_metric={"name": "train_accuracy", "mode": "max"}"#, "seed=1"),
+        ("strategy", "primary_metric=null", best),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let few = "limit_train_batches=2";
+        let train = ["--epochs", "1", "--run-id", run, "--set", primary, "--set", more, "--set", few];
+        stdout(&Command::new(&digits).args(train).current_dir(root.path()).output().unwrap());
+        let table = stdout(&burn_ckpt(&[&"ls", &root.path().join("burn_trainer_logs").join(run)]));
+        let heading: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(heading[3..6], ["train_accuracy", "val_loss", "val_accuracy"], "{run}: {table}");
+    }
 }
 
 #[test]

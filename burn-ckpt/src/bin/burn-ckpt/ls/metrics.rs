@@ -6,6 +6,7 @@ use burn_ckpt::Metadata;
 use indexmap::IndexMap;
 
 use crate::ls::listing::Listing;
+use crate::ls::metric_mode::primary_metric;
 use crate::verb_result::Failure;
 
 /// How many metrics are shown by default.
@@ -27,8 +28,7 @@ pub fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
     if !wanted.is_empty() {
         return wanted.to_vec();
     }
-    let primary =
-        metadata().next_back().and_then(|metadata| metadata.trainer_config["primary_metric"].as_str());
+    let primary = metadata().next_back().and_then(|metadata| primary_metric(&metadata.trainer_config));
     // The sort is stable: equal metrics stay in the order in which they were logged.
     let mut names: Vec<&str> = logged.into_keys().collect();
     if names.len() >= SHOWN_METRICS {
