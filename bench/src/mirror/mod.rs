@@ -31,15 +31,10 @@ use crate::page::table::Table;
 use crate::program::{Result, directory, exit_code};
 use crate::training_jobs::{CharLmJob, Job, parse_size};
 
-/// What the store takes in a second.
-const BYTES_PER_SECOND: f64 = 1e6;
 /// The address of the run's mirror: the store is this program's own.
 const ADDRESS: &str = "memory:bench";
 /// More than the part of a state of this benchmark that is in memory at once.
 const PART_BYTES: u64 = 16 * 1024 * 1024;
-/// What is measured in turns, the first as what the other is compared with.
-const ARMS: [&str; 2] = ["none", "1 MB/s"];
-
 /// The store of the run that is measured.
 static STORE: Mutex<Option<Arc<HookedStore>>> = Mutex::new(None);
 
@@ -61,9 +56,23 @@ struct Args {
     /// A save every so many steps
     #[arg(long, default_value_t = 4)]
     save_every: u64,
+    /// What the store takes in a second, in MB
+    #[arg(long, default_value_t = 1.0)]
+    megabytes_per_second: f64,
     /// Where to write: `target` here unless given
     #[arg(long)]
     root: Option<PathBuf>,
+}
+
+impl Args {
+    /// What is measured in turns, the first as what the other is compared with.
+    fn arms(&self) -> [String; 2] {
+        ["none".to_owned(), format!("{} MB/s", self.megabytes_per_second)]
+    }
+
+    fn slow_store(&self) -> Arc<HookedStore> {
+        Arc::new(slow_store(self.megabytes_per_second * 1e6))
+    }
 }
 
 /// What the runs of a kind came to.
@@ -106,7 +115,7 @@ fn measure(args: &Args) -> Result<()> {
         args.save_every,
         arms[1].state_bytes as f64 / 1e6
     );
-    println!("{}", table(&arms));
+    println!("{}", table(args.arms(), &arms));
     println!(
         "\nIn the mirror: complete checkpoints at the end of a run, the newest and the best among them."
     );
@@ -120,7 +129,7 @@ fn job(args: &Args) -> CharLmJob {
 }
 
 fn run(args: &Args, root: &Path, devices: &[Device], mirrored: bool, arm: &mut Arm) -> Result<()> {
-    *STORE.lock() = Some(Arc::new(slow_store()));
+    *STORE.lock() = Some(args.slow_store());
     let mut config = TrainerConfig::new()
         .with_root(root)
         .with_run_id("mirror")
@@ -146,12 +155,12 @@ fn run(args: &Args, root: &Path, devices: &[Device], mirrored: bool, arm: &mut A
 
 /// A store in memory that takes as long for each write as its bytes take. One write at a time is on its way,
 /// as on one connection.
-fn slow_store() -> HookedStore {
+fn slow_store(bytes_per_second: f64) -> HookedStore {
     let connection = Mutex::new(());
     HookedStore::new(Arc::new(InMemory::new()), move |operation| {
         if operation.bytes > 0 {
             let _sending = connection.lock();
-            thread::sleep(Duration::from_secs_f64(operation.bytes as f64 / BYTES_PER_SECOND));
+            thread::sleep(Duration::from_secs_f64(operation.bytes as f64 / bytes_per_second));
         }
         Ok(())
     })
@@ -159,11 +168,13 @@ fn slow_store() -> HookedStore {
 
 /// The trainer's connection: to the store of this run.
 fn connect(address: &MirrorAddress) -> burn_ckpt::Result<Store> {
-    let slow = STORE.lock().clone().unwrap_or_else(|| Arc::new(slow_store()));
-    Store::with_objects(address, slow as Arc<dyn ObjectStore>, PART_BYTES)
+    match STORE.lock().clone() {
+        Some(slow) => Store::with_objects(address, slow as Arc<dyn ObjectStore>, PART_BYTES),
+        None => Store::connect(address),
+    }
 }
 
-fn table(arms: &[Arm; ARMS.len()]) -> Table {
+fn table(names: [String; 2], arms: &[Arm; 2]) -> Table {
     let mut table = Table::new(&[
         "mirror",
         "step, ms (median)",
@@ -173,11 +184,11 @@ fn table(arms: &[Arm; ARMS.len()]) -> Table {
         "in the mirror",
     ]);
     let without = quantile(&arms[0].seconds, 0.5);
-    for (name, arm) in ARMS.into_iter().zip(arms) {
+    for (name, arm) in names.into_iter().zip(arms) {
         let median = quantile(&arm.seconds, 0.5);
         let ratio = median.zip(without).map(|(with, without)| format!("{:.3}", with / without));
         table.row([
-            name.to_owned(),
+            name,
             milliseconds(median, 2),
             ratio.unwrap_or_default(),
             milliseconds(quantile(&arm.seconds, 0.99), 2),

@@ -1,9 +1,12 @@
 //! Running the project's commands, as a user does.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+
+use parking_lot::Mutex;
 
 use crate::backend;
 
@@ -173,19 +176,26 @@ pub fn sha256sum(path: &Path) -> Result<String, String> {
     Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
-/// Builds programs of the workspace as they are now, and returns the directory where they are.
+/// Builds programs of the workspace, once in this process, and returns the directory where they are.
 ///
 /// # Panics
 ///
 /// When they cannot be built.
 #[must_use]
 pub fn build(programs: &[&str]) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut before = BUILT.lock();
+    let programs: Vec<&str> = programs.iter().copied().filter(|program| !before.contains(*program)).collect();
+    if programs.is_empty() {
+        return built();
+    }
     let mut command = cargo(&workspace());
     command.args(["build", "--quiet", "--workspace"]);
     // An empty list is none.
     command.args(["--features", &backend::features()]);
     command.args(programs.iter().flat_map(|program| ["--bin", program]));
     stdout(&command.output().unwrap_or_else(|error| panic!("cargo cannot be started: {error}")));
+    before.extend(programs.into_iter().map(str::to_owned));
     built()
 }
 

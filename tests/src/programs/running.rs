@@ -129,6 +129,14 @@ impl Ended {
     pub fn signal(&self) -> Option<i32> {
         self.status.signal()
     }
+
+    /// The lines with its errors. In a build with wgpu Mesa's choice of a device asks for a display, and
+    /// Wayland says where there is none: that is not an error of the program.
+    #[must_use]
+    pub fn errors(&self) -> Vec<&str> {
+        let errors = self.stderr.lines().filter(|line| line.starts_with("error: "));
+        errors.filter(|line| !line.starts_with("error: XDG_RUNTIME_DIR is ")).collect()
+    }
 }
 
 impl Running {

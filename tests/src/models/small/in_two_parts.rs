@@ -27,28 +27,33 @@ pub fn train_from(
     trainer.fit(set_up(training), learner)
 }
 
-/// Trains in one go, and with a panic in one of the steps and a resume, and compares what the two runs left.
+/// Trains in one go, and once for each of these steps with a panic in it and a resume, and compares what the
+/// runs left.
 ///
 /// # Panics
 ///
 /// When the two differ, when the run does not resume from the state before the panic, or when training fails.
 pub fn in_two_parts_is_as_in_one(
     data: &dyn Fn() -> Arc<dyn DataLoader<Batch>>,
-    panics_in: usize,
+    panics_in: &[usize],
     set_up: impl Fn(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
 ) {
     let directory = || tempfile::tempdir().unwrap_or_else(|error| panic!("a directory: {error}"));
-    let (whole, parts) = (directory(), directory());
+    let whole = directory();
     let fit = |config: TrainerConfig| {
         train_from(config, data, learner(Script::default()), &set_up)
             .unwrap_or_else(|error| panic!("{error}"))
     };
     fit(config(whole.path(), 3));
-    let failing = learner(Script { panic_in_step: Some(panics_in), ..Script::default() });
-    assert!(train_from(config(parts.path(), 3), data, failing, &set_up).is_err());
-    let result = fit(config(parts.path(), 3).with_ckpt_path("auto"));
-    // The state before the failure: of on_exception, or of another strategy that had saved it already.
-    assert!(result.resumed_from.is_some());
-    // Only the configuration of a run says how it was started.
-    compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap_or_else(|reason| panic!("{reason}"));
+    for step in panics_in {
+        let parts = directory();
+        let failing = learner(Script { panic_in_step: Some(*step), ..Script::default() });
+        assert!(train_from(config(parts.path(), 3), data, failing, &set_up).is_err());
+        let result = fit(config(parts.path(), 3).with_ckpt_path("auto"));
+        // The state before the failure: of on_exception, or of another strategy that had saved it already.
+        assert!(result.resumed_from.is_some());
+        // Only the configuration of a run says how it was started.
+        let same = compare(&run_dir(whole.path()), &run_dir(parts.path()));
+        same.unwrap_or_else(|reason| panic!("a panic in step {step}: {reason}"));
+    }
 }

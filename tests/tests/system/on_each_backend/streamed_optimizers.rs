@@ -16,27 +16,43 @@ use burn_trainer::optimizer::{InitStreamed, Streamed};
 use burn_trainer::{Result, Trainer, TrainerConfig};
 use system_tests::config;
 use system_tests::models::small::{BATCH, Script, learner, shuffling};
-use system_tests::run_files::{checkpoints, compare, metadata, run_dir};
+use system_tests::run_files::{checkpoints, compare, copy_tree, metadata, run_dir};
 
 const RATE: f64 = 1e-3;
 
 fn train(config: TrainerConfig, script: Script, optimizer: ModuleOptimizer) -> Result<u64> {
     let trainer = Trainer::new(config, &())?;
-    let training = trainer.training(shuffling(BATCH), shuffling(BATCH)).metrics((LossMetric::new(),));
+    // Five steps in an epoch.
+    let data = || shuffling(2 * BATCH);
+    let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
     Ok(trainer.fit(training, Learner::new(learner(script).model(), optimizer, RATE))?.global_step)
 }
 
-/// In a new directory, in one go, and in two parts that a failure in the middle of an epoch divides.
-fn same_files(plain: &dyn Fn() -> ModuleOptimizer, streamed: &dyn Fn() -> ModuleOptimizer) {
+/// In a new directory, in one go, and in two parts that a failure in the middle of an epoch divides: begun by
+/// one and resumed by the other, and by itself where it is streamed. All streamed ones are the same optimizer
+/// as the plain one.
+fn same_files(plain: &dyn Fn() -> ModuleOptimizer, streamed: &[&dyn Fn() -> ModuleOptimizer]) {
     let whole = tempfile::tempdir().unwrap();
     train(config(whole.path(), 2), Script::default(), plain()).unwrap();
-    for [first, second] in [[streamed, streamed], [plain, streamed], [streamed, plain]] {
+    let begun = |optimizer: &dyn Fn() -> ModuleOptimizer| {
+        let begun = tempfile::tempdir().unwrap();
+        let fails = Script { panic_in_step: Some(8), ..Script::default() };
+        train(config(begun.path(), 2), fails, optimizer()).unwrap_err();
+        begun
+    };
+    let resumes = |begun: &Path, optimizer: &dyn Fn() -> ModuleOptimizer| {
         let parts = tempfile::tempdir().unwrap();
-        let fails = Script { panic_in_step: Some(14), ..Script::default() };
-        train(config(parts.path(), 2), fails, first()).unwrap_err();
+        copy_tree(begun, parts.path());
         let resumed = config(parts.path(), 2).with_ckpt_path("auto");
-        train(resumed, Script::default(), second()).unwrap();
+        train(resumed, Script::default(), optimizer()).unwrap();
         compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
+    };
+    let begun_plain = begun(plain);
+    for streamed in streamed {
+        let begun = begun(streamed);
+        resumes(begun.path(), streamed);
+        resumes(begun.path(), plain);
+        resumes(begun_plain.path(), streamed);
     }
 }
 
@@ -50,7 +66,7 @@ macro_rules! same_files {
     ($($name:ident: $config:expr;)*) => {
         $(#[test]
         fn $name() {
-            same_files(&|| $config.init(), &|| $config.init_streamed());
+            same_files(&|| $config.init(), &[&|| $config.init_streamed()]);
         })*
     };
 }
@@ -79,10 +95,9 @@ fn muon_for_the_matrices_and_adam_for_the_rest() {
     let streamed = || {
         AdamConfig::new().init_streamed().with_group(matrices(), Streamed(MuonConfig::new().build()), None)
     };
-    same_files(&plain, &streamed);
     // One of the two alone does as well.
     let half = || AdamConfig::new().init_streamed().with_group(matrices(), MuonConfig::new().build(), None);
-    same_files(&plain, &half);
+    same_files(&plain, &[&streamed, &half]);
 }
 
 #[test]

@@ -85,10 +85,11 @@ fn a_mirror_in_a_slow_store_is_measured_in_turns_with_runs_without_one() {
     let root = tempfile::tempdir().unwrap();
     let program = build(&["bench-mirror"]).join("bench-mirror");
     let mut command = Command::new(program);
-    command.args(["--backend", "flex", "--size", "tiny", "--rounds", "1", "--steps", "12"]);
+    command.args(["--backend", "flex", "--size", "tiny", "--rounds", "1", "--steps", "6"]);
+    command.args(["--save-every", "2", "--megabytes-per-second", "8"]);
     let output = command.arg("--root").arg(root.path()).output().unwrap();
     let page = stdout(&output);
-    let [without, with] = ["none", "1 MB/s"].map(|name| row(&page, "mirror", name));
+    let [without, with] = ["none", "8 MB/s"].map(|name| row(&page, "mirror", name));
     let step = |cells: &[&str]| cells[1].parse::<f64>().unwrap();
     assert!(step(&without) > 0.0 && step(&with) > 0.0, "{page}");
     assert_eq!(without[5], "0", "{page}");

@@ -26,7 +26,7 @@ fn trained(device: &str, token_file: Option<&Path>) -> Ended {
 /// Checks that it ended with an error that names the device and says this.
 fn refused(ended: &Ended, device: &str, said: &[&str]) {
     assert_eq!(ended.code(), Some(1), "{ended:?}");
-    let error = ended.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    let error = ended.errors().first().copied().unwrap_or_default();
     assert!(error.contains(device) && error.contains("cannot be connected"), "{ended:?}");
     for said in said {
         assert!(error.contains(said), "{said:?} is not in {ended:?}");

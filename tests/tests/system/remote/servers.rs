@@ -21,7 +21,7 @@ fn refuses_to_serve(command: Command, status: i32, named: &[&str]) -> Ended {
     let ended = Running::start(command).end();
     assert_eq!(ended.code(), Some(status), "{ended:?}");
     assert_eq!(ended.stdout, "");
-    let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    let errors = ended.errors();
     assert_eq!(errors.len(), 1, "{ended:?}");
     for name in named {
         assert!(errors[0].contains(name), "{name} is not in {ended:?}");

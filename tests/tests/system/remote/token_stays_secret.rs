@@ -55,7 +55,8 @@ fn assert_token_is_nowhere(server: Server, root: &Path, clients: &[Ended]) {
 
 /// Trains on the server's device, with everything in the logs.
 fn trained(server: &Server, root: &Path, id: &str, in_a_variable: bool) -> Ended {
-    let mut command = digits(root, &format!("--run-id {id} --epochs 1"));
+    let few = "--epochs 1 --set limit_train_batches=4 --set limit_valid_batches=1";
+    let mut command = digits(root, &format!("--run-id {id} {few}"));
     command.args(["--device", &server.addresses()[0].to_string()]).env("RUST_LOG", "trace");
     let token = String::from_utf8(server.token().as_bytes().to_vec()).unwrap();
     match in_a_variable {

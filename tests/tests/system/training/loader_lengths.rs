@@ -208,7 +208,7 @@ fn a_resumed_run_reads_the_rest_of_the_epoch_and_nothing_twice() {
             };
             Arc::new(Claiming::with(data, num_items, account))
         };
-        in_two_parts_is_as_in_one(&data, 16, accumulating);
+        in_two_parts_is_as_in_one(&data, &[16], accumulating);
     }
     // The first is the last batch of an epoch, the second the one before it.
     let (_, exact, done) = WRONG[0];

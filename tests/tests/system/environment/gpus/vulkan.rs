@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use burn::tensor::{Device, DeviceKind};
 use burn_trainer::environment::{GpuDevice, GpuKind, gpus};
@@ -168,23 +168,23 @@ fn with_hanging_driver(command: &mut Command) -> TempDir {
     directory
 }
 
+/// Both wait as long as a driver may take, at the same time. The training is that of a build with wgpu whose
+/// run computes on flex: it has no device there, and needs no driver.
 #[test]
-fn a_vulkan_driver_that_hangs_is_given_up_by_env() {
-    let mut command = burn_ckpt_command();
-    let _driver = with_hanging_driver(&mut command);
-    let output = command.args(["env", "--json"]).output().unwrap();
-    let environment: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    let hardware = &environment["hardware"];
-    assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
-    assert!(hardware["cpu_count"].is_u64() && stderr(&output).contains("given up"), "{}", stderr(&output));
-}
-
-/// A build with wgpu whose run computes on flex: it has no device there, and needs no driver.
-#[test]
-fn a_vulkan_driver_that_hangs_costs_neither_training_on_flex_nor_checkpoints_and_the_program_ends() {
+fn a_vulkan_driver_that_hangs_is_given_up_by_env_and_costs_neither_training_on_flex_nor_checkpoints() {
     let root = tempfile::tempdir().unwrap();
     let flags = "--run-id r1 --epochs 1 --set limit_train_batches=2 --set limit_valid_batches=1";
-    let mut command = digits(root.path(), &format!("{flags} --backend flex"));
-    let _driver = with_hanging_driver(&mut command);
-    costs_nothing(&Running::start(command).end_well(), root.path());
+    let mut training = digits(root.path(), &format!("{flags} --backend flex"));
+    let mut env = burn_ckpt_command();
+    let _drivers = [with_hanging_driver(&mut training), with_hanging_driver(&mut env)];
+    let training = Running::start(training);
+    is_given_up(&env.args(["env", "--json"]).output().unwrap());
+    costs_nothing(&training.end_well(), root.path());
+}
+
+fn is_given_up(output: &Output) {
+    let environment: Value = serde_json::from_str(&stdout(output)).unwrap();
+    let hardware = &environment["hardware"];
+    assert_eq!((&hardware["gpu_count"], &hardware["gpu_devices"]), (&Value::Null, &json!([])));
+    assert!(hardware["cpu_count"].is_u64() && stderr(output).contains("given up"), "{}", stderr(output));
 }
