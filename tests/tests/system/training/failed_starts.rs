@@ -14,7 +14,7 @@ use system_tests::backend;
 use system_tests::models::small::{
     Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, loader, train_scripted,
 };
-use system_tests::programs::commands::{stderr, xtask_train};
+use system_tests::programs::commands::{stderr, train_example};
 use system_tests::run_files::{checkpoints, files, run_dir, stems};
 use system_tests::{config, train, train_with};
 
@@ -263,7 +263,7 @@ fn a_path_that_no_shell_has_expanded_or_that_is_not_text_makes_no_directory() {
 fn what_is_odd_is_said_once_before_the_first_step() {
     let root = tempfile::tempdir().unwrap();
     let said = |arguments: &[&str]| {
-        let output = xtask_train(root.path(), arguments);
+        let output = train_example(root.path(), arguments);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let lines = stderr(&output);
         let (warnings, _) = lines.split_once("epoch 1/1 train").unwrap();
