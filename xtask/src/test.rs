@@ -51,8 +51,8 @@ const REMOTE_TESTS: [&[&str]; 2] = [
 const BESIDE_THE_CODE: [&[&str]; 2] = [&["--lib"], &["--doc"]];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
-/// Where git looks for no repository. Each run that a test trains has git describe the one around it: this one,
-/// which took a third of the processor time of a short run. Tests of that have repositories of their own.
+/// Where git looks for no repository. Each run that a test trains has git describe the one around it, this
+/// one, which took a third of the processor time of a short run. Tests of that have their own repositories.
 const WITHOUT_REPOSITORY: &str = "GIT_CEILING_DIRECTORIES";
 /// What tests start: cargo builds by itself only the programs of the package whose tests it builds, and the
 /// others would be built within tests.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use system_tests::random::SplitMix64;
 use system_tests::storage_faults::{Fault, Place};
 
-/// How many faults an ordinary run of the tests has of a scenario, about: of operations that change something,
-/// and of those that read.
+/// How many faults an ordinary run of the tests has of a scenario, about: of operations that change
+/// something, and of those that read.
 const SAMPLE: (usize, usize) = (36, 12);
 
 /// What the environment asks for: `all`, or a number.
@@ -62,8 +62,8 @@ fn spread(mut faults: Vec<(&Place, Fault)>, size: usize, seed: u64) -> Vec<(&Pla
     faults
 }
 
-/// About [`SAMPLE`] of them: of each kind of fault at each kind of operation one at least, and every n-th over
-/// the whole run. Each kind begins at another of its first n, so that the kinds meet different operations.
+/// About [`SAMPLE`] of them: of each kind of fault at each kind of operation one at least, and every n-th
+/// over the whole run. Each kind begins at another of its first n, so that they meet different operations.
 fn each_kind(faults: Vec<(&Place, Fault)>) -> Vec<(&Place, Fault)> {
     let of_reading = faults.iter().filter(|(place, _)| is_reading(place)).count();
     let every_nth = |count: usize, sample: usize| count.div_ceil(sample).max(1);

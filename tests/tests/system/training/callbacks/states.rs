@@ -109,7 +109,7 @@ fn the_state_of_a_callback_that_is_not_there_is_left_out_of_later_checkpoints() 
 
 #[test]
 fn tensors_of_another_model_are_an_error_that_names_one() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let settings = |epochs: usize| config(root.path(), epochs).with_ckpt_path("auto");
     train_by(settings(1), Script::default(), |trainer| trainer.callback(Ema::new(0.5))).unwrap();
     struct Taking;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use system_tests::programs::commands::{ended_with, stderr, stdout, train_example};
-use system_tests::run_files::files;
+use system_tests::run_files::{files, in_memory};
 
 /// A model whose memory grows with each text by some megabytes, which the process has not before.
 const HEAVY: &str =
@@ -24,7 +24,7 @@ fn suggested<'a>(text: &'a str, key: &str) -> &'a str {
 
 #[test]
 fn a_learning_rate_and_a_batch_size_are_printed_as_they_are_set() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let text = found(directory.path(), "--find-lr curve.svg --find-batch-size sizes.csv --memory-limit 1TiB");
     let size: usize = suggested(&text, "batch_size").parse().unwrap();
     assert_eq!(size, 1438, "all of the images: {text}");
@@ -48,7 +48,7 @@ fn a_learning_rate_and_a_batch_size_are_printed_as_they_are_set() {
 #[test]
 fn a_memory_limit_ends_the_search_on_a_cpu_before_the_memory_is_used() {
     const LIMIT: u64 = 400 << 20;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let text = found(directory.path(), &format!("{HEAVY} --find-batch-size sizes.csv --memory-limit 400MiB"));
     let size: usize = suggested(&text, "batch_size").parse().unwrap();
     assert!((2..512).contains(&size), "{text}");
@@ -76,7 +76,7 @@ fn a_memory_limit_ends_the_search_on_a_cpu_before_the_memory_is_used() {
 
 #[test]
 fn a_file_that_no_search_has_written_is_not_replaced() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let file = directory.path().join("keep.svg");
     std::fs::write(&file, "<svg>mine</svg>").unwrap();
     let output = train_example(directory.path(), &["--find-lr", "keep.svg"]);
@@ -92,7 +92,7 @@ fn a_file_that_no_search_has_written_is_not_replaced() {
 
 #[test]
 fn what_cannot_be_searched_is_wrong_usage() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     for (arguments, expected) in [
         ("--find-lr --fast-dev-run", "--fast-dev-run"),
         ("--find-lr curve.png", ".svg or .csv"),
