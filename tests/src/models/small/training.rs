@@ -25,6 +25,11 @@ const DESCRIPTION: &str = r#"{
     ]
 }"#;
 
+/// Leaves the packages of the checkpoints as they are, in a process that has made no configuration yet.
+pub fn with_all_packages() {
+    burn_trainer::environment::plumbing::register_program("{}");
+}
+
 /// A configuration for a run of the small model: `val_loss` is its primary metric.
 #[must_use]
 pub fn config(root: &Path, epochs: usize) -> TrainerConfig {
