@@ -18,13 +18,8 @@ const SUMMARY: &str = "test result: ";
 
 /// burn's wgpu backend, mirrors in object stores, devices of other machines: one build for all three, beside
 /// the one of what every program has.
-const WITH_EVERYTHING: [&str; 5] = [
-    "test",
-    "--workspace",
-    "--features",
-    "system-tests/wgpu,system-tests/mirror,system-tests/remote",
-    "--no-fail-fast",
-];
+const EVERYTHING: [&str; 2] = ["--features", "system-tests/wgpu,system-tests/mirror,system-tests/remote"];
+const WITH_EVERYTHING: [&str; 5] = ["test", "--workspace", EVERYTHING[0], EVERYTHING[1], "--no-fail-fast"];
 /// The tests beside the code, and the examples in its documentation: some are about these features.
 const BESIDE_THE_CODE: [&[&str]; 2] = [&["--lib"], &["--doc"]];
 /// The tests of training, saving, resuming and loading, once more on burn's wgpu backend: a GPU, or Mesa's
@@ -58,6 +53,12 @@ const ON_THE_NETWORK: [&[&str]; 2] = [
 ];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
+/// Where git looks for no repository. Each run that a test trains has git describe the one around it, this
+/// one, which took a third of the processor time of a short run. Tests of that have their own repositories.
+const WITHOUT_REPOSITORY: &str = "GIT_CEILING_DIRECTORIES";
+/// What tests start: cargo builds by itself only the programs of the package whose tests it builds, and the
+/// others would be built within tests.
+const PROGRAMS: [&str; 3] = ["build", "--workspace", "--bins"];
 
 /// The verb's own flags.
 #[derive(clap::Args)]
@@ -97,9 +98,11 @@ pub fn run(args: &Args) -> ExitCode {
     }
     let mut counts = Counts::default();
     let mut all_succeeded = true;
-    // Libraries, programs and system tests. The programs that tests start are built first, so that no test
-    // pays for it.
+    // Libraries, programs and system tests.
+    all_succeeded &= timed("programs", || cargo::run(&PROGRAMS)).is_ok();
     all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
+    let programs = [&PROGRAMS[..], &EVERYTHING[..]].concat();
+    all_succeeded &= timed("programs with everything", || cargo::run(&programs)).is_ok();
     let network = BESIDE_THE_CODE.into_iter().chain(ON_THE_NETWORK).map(|tests| (tests, None));
     for (tests, backend) in network.chain([(&ON_WGPU[..], Some((BACKEND_VARIABLE, "wgpu")))]) {
         let arguments = [&WITH_EVERYTHING[..], tests].concat();
@@ -120,8 +123,12 @@ fn counted(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Counts) 
 }
 
 fn add_counts(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Counts) -> bool {
-    let child =
-        cargo::command().args(arguments).envs(variables.iter().copied()).stdout(Stdio::piped()).spawn();
+    let child = cargo::command()
+        .args(arguments)
+        .env(WITHOUT_REPOSITORY, cargo::root())
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .spawn();
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {

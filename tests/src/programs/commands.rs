@@ -10,18 +10,25 @@ use parking_lot::Mutex;
 
 use crate::backend;
 
-/// `cargo xtask train` with these arguments and the backend of the tests, in this directory.
+/// The program that `cargo xtask train` becomes with these arguments, with the backend of the tests, in this
+/// directory. It is an example's name, else of `digits`, and its flags. Cargo takes a second to find that
+/// nothing is to be built: only tests of that command start it.
 ///
 /// # Panics
 ///
-/// When cargo cannot be started.
+/// When it cannot be built or started.
 #[must_use]
-pub fn xtask_train(directory: &Path, arguments: &[&str]) -> Output {
-    let output = xtask_train_command(directory, arguments).output();
-    output.unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
+pub fn train_example(directory: &Path, arguments: &[&str]) -> Output {
+    let (name, flags) = match arguments {
+        [name @ ("digits" | "char-lm"), flags @ ..] => (*name, flags),
+        flags => ("digits", flags),
+    };
+    let mut command = Command::new(build(&[name]).join(name));
+    command.args(["--backend", &backend::name()]).args(flags).current_dir(directory);
+    command.output().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"))
 }
 
-/// The command of [`xtask_train`], for those who start it themselves.
+/// `cargo xtask train` with these arguments and the backend of the tests, in this directory.
 #[must_use]
 pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = command_of(&words_with_backend("train", arguments));
@@ -33,11 +40,11 @@ pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
 ///
 /// # Panics
 ///
-/// When cargo cannot be started.
+/// When it cannot be built or started.
 #[must_use]
 pub fn xtask_new(directory: &Path, arguments: &[&str]) -> Output {
     let output = command_of(&words("new", arguments)).current_dir(directory).output();
-    output.unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
+    output.unwrap_or_else(|error| panic!("xtask cannot be started: {error}"))
 }
 
 /// Another verb of `cargo xtask`.
@@ -99,12 +106,16 @@ pub fn xtask_train_on_a_terminal(directory: &Path, arguments: &[&str]) -> Output
         .unwrap_or_else(|error| panic!("script cannot be started: {error}"))
 }
 
-/// What `cargo xtask VERB` stands for; the alias itself is known below the workspace only.
+/// What `cargo xtask VERB` starts, once cargo has built it as the alias says.
 fn words(verb: &str, arguments: &[&str]) -> Vec<String> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let manifest = workspace().join("Cargo.toml").display().to_string();
-    let command = [&cargo, "run", "--quiet", "--package", "xtask", "--manifest-path", &manifest, "--", verb];
-    command.iter().chain(arguments).map(|word| (*word).to_owned()).collect()
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let mut command = cargo(&workspace());
+        command.args(["build", "--quiet", "--package", "xtask"]);
+        stdout(&command.output().unwrap_or_else(|error| panic!("cargo cannot be started: {error}")));
+        built().join("xtask").display().to_string()
+    });
+    [program.as_str(), verb].iter().chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
 /// The same with the backend of the tests.
@@ -130,8 +141,7 @@ pub fn burn_ckpt(arguments: &[&dyn AsRef<OsStr>]) -> Output {
 /// When it cannot be built.
 #[must_use]
 pub fn burn_ckpt_command() -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(PROGRAM.get_or_init(|| build(&["burn-ckpt"]).join("burn-ckpt")))
+    Command::new(build(&["burn-ckpt"]).join("burn-ckpt"))
 }
 
 /// Checks that a command ended with a status, and returns its standard output and standard error.
@@ -176,7 +186,8 @@ pub fn sha256sum(path: &Path) -> Result<String, String> {
     Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
-/// Builds programs of the workspace, once in this process, and returns the directory where they are.
+/// Builds programs of the workspace as they are now, each once in a process, and returns the directory where
+/// they are.
 ///
 /// # Panics
 ///

@@ -5,7 +5,8 @@
 //! length of a file, its data. A rename is one step. From the many combinations those are made in which
 //! nothing is there, everything, one thing alone, and everything but one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::storage::observer::FileId;
@@ -85,35 +86,28 @@ struct Disk {
 
 /// The states that a loss of power can leave after each of these steps, on a directory that was empty,
 /// without repetitions. Each with the number of steps done.
-#[must_use]
-pub fn crash_states(steps: &[Step]) -> Vec<(usize, CrashState)> {
+pub fn crash_states(steps: &[Step]) -> impl Iterator<Item = (usize, CrashState)> + '_ {
     crash_states_from(steps, 0)
 }
 
 /// The same, after this number of steps at least.
-#[must_use]
-pub fn crash_states_from(steps: &[Step], from: usize) -> Vec<(usize, CrashState)> {
+pub fn crash_states_from(steps: &[Step], from: usize) -> impl Iterator<Item = (usize, CrashState)> + '_ {
     let mut disk = Disk::default();
-    let mut states: Vec<(usize, CrashState)> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    let mut note = |done: usize, disk: &Disk| {
-        if done < from {
-            return;
+    let mut seen = HashSet::new();
+    (0..=steps.len()).flat_map(move |done| {
+        if let Some(last) = done.checked_sub(1) {
+            disk.replay(&steps[last]);
         }
-        for state in disk.states() {
-            // What was promised by then differs, so a state counts once for each number of promises.
-            let promises = steps[..done].iter().filter(|step| is_said(step)).count();
-            if seen.insert((promises, state.clone())) {
-                states.push((done, state));
-            }
-        }
-    };
-    note(0, &disk);
-    for (number, step) in steps.iter().enumerate() {
-        disk.replay(step);
-        note(number + 1, &disk);
-    }
-    states
+        let mut states = if done < from { Vec::new() } else { disk.states() };
+        // What was promised by then differs, so a state counts once for each number of promises.
+        let promises = steps[..done].iter().filter(|step| is_said(step)).count();
+        states.retain(|state| {
+            let mut hasher = DefaultHasher::new();
+            (promises, state).hash(&mut hasher);
+            seen.insert(hasher.finish())
+        });
+        states.into_iter().map(move |state| (done, state))
+    })
 }
 
 /// Whether a step changes what must be there: a promise, or the removal of what was promised.
@@ -342,7 +336,7 @@ mod tests {
             Step::SyncDirectory(path("d")),
             Step::Rename(path("d"), path("e")),
         ];
-        let states = crash_states_from(&steps, 4);
+        let states: Vec<_> = crash_states_from(&steps, 4).collect();
         let names: BTreeSet<Vec<&Path>> = states.iter().map(|(_, state)| state.paths().collect()).collect();
         let moved = [vec![], vec![Path::new("d"), Path::new("d/l")], vec![Path::new("e"), Path::new("e/l")]];
         assert_eq!(names, BTreeSet::from(moved));
@@ -355,7 +349,7 @@ mod tests {
             Step::Symlink(path("x"), path("d/l")),
             Step::SyncDirectory(path("d")),
         ];
-        let states = crash_states(&steps);
+        let states: Vec<_> = crash_states(&steps).collect();
         let names: Vec<Vec<&Path>> = states.iter().map(|(_, state)| state.paths().collect()).collect();
         assert!(
             names.contains(&vec![]) && names.contains(&vec![Path::new("d"), Path::new("d/l")]),

@@ -17,4 +17,5 @@ pub use scripted_metric::{ScriptedMetric, stopping_after};
 pub use training::{
     config, keeping_every_epoch, train, train_and_keep_all, train_by, train_on_devices, train_scored,
     train_scripted, train_scripted_with_strategy, train_with, train_with_strategy, train_within,
+    with_all_packages,
 };

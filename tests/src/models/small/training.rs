@@ -15,9 +15,25 @@ use super::model::{Model, Script, learner};
 use super::scripted_loader::loader;
 use super::scripted_metric::ScriptedMetric;
 
+/// What the programs of the tests are said to be built from. All that they are built from, hundreds of
+/// packages, would be in each of their checkpoints, and most of what a test writes, reads and compares.
+const DESCRIPTION: &str = r#"{
+    "program": "system-tests 0.1.0",
+    "packages": [
+        { "name": "burn", "version": "0.22.1", "source": "registry", "checksum": "0123" },
+        { "name": "burn-trainer", "version": "0.1.0", "source": null, "checksum": null }
+    ]
+}"#;
+
+/// Leaves the packages of the checkpoints as they are, in a process that has made no configuration yet.
+pub fn with_all_packages() {
+    burn_trainer::environment::plumbing::register_program("{}");
+}
+
 /// A configuration for a run of the small model: `val_loss` is its primary metric.
 #[must_use]
 pub fn config(root: &Path, epochs: usize) -> TrainerConfig {
+    burn_trainer::environment::plumbing::register_program(DESCRIPTION);
     TrainerConfig::new()
         .with_root(root)
         .with_run_id("r1")

@@ -7,7 +7,7 @@ use std::process::Command;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::config;
 use system_tests::models::small::{Script, train, train_scripted};
-use system_tests::programs::commands::{burn_ckpt, ended_with, stdout, xtask_train};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout, train_example};
 use system_tests::run_files::{checkpoints, metadata, stems};
 
 const LOGS: &str = "burn_trainer_logs";
@@ -18,7 +18,7 @@ fn tags_and_notes_are_in_the_metadata_and_ls_finds_runs_by_tag() {
     let run = |id: &str, tags: &str| {
         let (tags, notes) = (format!("tags={tags}"), "notes=before the new data");
         let set = ["--run-id", id, "--epochs", "1", "--set", &tags, "--set", notes];
-        stdout(&xtask_train(root.path(), &set));
+        stdout(&train_example(root.path(), &set));
     };
     run("r1", r#"["baseline", "lr sweep"]"#);
     run("r2", r#"["lr sweep"]"#);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use system_tests::programs::commands::{ended_with, stderr, stdout, xtask_train};
+use system_tests::programs::commands::{ended_with, stderr, stdout, train_example};
 use system_tests::run_files::{checkpoints, metadata};
 
 /// The number of a metric that was printed.
@@ -14,7 +14,7 @@ fn printed(text: &str, metric: &str) -> f64 {
 
 fn train(root: &Path, more: &[&str]) -> (String, String) {
     let arguments = [&["--run-id", "r1", "--ckpt-path", "auto", "--epochs", "2"][..], more].concat();
-    let output = xtask_train(root, &arguments);
+    let output = train_example(root, &arguments);
     (stdout(&output), stderr(&output))
 }
 
@@ -49,7 +49,7 @@ fn the_numbers_of_the_best_are_printed_after_training_and_of_a_run_that_is_done(
 #[test]
 fn a_mistyped_name_is_wrong_usage_before_training() {
     let root = tempfile::tempdir().unwrap();
-    let output = xtask_train(root.path(), &["--run-id", "r1", "--evaluate", "bset"]);
+    let output = train_example(root.path(), &["--run-id", "r1", "--evaluate", "bset"]);
     let (_, said) = ended_with(&output, 2);
     assert!(said.contains("bset") && said.contains("best_<metric>"), "{said}");
     assert!(!root.path().join("burn_trainer_logs").exists());

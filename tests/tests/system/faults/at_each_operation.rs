@@ -1,6 +1,6 @@
 //! Each operation of each scenario fails in each plausible way, or the process ends there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -8,18 +8,16 @@ use std::time::Instant;
 
 use burn_ckpt::plumbing::storage::observer::observe;
 use burn_ckpt::{Checkpoint, Metadata};
-use system_tests::random::SplitMix64;
 use system_tests::run_files::{compare, compare_states, files, in_memory, leftovers, run_dir};
 use system_tests::storage_faults::{
     FailingOperation, Fault, Place, all_faults_at, faults_at, without_random_part,
 };
 
+use super::sample::{has_each_error, is_reading, sample};
 use super::scenarios::{ALL, Scenario};
 
 /// Chooses among the errors that an operation can give.
 const SEED: u64 = 20;
-/// How many of a scenario's faults an ordinary run of the tests has.
-const SAMPLE: usize = 100;
 /// A file of a user in the run's directories, which must stay.
 const FOREIGN: [&str; 3] = [
     "burn_trainer_logs/r1/checkpoint/best/notes.txt",
@@ -119,10 +117,6 @@ fn is_by_the_clock(place: &Place) -> bool {
     place.operation == "write" && place.path.ends_with("/metrics.jsonl")
 }
 
-fn is_reading(place: &Place) -> bool {
-    ["stat", "list", "resolve", "open", "read"].contains(&place.operation)
-}
-
 /// Files in a shared directory that should not be there, or are missing.
 fn outside_differs(expected: &Path, found: &Path) -> Option<String> {
     let names = |root: &Path| files(&root.join("shared"));
@@ -168,7 +162,7 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
     }
     let total = faults.len();
     let mut all = Vec::new();
-    for (place, fault) in sample(faults) {
+    for (place, fault) in sample(faults, SEED) {
         counts.entry(place.operation).or_default().1 += 1;
         let wrong = violations(scenario, home.path(), &expected, place, fault);
         if !wrong.is_empty() {
@@ -187,45 +181,6 @@ fn enumerate(scenario: &Scenario) -> Vec<String> {
         println!("    {operation:<18} {operations:>4} operations {faults:>5} faults");
     }
     all
-}
-
-/// What the environment asks for: `all`, or a number.
-fn asked_for() -> Option<String> {
-    std::env::var("STORAGE_FAULTS").ok()
-}
-
-/// Whether the environment asks for faults with every error that an operation can give.
-fn has_each_error() -> bool {
-    asked_for().is_some()
-}
-
-/// With `STORAGE_FAULTS=all` all of them, which takes many minutes a scenario. Otherwise that many, or
-/// [`SAMPLE`], which are spread over the whole run, by the seed.
-fn sample<T>(mut faults: Vec<T>) -> Vec<T> {
-    let (count, size) = (
-        faults.len(),
-        match asked_for().as_deref() {
-            Some("all") => faults.len(),
-            Some(number) => number.parse().unwrap_or_else(|error| panic!("STORAGE_FAULTS={number}: {error}")),
-            None => SAMPLE,
-        },
-    );
-    if count <= size {
-        return faults;
-    }
-    let mut random = SplitMix64::new(SEED);
-    let chosen: HashSet<usize> = (0..size)
-        .map(|part| {
-            let (from, to) = (part * count / size, (part + 1) * count / size);
-            from + (random.below((to - from) as u64)) as usize
-        })
-        .collect();
-    let mut number = 0;
-    faults.retain(|_| {
-        number += 1;
-        chosen.contains(&(number - 1))
-    });
-    faults
 }
 
 fn check(name: &str) {

@@ -158,21 +158,21 @@ fn passed_over(before: &Path, resume: fn(&Path, &Late) -> Result<FitResult<Model
 
 #[test]
 fn auto_passes_over_a_checkpoint_whose_state_cannot_be_read_when_it_is_restored() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train_by(last(root.path(), 2), Script::default(), |trainer| trainer.callback(Ema::new(0.8))).unwrap();
     passed_over(root.path(), own_loop);
 }
 
 #[test]
 fn the_same_in_a_loop_of_burns() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(last(root.path(), 2)).unwrap();
     passed_over(root.path(), burns_loop);
 }
 
 #[test]
 fn with_no_older_checkpoint_that_can_be_read_no_run_starts_from_the_beginning() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(last(root.path(), 2)).unwrap();
     fs::remove_file(checkpoints(root.path()).join("last").join(OLDER)).unwrap();
     let error = late_error(root.path(), last(root.path(), 3));
@@ -185,7 +185,7 @@ fn with_no_older_checkpoint_that_can_be_read_no_run_starts_from_the_beginning() 
 
 #[test]
 fn a_checkpoint_that_is_named_is_not_passed_over() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(last(root.path(), 2)).unwrap();
     let error = late_error(root.path(), last(root.path(), 3).with_ckpt_path("last"));
     let Error::Checkpoint(error) = error else { panic!("{error:?}") };
@@ -206,7 +206,7 @@ fn late_error(root: &Path, config: TrainerConfig) -> Error {
 
 #[test]
 fn what_does_not_fit_the_program_is_an_error_and_nothing_older_is_trained() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(last(root.path(), 2)).unwrap();
     let before = described_state(&checkpoints(root.path()).join("last.ckpt"));
     let wider = Script { hidden: 7, ..Script::default() };
@@ -227,17 +227,17 @@ fn what_does_not_fit_the_program_is_an_error_and_nothing_older_is_trained() {
 #[test]
 fn a_start_says_which_checkpoint_it_resumes_then() {
     let calls = FailingCalls::compile();
-    let prepared = tempfile::tempdir().unwrap();
+    let prepared = in_memory();
     let start = |root: &Path, rest: &str| warmup(root, &format!("--run-id r1 --topk 2 {rest}"));
     Running::start(start(prepared.path(), "--epochs 2")).end_well();
     let resumed = |root: &Path| start(root, "--epochs 3 --ckpt-path auto");
     let newest = |root: &Path| -> PathBuf { checkpoints(root).join("last/epoch=1-step=60.ckpt") };
-    let whole = tempfile::tempdir().unwrap();
+    let whole = in_memory();
     copy_tree(prepared.path(), whole.path());
     let reads = calls.noted(resumed(whole.path()), &newest(whole.path()));
     let reads = reads.iter().filter(|line| line.starts_with("read ")).count();
     let is_late = |at: usize| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         copy_tree(prepared.path(), root.path());
         let mut command = resumed(root.path());
         calls.apply(&mut command, &newest(root.path()), FailingCall { call: "read", at, errno: EIO });

@@ -4,4 +4,5 @@ mod at_each_operation;
 mod damage_found_late;
 mod power_loss;
 mod prune;
+mod sample;
 mod scenarios;

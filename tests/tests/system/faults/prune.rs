@@ -13,6 +13,7 @@ use system_tests::storage_faults::{FailingCall, FailingCalls};
 use system_tests::train_and_keep_all;
 
 use super::at_each_operation::not_whole;
+use super::sample::has_all;
 
 /// The program ends.
 const END: i32 = 0;
@@ -94,7 +95,7 @@ fn violations(
 /// With `STORAGE_FAULTS=all` all faults. Otherwise those of the operations that always count, and a few that
 /// are spread over the whole run.
 fn chosen(all: &[(usize, i32)], always: impl Fn(usize) -> bool) -> Vec<(usize, i32)> {
-    if std::env::var("STORAGE_FAULTS").is_ok_and(|which| which == "all") {
+    if has_all() {
         return all.to_vec();
     }
     let (mut chosen, others): (Vec<_>, Vec<_>) = all.iter().partition(|(at, _)| always(*at));

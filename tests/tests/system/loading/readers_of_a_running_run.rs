@@ -1,4 +1,5 @@
-//! Twenty processes read the best checkpoint while a run replaces it a thousand times.
+//! Twenty processes read the best checkpoint while a run replaces it two hundred times: a thousand times, and
+//! more, with `REPLACEMENTS=1000`.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,8 @@ use system_tests::backend;
 use system_tests::run_files::in_memory;
 use system_tests::saves_by_hand::BestWriter;
 
-const REPLACEMENTS: u64 = 1000;
+/// How often, unless the environment has another number.
+const REPLACEMENTS: u64 = 200;
 const READERS: usize = 20;
 /// The run's directory, for a process that reads.
 const RUN: &str = "RUN_TO_READ";
@@ -21,14 +23,21 @@ const END: &str = "end";
 #[test]
 fn twenty_processes_never_see_a_missing_partial_or_mismatching_best() {
     let test = "twenty_processes_never_see_a_missing_partial_or_mismatching_best";
-    read_while_it_is_replaced(test, Limits::READER, REPLACEMENTS);
+    read_while_it_is_replaced(test, Limits::READER, replacements());
 }
 
 #[test]
 fn nor_one_of_several_files() {
     // A tensor in each.
     let limits = Limits { tensors: 1, ..Limits::READER };
-    read_while_it_is_replaced("nor_one_of_several_files", limits, REPLACEMENTS / 4);
+    read_while_it_is_replaced("nor_one_of_several_files", limits, replacements() / 4);
+}
+
+fn replacements() -> u64 {
+    let asked_for = std::env::var("REPLACEMENTS").ok();
+    asked_for.map_or(REPLACEMENTS, |number| {
+        number.parse().unwrap_or_else(|error| panic!("REPLACEMENTS={number}: {error}"))
+    })
 }
 
 fn read_while_it_is_replaced(test: &str, limits: Limits, replacements: u64) {

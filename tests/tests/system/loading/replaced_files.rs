@@ -9,7 +9,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section};
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::run_files::metadata_path;
+use system_tests::run_files::{in_memory, metadata_path};
 
 fn linear() -> Linear {
     LinearConfig::new(64, 32).init(&backend::device())
@@ -110,7 +110,7 @@ fn a_file_that_is_cut_off_while_it_is_open_is_an_error_and_not_a_panic() {
 fn a_link_that_a_run_moves_can_be_opened_at_any_moment() {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let link = directory.path().join("best.ckpt");
     let name = |number: usize| directory.path().join(format!("{number}.ckpt"));
     let point_to = |target: PathBuf| {
@@ -134,7 +134,7 @@ fn a_link_that_a_run_moves_can_be_opened_at_any_moment() {
                 })
             })
             .collect();
-        for number in 1..200 {
+        for number in 1..100 {
             save(&name(number));
             point_to(name(number));
             remove(&name(number - 1));

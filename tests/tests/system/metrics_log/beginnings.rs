@@ -8,7 +8,7 @@ use burn_trainer::TrainerConfig;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::models::small::{Script, train_scripted};
-use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::programs::commands::{stderr, stdout, train_example};
 use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{checkpoints, copy_checkpoint, run_dir};
 use system_tests::{config, train};
@@ -92,7 +92,8 @@ fn a_log_that_is_not_the_checkpoints_is_written_again() {
 fn a_missing_log_is_said_in_one_line() {
     let root = tempfile::tempdir().unwrap();
     let train = |epochs: &str| {
-        let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", epochs, "--ckpt-path", "auto"]);
+        let output =
+            train_example(root.path(), &["--run-id", "r1", "--epochs", epochs, "--ckpt-path", "auto"]);
         stdout(&output);
         stderr(&output)
     };
@@ -132,7 +133,7 @@ fn what_is_not_the_runs_stays_and_training_continues() {
     let root = tempfile::tempdir().unwrap();
     let train = |more: &[&str]| {
         let arguments = [&["--run-id", "r1", "--epochs", "1"][..], more].concat();
-        let output = xtask_train(root.path(), &arguments);
+        let output = train_example(root.path(), &arguments);
         stdout(&output);
         stderr(&output)
     };

@@ -149,7 +149,7 @@ fn the_program_ends_with_a_status_that_is_not_0() {
     // The one failure that the example can be brought to from outside: the run's directory is taken away.
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("burn_trainer_logs"), "in the way").unwrap();
-    let output = system_tests::programs::commands::xtask_train(root.path(), &["--run-id", "r1"]);
+    let output = system_tests::programs::commands::train_example(root.path(), &["--run-id", "r1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(system_tests::programs::commands::stderr(&output).contains("burn_trainer_logs"));
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use system_tests::programs::commands::{build, stderr, stdout};
 use system_tests::programs::printed_table::row;
+use system_tests::run_files::in_memory;
 
 fn bench(root: &Path, arguments: &[&str]) -> Output {
     let program = build(&["bench-checkpoint"]).join("bench-checkpoint");
@@ -48,16 +49,21 @@ fn a_peer_that_is_not_there_is_named() {
 
 #[test]
 fn the_start_of_a_run_is_measured_and_reads_what_it_resumes_alone() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let program = build(&["bench-start"]).join("bench-start");
     let mut command = Command::new(program);
-    command.args(["--kept", "8", "--starts", "1", "--case", "3MB/10"]).arg("--root").arg(root.path());
+    command.args(["--kept", "8", "--starts", "1", "--case", "3MB/10", "--epochs", "40"]);
+    command.arg("--root").arg(root.path());
     let page = stdout(&command.output().unwrap());
     let row = page.lines().find(|line| line.starts_with("| 8 ")).unwrap_or_else(|| panic!("{page}"));
     let cells: Vec<f64> = row.split('|').filter_map(|cell| cell.trim().parse().ok()).collect();
     let [_, _, read_first, _, read_in_all, file] = cells[..] else { panic!("{row}") };
     // The newest twice, for its two digests, and the metadata of all.
     assert!(read_first < 2.0 * file + 8.0 && read_in_all > 8.0 * file, "{page}");
+    // The saves, of runs of 40 epochs that keep 10 checkpoints and all.
+    let saves = page.lines().filter(|line| line.starts_with("| 40 "));
+    let kept: Vec<&str> = saves.map(|line| line.split('|').nth(2).unwrap_or_default().trim()).collect();
+    assert_eq!(kept, ["10", "40"], "{page}");
 }
 
 #[test]
@@ -99,10 +105,10 @@ fn a_mirror_in_a_slow_store_is_measured_in_turns_with_runs_without_one() {
 
 #[test]
 fn very_many_epochs_are_measured_and_their_checkpoints_hardly_grow() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let program = build(&["bench-epochs"]).join("bench-epochs");
     let mut command = Command::new(program);
-    command.args(["--epochs", "300", "--window", "100", "--case", "30kB/2"]).arg("--root").arg(root.path());
+    command.args(["--epochs", "150", "--window", "50", "--case", "30kB/2"]).arg("--root").arg(root.path());
     let page = stdout(&command.output().unwrap());
     let (_, growth) = page.split_once("a checkpoint grows by ").unwrap_or_else(|| panic!("{page}"));
     let bytes: f64 = growth.split(' ').next().unwrap().parse().unwrap();

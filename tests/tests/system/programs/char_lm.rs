@@ -10,7 +10,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
 use char_lm::{BYTES, CharLm, CharLmConfig};
 use jiff::Timestamp;
-use system_tests::programs::commands::{build, ended_with, stdout, xtask_train};
+use system_tests::programs::commands::{build, ended_with, stdout, train_example};
 use system_tests::programs::running::Running;
 use system_tests::run_files::{checkpoints, metadata, run_dir, target};
 use system_tests::soak::{Program, Signal, Soak};
@@ -70,7 +70,7 @@ fn it_learns_with_a_rate_that_rises_and_falls_as_it_is_set() {
     let root = tempfile::tempdir().unwrap();
     let arguments: Vec<&str> = ["char-lm", "--run-id", "r1", "--epochs", "2"].into_iter().collect();
     let small: Vec<&str> = SMALL.split_whitespace().collect();
-    let printed = stdout(&xtask_train(root.path(), &[&arguments[..], &small].concat()));
+    let printed = stdout(&train_example(root.path(), &[&arguments[..], &small].concat()));
     assert!(printed.contains("resume: cargo xtask train char-lm --backend flex"), "{printed}");
 
     let directory = checkpoints(root.path());

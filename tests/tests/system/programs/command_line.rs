@@ -1,6 +1,8 @@
 //! `cargo xtask train`: its flags, its exit statuses, and what goes to which output.
 
-use system_tests::programs::commands::{stderr, stdout, xtask_train, xtask_train_on_a_terminal};
+use system_tests::programs::commands::{
+    stderr, stdout, train_example, xtask_train_command, xtask_train_on_a_terminal,
+};
 use system_tests::programs::running::{Running, digits, warmup};
 use system_tests::run_files::{checkpoints, metadata, stems};
 
@@ -30,13 +32,17 @@ fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
         (&["--set", "learning_rate=0"], &["learning_rate"]),
         (&["--set", "data=\"letters\""], &["digits|mnist"]),
     ] {
-        let output = xtask_train(root.path(), arguments);
+        let output = train_example(root.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
         assert!(output.stdout.is_empty(), "{arguments:?}");
         for word in expected {
             assert!(stderr(&output).contains(word), "{arguments:?}: no {word:?} in {}", stderr(&output));
         }
     }
+    // The command has the program's status and messages.
+    let output = xtask_train_command(root.path(), &["--set", "max_epoch=3"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(output.stdout.is_empty() && stderr(&output).contains("max_epochs"), "{}", stderr(&output));
 }
 
 #[test]
@@ -62,7 +68,7 @@ fn flags_reach_the_configuration() {
         "--set",
         "dropout=0.1",
     ];
-    let output = xtask_train(root.path(), &flags);
+    let output = train_example(root.path(), &flags);
     stdout(&output);
     let directory = checkpoints(root.path());
     let described = metadata(&directory.join("last.ckpt"));
@@ -84,7 +90,7 @@ fn flags_reach_the_configuration() {
 fn the_printed_command_resumes_from_there() {
     let root = tempfile::tempdir().unwrap();
     let place = "a place with spaces";
-    let printed = stdout(&xtask_train(root.path(), &["--root", place, "--run-id", "r1", "--epochs", "1"]));
+    let printed = stdout(&train_example(root.path(), &["--root", place, "--run-id", "r1", "--epochs", "1"]));
     let command = printed.lines().find_map(|line| line.strip_prefix("resume: ")).unwrap();
     let words = "cargo xtask train ";
     assert!(command.starts_with(words), "{command}");
@@ -93,7 +99,7 @@ fn the_printed_command_resumes_from_there() {
     let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
     let arguments = stdout(&output);
     let arguments: Vec<&str> = arguments.lines().collect();
-    stdout(&xtask_train(root.path(), &arguments));
+    stdout(&xtask_train_command(root.path(), &arguments).output().unwrap());
     let last = root.path().join(place).join("burn_trainer_logs/r1/checkpoint/last.ckpt");
     assert_eq!(metadata(&last)["global_step"], 90);
 }
@@ -102,13 +108,13 @@ fn the_printed_command_resumes_from_there() {
 fn a_run_that_exists_is_wrong_usage_without_a_word_on_what_to_do_with_it() {
     let root = tempfile::tempdir().unwrap();
     let flags = ["--run-id", "r1", "--epochs", "1"];
-    stdout(&xtask_train(root.path(), &flags));
-    let output = xtask_train(root.path(), &flags);
+    stdout(&train_example(root.path(), &flags));
+    let output = train_example(root.path(), &flags);
     assert_eq!(output.status.code(), Some(2));
     for word in ["auto", "overwrite", "run id"] {
         assert!(stderr(&output).contains(word), "{}", stderr(&output));
     }
-    stdout(&xtask_train(root.path(), &[&flags[..], &["--overwrite"]].concat()));
+    stdout(&train_example(root.path(), &[&flags[..], &["--overwrite"]].concat()));
 }
 
 #[test]
@@ -126,8 +132,8 @@ fn on_a_terminal_there_is_burns_dashboard_and_the_results_outlast_it() {
 #[test]
 fn a_reader_that_goes_away_does_not_end_the_run() {
     let root = tempfile::tempdir().unwrap();
-    stdout(&xtask_train(root.path(), &["--run-id", "r0", "--epochs", "1"]));
-    // The program itself, which that has built: cargo does end when its output is not read.
+    stdout(&train_example(root.path(), &["--run-id", "r0", "--epochs", "1"]));
+    // The program itself, which that has built.
     let program = std::env::current_exe().unwrap();
     let program = program.parent().and_then(std::path::Path::parent).unwrap().join("digits");
     // head leaves after the first line of either output, and the shell with it, unless it is told to wait.

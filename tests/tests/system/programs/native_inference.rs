@@ -11,7 +11,7 @@ use image::imageops::{self, FilterType};
 use image::{GrayImage, Rgb, RgbImage};
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::programs::commands::{build, stderr, stdout, workspace, xtask_train};
+use system_tests::programs::commands::{build, stderr, stdout, train_example, workspace};
 use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
 
 /// Enough for several batches, and one that is not full.
@@ -36,7 +36,7 @@ fn classify(checkpoint: &Path, images: &[PathBuf], flags: &[&str]) -> Output {
 /// An epoch of training, and what its `--predictions` wrote: labels, and probabilities as text.
 fn train(root: &Path, flags: &[&str]) -> Vec<(i64, Vec<String>)> {
     let arguments = ["--run-id", "r1", "--epochs", "1", "--predictions", "p.csv"];
-    stdout(&xtask_train(root, &[&arguments, flags].concat()));
+    stdout(&train_example(root, &[&arguments, flags].concat()));
     predictions(&root.join("p.csv"))
 }
 
@@ -152,7 +152,7 @@ fn predictions_are_written_again_by_a_run_that_is_done() {
     let root = tempfile::tempdir().unwrap();
     let first = train(root.path(), &[]);
     let flags = ["--run-id", "r1", "--epochs", "1", "--ckpt-path", "auto", "--predictions", "again.csv"];
-    assert!(stdout(&xtask_train(root.path(), &flags)).contains("nothing to do"));
+    assert!(stdout(&train_example(root.path(), &flags)).contains("nothing to do"));
     assert_eq!(predictions(&root.path().join("again.csv")), first);
 }
 
@@ -160,7 +160,7 @@ fn predictions_are_written_again_by_a_run_that_is_done() {
 fn predictions_that_cannot_be_written_are_an_error_after_the_results() {
     let root = tempfile::tempdir().unwrap();
     let flags = ["--run-id", "r1", "--epochs", "1", "--predictions", "no/such/place.csv"];
-    let output = xtask_train(root.path(), &flags);
+    let output = train_example(root.path(), &flags);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("no/such/place.csv"), "{}", stderr(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("best val_loss"));
@@ -211,7 +211,7 @@ fn the_sample_images_are_of_the_validation_set() {
 #[test]
 fn the_sample_images_are_recognised() {
     let root = tempfile::tempdir().unwrap();
-    stdout(&xtask_train(root.path(), &["--run-id", "r1", "--epochs", "4"]));
+    stdout(&train_example(root.path(), &["--run-id", "r1", "--epochs", "4"]));
     let directory = workspace().join("examples/native-inference/images");
     for (digit, name, _) in samples() {
         let flags: &[&str] = if name == DARK_SAMPLE_FILE { &["--invert"] } else { &[] };
@@ -223,7 +223,7 @@ fn the_sample_images_are_recognised() {
 #[test]
 fn a_picture_in_colour_of_another_format_and_size_is_the_same_digit() {
     let root = tempfile::tempdir().unwrap();
-    stdout(&xtask_train(root.path(), &["--run-id", "r1", "--epochs", "4"]));
+    stdout(&train_example(root.path(), &["--run-id", "r1", "--epochs", "4"]));
     for (digit, _, small) in samples() {
         if digit == DARK_SAMPLE {
             continue;

@@ -1,6 +1,6 @@
 //! The programs' help, with the keys of `--set`; and what a value of it may be.
 
-use system_tests::programs::commands::{burn_ckpt, ended_with, stdout, xtask_train};
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout, train_example};
 use system_tests::programs::running::warmup;
 use system_tests::run_files::{checkpoints, metadata};
 
@@ -14,7 +14,7 @@ fn words_of(help: &str, key: &str) -> String {
 #[test]
 fn help_lists_the_keys_with_types_and_defaults() {
     let root = tempfile::tempdir().unwrap();
-    let digits = stdout(&xtask_train(root.path(), &["digits", "--help"]));
+    let digits = stdout(&train_example(root.path(), &["digits", "--help"]));
     for line in [
         "channels 16 (usize)",
         "dropout 0.2 (f64)",
@@ -38,7 +38,7 @@ fn help_lists_the_keys_with_types_and_defaults() {
     }
     assert!(!digits.contains("(JSON, or null)"), "{digits}");
     assert!(digits.contains("The program:") && digits.contains("The trainer:") && digits.contains("--set <"));
-    let char_lm = stdout(&xtask_train(root.path(), &["char-lm", "--help"]));
+    let char_lm = stdout(&train_example(root.path(), &["char-lm", "--help"]));
     assert_eq!(words_of(&char_lm, "width"), "width null (usize, or null)");
     assert!(words_of(&char_lm, "size").starts_with("size tiny (tiny|small|"), "{char_lm}");
 }
@@ -58,7 +58,7 @@ fn help_is_wrapped() {
     let mut pages: Vec<String> =
         verbs.iter().map(|verb| stdout(&burn_ckpt(&[verb, &"--help"]))).chain([of_all.clone()]).collect();
     pages.push(stdout(&warmup(root.path(), "--help").output().unwrap()));
-    pages.push(stdout(&xtask_train(root.path(), &["char-lm", "--help"])));
+    pages.push(stdout(&train_example(root.path(), &["char-lm", "--help"])));
     for page in pages {
         // A word that is longer stays whole: a list of what a setting takes.
         let wide = page.lines().find(|line| line.chars().count() > HELP_COLUMNS && line.trim().contains(' '));
@@ -75,7 +75,7 @@ fn help_is_wrapped() {
 fn a_bare_word_is_a_text() {
     let root = tempfile::tempdir().unwrap();
     let set = ["--set", "run_id=r1", "--set", "data=digits", "--set", "name=5", "--set", "project=a try"];
-    stdout(&xtask_train(root.path(), &[&["--epochs", "1"][..], &set].concat()));
+    stdout(&train_example(root.path(), &[&["--epochs", "1"][..], &set].concat()));
     let described = metadata(&checkpoints(root.path()).join("last.ckpt"));
     assert_eq!((&described["name"], &described["project"]), (&"5".into(), &"a try".into()));
     assert_eq!(described["hparams"]["data"], "digits");

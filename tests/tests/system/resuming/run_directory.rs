@@ -10,7 +10,7 @@ use burn_ckpt::plumbing::RunLock;
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_trainer::config::LockMode;
 use burn_trainer::{Error, TrainerConfig};
-use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::programs::commands::{stderr, stdout, train_example};
 use system_tests::run_files::{checkpoints, files, stems};
 use system_tests::{config, train};
 
@@ -146,7 +146,7 @@ fn a_second_process_gets_an_error_with_the_firsts_id_and_the_lock_of_a_dead_one_
     let root = tempfile::tempdir().unwrap();
     let layout = burn_ckpt::RunLayout::new(root.path(), "burn_trainer_logs", "r1").unwrap();
     let lock = RunLock::acquire(layout.run_dir(), LockMode::Required).unwrap();
-    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "1"]);
+    let output = train_example(root.path(), &["--run-id", "r1", "--epochs", "1"]);
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert!(text.contains(&format!("process {} on host", std::process::id())), "{text}");
@@ -154,7 +154,7 @@ fn a_second_process_gets_an_error_with_the_firsts_id_and_the_lock_of_a_dead_one_
     // What a killed process leaves: the file without its lock.
     drop(lock);
     std::fs::write(layout.run_dir().join("run.lock"), "process 1 on host elsewhere\n").unwrap();
-    stdout(&xtask_train(root.path(), &["--run-id", "r1", "--epochs", "1"]));
+    stdout(&train_example(root.path(), &["--run-id", "r1", "--epochs", "1"]));
     assert!(!layout.run_dir().join("run.lock").exists());
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use system_tests::backend;
-use system_tests::programs::commands::{sha256sum, stdout, xtask_train};
+use system_tests::programs::commands::{sha256sum, stdout, train_example};
 use system_tests::run_files::{files, metadata, target};
 
 /// 1,797 images, 1,438 of them for training, 32 in a step.
@@ -27,7 +27,7 @@ fn burns_value(run: &Path, split: &str, epoch: u64, metric: &str) -> f64 {
 fn a_run_leaves_exactly_the_documented_tree_with_true_metadata() {
     let root = tempfile::tempdir().unwrap();
     let before = jiff::Timestamp::now();
-    let output = xtask_train(root.path(), &["--epochs", "4", "--root", "OUT", "--run-id", "r1"]);
+    let output = train_example(root.path(), &["--epochs", "4", "--root", "OUT", "--run-id", "r1"]);
     let printed = stdout(&output);
     let run = root.path().join("OUT/burn_trainer_logs/r1");
     let checkpoint = run.join("checkpoint");
@@ -123,7 +123,7 @@ fn tensors_are_described(tensors: &serde_json::Value) {
 #[test]
 fn digits_learns() {
     let root = tempfile::tempdir().unwrap();
-    let output = xtask_train(root.path(), &["--run-id", "r1"]);
+    let output = train_example(root.path(), &["--run-id", "r1"]);
     stdout(&output);
     let described = metadata(&root.path().join("burn_trainer_logs/r1/checkpoint/best_val_loss.ckpt"));
     let accuracy = described["metrics"]["val_accuracy"].as_f64().unwrap();

@@ -11,7 +11,7 @@ use burn_trainer::config::FailedSaves;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::models::small::{OnStep, Script};
-use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::programs::commands::{stderr, stdout, train_example};
 use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, run_dir, stems};
 use system_tests::{config, train, train_scripted};
 
@@ -100,7 +100,7 @@ fn a_failed_save_is_a_warning_while_training_continues_and_the_program_ends_with
     let nowhere = format!("strategies.0.dirpath={NOWHERE:?}");
     // So many epochs that the first save has failed before the last epoch ends, also on a busy machine: it
     // waits for the description of the machine.
-    let output = xtask_train(root.path(), &["--run-id", "r1", "--epochs", "20", "--set", &nowhere]);
+    let output = train_example(root.path(), &["--run-id", "r1", "--epochs", "20", "--set", &nowhere]);
     assert_eq!(output.status.code(), Some(1), "the newest state is not where it should be");
     let said = stderr(&output);
     let (warning, end) = (said.find("warning: saving step 45 failed: "), said.find("epoch 20/20 valid"));
@@ -108,7 +108,7 @@ fn a_failed_save_is_a_warning_while_training_continues_and_the_program_ends_with
 
     let tolerant =
         ["--run-id", "r1", "--epochs", "21", "--ckpt-path", "auto", "--set", "failed_saves=\"ignore\""];
-    stdout(&xtask_train(root.path(), &tolerant));
+    stdout(&train_example(root.path(), &tolerant));
 }
 
 /// A disk that changes a byte of the checkpoints of one epoch after they were written, before they are opened

@@ -17,7 +17,7 @@ use burn_trainer::strategy::{Last, StrategyConfig};
 use system_tests::models::small::{
     BATCH, Model, OnStep, Script, ScriptedMetric, in_two_parts_is_as_in_one, shuffling,
 };
-use system_tests::programs::commands::{stderr, stdout, xtask_train};
+use system_tests::programs::commands::{stderr, stdout, train_example};
 use system_tests::run_files::{checkpoints, complete_checkpoints, files, run_dir, stems};
 use system_tests::{config, train, train_scripted, train_with};
 
@@ -25,7 +25,7 @@ use system_tests::{config, train, train_scripted, train_with};
 fn a_file_in_the_way_is_one_warning_and_training_continues() {
     let root = tempfile::tempdir().unwrap();
     let train = |epochs: &str| {
-        xtask_train(root.path(), &["--run-id", "r1", "--epochs", epochs, "--ckpt-path", "auto"])
+        train_example(root.path(), &["--run-id", "r1", "--epochs", epochs, "--ckpt-path", "auto"])
     };
     stdout(&train("1"));
     let in_the_way = run_dir(root.path()).join("train/epoch-2");

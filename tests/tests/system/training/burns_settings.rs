@@ -17,7 +17,7 @@ use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::models::small::{Model, Script, config, keeping_every_epoch, train, train_with};
 use system_tests::programs::test_alone::{run_alone, said_alone};
-use system_tests::run_files::{checkpoints, described_state, files, last_epochs};
+use system_tests::run_files::{checkpoints, described_state, files, in_memory, last_epochs};
 
 use crate::on_each_backend::from_lightning::{INPUTS, Regressor, RegressorConfig, RowBatcher, rows};
 
@@ -33,7 +33,7 @@ const ROOT: &str = "TEST_BURNS_CHECKPOINTERS_IN";
 #[test]
 fn a_run_with_burns_checkpointers_resumes_to_the_same_state_and_says_that_they_do_nothing() {
     let Some(root) = std::env::var_os(ROOT) else {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let test = "a_run_with_burns_checkpointers_resumes_to_the_same_state_and_says_that_they_do_nothing";
         let said = said_alone(module_path!(), test, ROOT, root.path());
         let warning = "warning: burn's checkpointers save and load nothing in this run: ";
@@ -56,7 +56,7 @@ fn a_run_with_burns_checkpointers_resumes_to_the_same_state_and_says_that_they_d
 
 /// The setting that an error names, and its reason. Nothing was trained.
 fn wrong(set_up: impl FnOnce(Training) -> Training) -> (String, String) {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let result = with(config(root.path(), 3), set_up);
     let Err(Error::Config { setting, reason }) = result else { panic!("it has trained") };
     assert!(files(root.path()).iter().all(|name| !name.contains(".ckpt")));
@@ -69,7 +69,7 @@ fn epochs_that_are_not_those_of_the_run_are_an_error_before_the_first_step() {
     assert_eq!(setting, "SupervisedTraining::num_epochs");
     assert!(reason.contains("20") && reason.contains("max_epochs is 3"), "{reason}");
 
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let same = |epochs: usize| {
         with(config(root.path(), epochs).with_ckpt_path("auto"), |training| training.num_epochs(epochs))
     };
@@ -86,7 +86,7 @@ fn a_checkpoint_of_burns_to_resume_is_an_error_before_the_first_step() {
 
 #[test]
 fn a_fast_dev_run_has_one_epoch_whatever_the_program_says() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let trial = config(root.path(), 20).with_fast_dev_run(true);
     assert_eq!(with(trial, |training| training.num_epochs(20)).unwrap().epochs, 1);
 }
@@ -129,7 +129,7 @@ const PAGE: &str = "TEST_PROGRAMS_OF_THE_PAGE_IN";
 #[test]
 fn the_programs_of_the_page_train_and_weights_that_burn_has_saved_are_loaded() {
     let Some(root) = std::env::var_os(PAGE) else {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let test = "the_programs_of_the_page_train_and_weights_that_burn_has_saved_are_loaded";
         return run_alone(module_path!(), test, PAGE, root.path());
     };

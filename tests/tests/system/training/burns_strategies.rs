@@ -21,7 +21,9 @@ use system_tests::models::small::{
     Batch, Model, Script, ScriptedMetric, keeping_every_epoch, learner, loader, stopper,
     train_scripted_with_strategy, train_with_strategy,
 };
-use system_tests::run_files::{checkpoints, described_state, files, last_epochs, metadata, stems, target};
+use system_tests::run_files::{
+    checkpoints, described_state, files, in_memory, last_epochs, metadata, stems, target,
+};
 use system_tests::{config, train, train_scripted};
 
 fn single() -> ExecutionStrategy {
@@ -46,7 +48,7 @@ fn error(result: Result<FitResult<Model>>) -> Error {
 
 #[test]
 fn the_files_are_those_that_our_own_loop_writes() {
-    let (ours, burns) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (ours, burns) = (in_memory(), in_memory());
     let expected = train(keeping_every_epoch(ours.path(), 3)).unwrap();
     let result = train_with_strategy(keeping_every_epoch(burns.path(), 3), single()).unwrap();
     let (ours, burns) = (checkpoints(ours.path()), checkpoints(burns.path()));
@@ -64,7 +66,7 @@ fn the_files_are_those_that_our_own_loop_writes() {
 
 #[test]
 fn several_devices_of_burns_save_the_best_and_the_last_epoch() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let result = train_with_strategy(config(root.path(), 3), multi()).unwrap();
     assert_eq!((result.epochs, result.global_step), (3, 30), "each device takes a batch in a step");
     assert!(!result.last_save_failed && result.failed_saves.is_empty() && result.interrupted.is_none());
@@ -81,7 +83,7 @@ fn several_devices_of_burns_save_the_best_and_the_last_epoch() {
 
 #[test]
 fn a_run_resumes_with_the_next_epoch_and_changes_between_the_loops() {
-    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (whole, parts) = (in_memory(), in_memory());
     train(keeping_every_epoch(whole.path(), 4)).unwrap();
     // Ours, burn's, burn's, ours.
     train(keeping_every_epoch(parts.path(), 1)).unwrap();
@@ -123,7 +125,7 @@ fn a_run_on_several_devices_resumes_with_each_item_of_the_next_epoch_once() {
         assert_eq!(result.global_step, 5 * epochs as u64, "13 items for each device");
         seen.lock().unwrap().clone()
     };
-    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (whole, parts) = (in_memory(), in_memory());
     let expected = run(whole.path(), 3);
     let parts = [run(parts.path(), 1), run(parts.path(), 3)].concat();
     assert_eq!(expected, parts);
@@ -136,7 +138,7 @@ fn a_run_on_several_devices_resumes_with_each_item_of_the_next_epoch_once() {
 
 #[test]
 fn the_best_list_continues() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let run = |epochs, scores: &[f64]| {
         let best = Best::new().with_topk(2).with_filename("{epoch}");
         let config = config(root.path(), epochs)
@@ -163,7 +165,7 @@ fn the_best_list_continues() {
 #[test]
 fn a_panic_within_burns_loop_is_an_error_and_the_epoch_before_it_stands() {
     for (strategy, step) in [(single(), 17), (multi(), 33)] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let script = Script { panic_in_step: Some(step), ..Script::default() };
         let is_single = matches!(strategy, ExecutionStrategy::SingleDevice(_));
         match error(scripted(keeping_every_epoch(root.path(), 3), script, strategy)) {
@@ -184,7 +186,7 @@ fn a_panic_within_burns_loop_is_an_error_and_the_epoch_before_it_stands() {
 
 #[test]
 fn a_stop_is_reported_and_the_epoch_before_it_stands() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let trainer = Trainer::new(keeping_every_epoch(root.path(), 3), &()).unwrap();
     let data = || loader(&Script::default());
     let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
@@ -200,7 +202,7 @@ fn a_stop_is_reported_and_the_epoch_before_it_stands() {
 
 #[test]
 fn a_checkpoint_within_an_epoch_is_skipped_and_is_an_error_where_there_is_no_other() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let script = |panic_in_step| Script { panic_in_step: Some(panic_in_step), ..Script::default() };
     assert!(train_scripted(keeping_every_epoch(root.path(), 3), script(7)).is_err());
     // Nothing but the middle of the first epoch is there.
@@ -226,7 +228,7 @@ fn a_checkpoint_within_an_epoch_is_skipped_and_is_an_error_where_there_is_no_oth
 
 #[test]
 fn what_does_not_fit_is_an_error_before_the_first_step() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train_with_strategy(config(root.path(), 1), multi()).unwrap();
     let again = || config(root.path(), 2).with_ckpt_path("last");
     let wide = Script { hidden: 9, ..Script::default() };
@@ -249,7 +251,7 @@ fn what_does_not_fit_is_an_error_before_the_first_step() {
 
 #[test]
 fn a_name_that_no_metric_has_ends_training_at_its_first_batches() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let named = |name: &str| config(root.path(), 2).with_primary_metric(name.to_owned());
     let unknown = error(train_with_strategy(named("val_accuracy"), multi()));
     assert!(matches!(unknown, Error::UnknownMetric { .. }), "{unknown}");

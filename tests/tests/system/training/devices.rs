@@ -14,7 +14,7 @@ use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::config;
 use system_tests::models::small::{BATCH, Model, Script, learner, shuffling};
-use system_tests::run_files::{checkpoints, metadata};
+use system_tests::run_files::{checkpoints, in_memory, metadata};
 
 use MultiDeviceOptim::{OptimMainDevice, OptimSharded};
 
@@ -63,7 +63,7 @@ fn two_and_three_devices_give_the_same_bytes_from_run_to_run() {
     for devices in [2, 3] {
         for optim in [OptimMainDevice, OptimSharded] {
             let on = On { devices, optim, ..ONE };
-            let runs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+            let runs = [in_memory(), in_memory()];
             for root in &runs {
                 let result = train(saving(root.path()), Script::default(), on).unwrap();
                 // Ten batches: a batch on each device in a step, and in an epoch's last step what is left.
@@ -82,7 +82,7 @@ fn two_and_three_devices_give_the_same_bytes_from_run_to_run() {
 
 #[test]
 fn two_devices_do_what_one_does_that_accumulates_two_batches() {
-    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, two) = (in_memory(), in_memory());
     train(saving(one.path()), Script::default(), On { accumulation: 2, ..ONE }).unwrap();
     for optim in [OptimMainDevice, OptimSharded] {
         let config = saving(two.path()).with_overwrite(true);
@@ -95,7 +95,7 @@ fn two_devices_do_what_one_does_that_accumulates_two_batches() {
 
 #[test]
 fn every_item_is_trained_on_once_in_an_epoch() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(saving(root.path()), Script::default(), On { devices: 3, ..ONE }).unwrap();
     let state = Checkpoint::open(checkpoints(root.path()).join("last/2.ckpt")).unwrap();
     let state: serde_json::Value = state.trainer_state().unwrap();
@@ -109,7 +109,7 @@ fn every_item_is_trained_on_once_in_an_epoch() {
 fn a_run_on_several_devices_resumes_in_the_middle_of_an_epoch_as_if_never_stopped() {
     for optim in [OptimMainDevice, OptimSharded] {
         let on = On { devices: 3, optim, accumulation: 2 };
-        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (whole, parts) = (in_memory(), in_memory());
         let steps = train(saving(whole.path()), Script::default(), on).unwrap().global_step;
         // In the second epoch, on the second device, with gradients accumulated since the last update.
         let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
@@ -126,7 +126,7 @@ fn a_run_on_several_devices_resumes_in_the_middle_of_an_epoch_as_if_never_stoppe
 
 #[test]
 fn a_run_resumes_on_another_number_of_devices() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let script = Script { panic_in_step: Some(6), ..Script::default() };
     // Three updates of one batch each... and then the rest of the epoch's ten batches on two devices.
     let on = On { devices: 1, ..ONE };
@@ -142,7 +142,7 @@ fn a_run_resumes_on_another_number_of_devices() {
 #[test]
 fn a_run_that_keeps_its_effective_batch_resumes_on_another_number_of_devices_as_if_never_stopped() {
     // Two batches in a step, on two devices and on one.
-    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (whole, parts) = (in_memory(), in_memory());
     let two = On { devices: 2, ..ONE };
     let steps = train(saving(whole.path()), Script::default(), two).unwrap().global_step;
     let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
@@ -157,7 +157,7 @@ fn a_run_that_keeps_its_effective_batch_resumes_on_another_number_of_devices_as_
 
 #[test]
 fn an_effective_batch_that_the_devices_cannot_share_is_an_error_before_training() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
     assert!(train(saving(root.path()), script, On { devices: 2, ..ONE }).is_err());
     let keeping = saving(root.path()).with_ckpt_path("auto").with_keep_effective_batch(true);

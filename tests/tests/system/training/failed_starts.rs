@@ -14,8 +14,8 @@ use system_tests::backend;
 use system_tests::models::small::{
     Batch, ItemBatcher, Model, Script, ScriptedMetric, items, learner, loader, train_scripted,
 };
-use system_tests::programs::commands::{stderr, xtask_train};
-use system_tests::run_files::{checkpoints, files, run_dir, stems};
+use system_tests::programs::commands::{stderr, train_example};
+use system_tests::run_files::{checkpoints, files, in_memory, run_dir, stems};
 use system_tests::{config, train, train_with};
 
 type Loader = Arc<dyn DataLoader<Batch>>;
@@ -60,7 +60,7 @@ fn data_without_a_batch_is_an_error_and_leaves_nothing() {
     let some = || loader(&Script::default());
     for in_burns_loop in [false, true] {
         for (nothing, words) in without_batches() {
-            let root = tempfile::tempdir().unwrap();
+            let root = in_memory();
             let words =
                 if in_burns_loop && words[0].starts_with("ended") { &["ended at once"][..] } else { words };
             no_batch(fit(config(root.path(), 3), nothing, some(), in_burns_loop), "training", words);
@@ -83,7 +83,7 @@ fn a_validation_without_a_batch_is_an_error_where_a_strategy_needs_it() {
             let words =
                 if words[0].starts_with("ended") { &["ended at once", "val_loss"][..] } else { words };
             for ranked in [false, true] {
-                let root = tempfile::tempdir().unwrap();
+                let root = in_memory();
                 let config = if ranked { config(root.path(), 2) } else { named(root.path()) };
                 no_batch(fit(config, some(), Arc::clone(&nothing), in_burns_loop), "validation", words);
                 let found = files(root.path());
@@ -92,7 +92,7 @@ fn a_validation_without_a_batch_is_an_error_where_a_strategy_needs_it() {
                     "{found:?}"
                 );
             }
-            let root = tempfile::tempdir().unwrap();
+            let root = in_memory();
             let config = config(root.path(), 1).with_primary_metric("train_loss");
             assert_eq!(fit(config, some(), nothing, in_burns_loop).unwrap().epochs, 1, "nothing needs it");
         }
@@ -106,7 +106,7 @@ fn a_training_that_is_made_by_hand_is_checked_before_the_first_step_too() {
         for (train, valid, split) in
             [(Arc::clone(&nothing), some(), "training"), (some(), Arc::clone(&nothing), "validation")]
         {
-            let root = tempfile::tempdir().unwrap();
+            let root = in_memory();
             let trainer = Trainer::new(config(root.path(), 1), &()).unwrap();
             let training =
                 SupervisedTraining::new(trainer.run_dir(), train, valid).metrics((LossMetric::new(),));
@@ -156,11 +156,11 @@ fn a_loader_that_gives_nothing_a_second_time_is_an_error() {
     }
 
     let once = || -> Loader { Arc::new(Once(loader(&Script::default()), false.into())) };
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let result = fit(config(root.path(), 3), once(), loader(&Script::default()), false);
     no_batch(result, "training", &["in epoch 1"]);
     assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=0-step=10"], "what was trained stays");
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let result = fit(config(root.path(), 3), loader(&Script::default()), once(), false);
     no_batch(result, "validation", &["in epoch 1", "val_loss"]);
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["epoch=0-step=10"]);
@@ -175,7 +175,7 @@ fn not_logged(result: Result<FitResult<Model>>, name: &str, logged: &[&str]) {
 #[test]
 fn a_metric_of_the_other_split_is_an_error_that_offers_what_is_logged() {
     let score = || ScriptedMetric::new("Score", &[1.0]);
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let primary = |name: &str| config(root.path(), 3).with_primary_metric(name);
     let result = train_with(primary("train_score"), Script::default(), |training| {
         training.metrics((LossMetric::new(),)).metric_valid_numeric(score())
@@ -196,7 +196,7 @@ fn a_metric_of_the_other_split_is_an_error_that_offers_what_is_logged() {
 
 #[test]
 fn a_value_from_before_a_resume_is_not_taken_for_a_new_one() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(config(root.path(), 1)).unwrap();
     let again = config(root.path(), 3).with_ckpt_path("auto");
     let result =
@@ -207,7 +207,7 @@ fn a_value_from_before_a_resume_is_not_taken_for_a_new_one() {
 
 #[test]
 fn a_metric_that_has_a_value_at_the_end_of_an_epoch_only_ranks() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let score = ScriptedMetric::new("Score", &[3.0, 1.0, 2.0]).at_the_end_only();
     let config = config(root.path(), 3).with_primary_metric("val_score");
     train_with(config, Script::default(), |training| training.metric_valid_numeric(score)).unwrap();
@@ -218,7 +218,7 @@ fn a_metric_that_has_a_value_at_the_end_of_an_epoch_only_ranks() {
 fn a_start_that_fails_removes_what_it_has_created_and_nothing_else() {
     let wrong = |root: &Path| config(root, 1).with_primary_metric("val_los");
     let script = || Script { panic_in_step: Some(1), ..Script::default() };
-    let outer = tempfile::tempdir().unwrap();
+    let outer = in_memory();
     let root = outer.path().join("a/b");
     // While training is prepared, when the metrics' names are known, and before there is a training.
     let no_checkpoint = config(&root, 1).with_ckpt_path("/nowhere/x.ckpt");
@@ -261,9 +261,9 @@ fn a_path_that_no_shell_has_expanded_or_that_is_not_text_makes_no_directory() {
 
 #[test]
 fn what_is_odd_is_said_once_before_the_first_step() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let said = |arguments: &[&str]| {
-        let output = xtask_train(root.path(), arguments);
+        let output = train_example(root.path(), arguments);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let lines = stderr(&output);
         let (warnings, _) = lines.split_once("epoch 1/1 train").unwrap();

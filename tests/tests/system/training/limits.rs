@@ -18,10 +18,10 @@ use system_tests::models::small::{
     ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling, stopping_after, train,
     train_by, train_from, train_with, train_with_strategy,
 };
-use system_tests::run_files::{checkpoints, compare, run_dir};
+use system_tests::run_files::{checkpoints, compare, in_memory, run_dir};
 
 fn root() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+    in_memory()
 }
 
 fn wrong_setting<T>(result: Result<FitResult<T>>) -> String {

@@ -22,7 +22,7 @@ use system_tests::models::small::{
     BATCH, Batch, Model, OnStep, STEPS_PER_EPOCH, Script, in_two_parts_is_as_in_one, learner, loader,
     shuffling, stopper,
 };
-use system_tests::run_files::{checkpoints, compare, run_dir, stems};
+use system_tests::run_files::{checkpoints, compare, in_memory, run_dir, stems};
 
 /// What a loader says of its progress after so many items.
 type Account = fn(usize) -> (usize, usize);
@@ -141,13 +141,13 @@ fn an_epoch_ends_where_the_iterator_ends() {
         [(loader(&Script::default()), 1, 4, 6), (shuffling(BATCH), 1, 5, 4), (shuffling(BATCH), 2, 2, 6)];
     for (data, devices, accumulation, steps) in runs {
         let accumulating = |training: SupervisedTraining<Model>| training.grads_accumulation(accumulation);
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let honest: Arc<dyn DataLoader<Batch>> = Arc::new(Claiming::with(Arc::clone(&data), 80, HONEST));
         train(root.path(), &honest, devices, accumulating).unwrap();
         let expected = digests(root.path());
         assert_eq!(expected.len(), steps, "{devices} {accumulation}");
         for (name, num_items, account) in WRONG {
-            let root = tempfile::tempdir().unwrap();
+            let root = in_memory();
             let wrong: Arc<dyn DataLoader<Batch>> =
                 Arc::new(Claiming::with(Arc::clone(&data), num_items, account));
             let result = train(root.path(), &wrong, devices, accumulating).unwrap();
@@ -162,7 +162,7 @@ fn an_epoch_ends_where_the_iterator_ends() {
 #[test]
 fn in_burns_loop_too_the_rest_of_an_accumulation_is_a_step() {
     let trained = |account: Account, num_items| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let data: Arc<dyn DataLoader<Batch>> =
             Arc::new(Claiming::with(loader(&Script::default()), num_items, account));
         let trainer = Trainer::new(every_step(root.path(), 2), &()).unwrap();
@@ -179,7 +179,7 @@ fn in_burns_loop_too_the_rest_of_an_accumulation_is_a_step() {
 
 /// A run that is stopped in a batch (counted from 1) and resumed, compared with one that was not stopped.
 fn stopped_in(batch: usize, data: &Arc<dyn DataLoader<Batch>>) {
-    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (whole, parts) = (in_memory(), in_memory());
     let fit = |config: TrainerConfig, stops_in: Option<usize>| {
         let trainer = Trainer::new(config, &()).unwrap();
         let training = trainer.training(Arc::clone(data), Arc::clone(data)).metrics((LossMetric::new(),));
@@ -255,7 +255,7 @@ impl TrainingProgressLogger for Shown {
 #[test]
 fn burn_is_given_numbers_that_its_dashboard_can_subtract_and_multiply() {
     for (name, num_items, account) in WRONG {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let shown = Shown::default();
         let data: Arc<dyn DataLoader<Batch>> =
             Arc::new(Claiming::with(loader(&Script::default()), num_items, account));
@@ -275,7 +275,7 @@ fn burn_is_given_numbers_that_its_dashboard_can_subtract_and_multiply() {
 #[test]
 fn a_save_that_is_due_is_not_lost_when_the_next_batch_fails() {
     for panics in [false, true] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let script = Script { loader_fails_at: (!panics).then_some(4), ..Script::default() };
         let mut data = Claiming::with(loader(&script), 80, HONEST);
         if panics {
@@ -291,7 +291,7 @@ fn a_save_that_is_due_is_not_lost_when_the_next_batch_fails() {
 
 #[test]
 fn no_step_waits_for_the_batch_after_it() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let log: Arc<Mutex<Vec<&str>>> = Arc::default();
     let (reads, computes) = (Arc::clone(&log), Arc::clone(&log));
     let mut data = Claiming::with(loader(&Script { batches: Some(2), ..Script::default() }), 16, HONEST);

@@ -15,7 +15,7 @@ use burn_trainer::metric::MeanLoss;
 use burn_trainer::{FitResult, Trainer};
 use system_tests::config;
 use system_tests::models::small::{in_two_parts_is_as_in_one, shuffling};
-use system_tests::run_files::run_dir;
+use system_tests::run_files::{in_memory, run_dir};
 
 /// A model whose loss is the mean of its input, whatever its parameters.
 #[derive(Module, Debug)]
@@ -77,7 +77,7 @@ fn train(
 #[test]
 fn every_item_counts_the_same_in_batches_of_any_size() {
     for batch_size in [1, 16, 32, 33] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let result = train(root.path(), batch_size, |training| training.metrics((MeanLoss::new(),)));
         for (metric, split) in [("train_loss", "train"), ("val_loss", "valid")] {
             let mean = result.metrics[metric];
@@ -91,7 +91,7 @@ fn every_item_counts_the_same_in_batches_of_any_size() {
 
 #[test]
 fn burns_loss_counts_a_last_batch_of_one_item_as_a_full_one() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let result = train(root.path(), 32, |training| training.metrics((LossMetric::new(),)));
     assert_eq!(result.metrics["val_loss"], 17.0, "burn has changed: MeanLoss may not be needed");
 }

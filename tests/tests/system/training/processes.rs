@@ -7,7 +7,9 @@ use std::process::Command;
 
 use system_tests::programs::running::{Ended, Running, holds, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
-use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, metadata, run_dir};
+use system_tests::run_files::{
+    checkpoints, compare, complete_checkpoints, files, in_memory, metadata, run_dir,
+};
 
 /// Files so large that writing one takes a while, at every step.
 const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set hidden=256";
@@ -47,7 +49,7 @@ fn ended_in_silence(running: Running, metrics: &str) {
 
 #[test]
 fn only_the_process_of_rank_0_writes_and_all_come_to_the_same() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let (whole, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
     let [first, second, third] = ["0", "1", "2"].map(|rank| start(rank, &root));
@@ -68,7 +70,7 @@ fn launched(root: &Path, variables: &[(&str, &str)], arguments: &str) -> Command
 
 #[test]
 fn a_rank_of_whatever_launcher_does_not_cost_a_run_and_is_said() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let (whole, _) = alone(&directory.path().join("alone"));
     for variable in
         ["RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID"]
@@ -87,7 +89,7 @@ fn a_rank_of_whatever_launcher_does_not_cost_a_run_and_is_said() {
 
 #[test]
 fn four_seeds_in_one_job_are_four_runs() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let root = directory.path();
     let runs: Vec<Running> = ["0", "1", "2", "3"]
         .map(|rank| {
@@ -105,7 +107,7 @@ fn four_seeds_in_one_job_are_four_runs() {
 
 #[test]
 fn of_four_processes_of_one_run_id_the_others_get_an_error_that_names_the_first_and_what_to_do() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let root = directory.path();
     let gate = Gate::closed();
     let hooks = TestHooks::wait(Split::Train, 5, &gate);
@@ -121,7 +123,7 @@ fn of_four_processes_of_one_run_id_the_others_get_an_error_that_names_the_first_
 
 #[test]
 fn the_process_of_rank_0_ends_whatever_becomes_of_the_others() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let (whole, _) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
     let gates = [Gate::closed(), Gate::closed()];
@@ -144,7 +146,7 @@ fn the_process_of_rank_0_ends_whatever_becomes_of_the_others() {
 
 #[test]
 fn the_others_end_while_the_process_of_rank_0_stands_still_in_a_save_and_then_it_ends_too() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let (whole, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
     let mut first = start("0", &root);
@@ -160,7 +162,7 @@ fn the_others_end_while_the_process_of_rank_0_stands_still_in_a_save_and_then_it
 
 #[test]
 fn a_process_of_rank_0_that_is_killed_in_a_save_resumes_and_the_others_are_not_affected() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let (whole, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
     let [mut first, second, third] = ["0", "1", "2"].map(|rank| start(rank, &root));
@@ -178,7 +180,7 @@ fn a_process_of_rank_0_that_is_killed_in_a_save_resumes_and_the_others_are_not_a
 
 #[test]
 fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end_with_the_same_metrics() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let (_, expected) = alone(&directory.path().join("alone"));
     let root = directory.path().join("three");
     let gate = Gate::closed();
@@ -199,7 +201,7 @@ fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end
 
 #[test]
 fn a_second_process_of_rank_0_gets_an_error_that_names_the_first_until_that_one_has_ended() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let root = directory.path();
     let gate = Gate::closed();
     let mut first = Running::start(of_rank("0", root, TestHooks::wait(Split::Train, 45, &gate)));

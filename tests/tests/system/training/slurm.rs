@@ -7,7 +7,7 @@ use std::process::Command;
 
 use system_tests::programs::running::{Ended, Running, path_with, printed_command, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
-use system_tests::run_files::{compare, complete_checkpoints, stems, target};
+use system_tests::run_files::{compare, complete_checkpoints, in_memory, stems, target};
 
 const REQUEUE: &str = "--epochs 3 --set slurm_requeue=true";
 const STOP: usize = 45;
@@ -23,7 +23,7 @@ struct Cluster {
 
 impl Cluster {
     fn with(scontrol: Option<&str>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = in_memory();
         std::fs::create_dir(directory.path().join("bin")).unwrap();
         if let Some(script) = scontrol {
             let path = directory.path().join("bin/scontrol");

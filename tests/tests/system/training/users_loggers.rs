@@ -7,7 +7,7 @@ use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{LossMetric, MetricDefinition, NumericEntry};
 use burn_ckpt::Checkpoint;
 use system_tests::models::small::{Script, ScriptedMetric, config, stopping_after, train_with};
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, in_memory};
 
 /// Answers every question of burn's with nothing.
 struct Mute;
@@ -26,7 +26,7 @@ impl MetricLogger for Mute {
 
 #[test]
 fn a_users_logger_switches_off_neither_early_stopping_nor_the_history() {
-    let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let roots = [in_memory(), in_memory()];
     let scores = [3.0, 1.0, 2.0, 2.0, 2.0, 2.0];
     let results = [false, true].map(|is_mute| {
         let root = roots[usize::from(is_mute)].path();

@@ -9,7 +9,7 @@ use burn::train::{
     ValidLoader,
 };
 use system_tests::models::small::{Model, keeping_every_epoch, train_with_strategy};
-use system_tests::run_files::{checkpoints, described_state, last_epochs};
+use system_tests::run_files::{checkpoints, described_state, in_memory, last_epochs};
 use system_tests::train;
 
 /// The simplest loop that a user may write.
@@ -61,7 +61,7 @@ impl SupervisedLearningStrategy<Model> for OwnLoop {
 
 #[test]
 fn a_loop_of_the_users_own_saves_what_ours_would() {
-    let (ours, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (ours, own) = (in_memory(), in_memory());
     train(keeping_every_epoch(ours.path(), 4)).unwrap();
     let custom = || TrainingStrategy::Custom(Arc::new(OwnLoop));
     train_with_strategy(keeping_every_epoch(own.path(), 1), custom()).unwrap();

@@ -7,7 +7,7 @@ use burn_trainer::callbacks::Ema;
 use burn_trainer::config::InitFrom;
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::models::small::{Model, Script, config, train, train_by};
-use system_tests::run_files::run_dir;
+use system_tests::run_files::{in_memory, run_dir};
 
 /// The digests of the model's tensors, or of a part's, by their names.
 fn digests(root: &Path, name: &str, section: &str) -> Vec<(String, String)> {
@@ -25,7 +25,7 @@ fn begun(root: &Path, init_from: InitFrom) -> TrainerConfig {
 }
 
 fn pretrained() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train_by(config(root.path(), 2), Script::default(), |trainer| trainer.callback(Ema::new(0.9))).unwrap();
     root
 }
@@ -66,13 +66,13 @@ fn values(digests: Vec<(String, String)>) -> Vec<String> {
 #[test]
 fn a_new_run_begins_with_the_weights_and_nothing_else() {
     let pretrain = pretrained();
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let best = run_dir(pretrain.path()).join("best");
     let first = first_weights(begun(root.path(), InitFrom::new(&best)), Script::default()).unwrap();
     assert_eq!(first, values(digests(pretrain.path(), "best", "model")));
     let last = Checkpoint::open(run_dir(root.path()).join("last")).unwrap().metadata().unwrap();
     assert_eq!((last.epoch, last.global_step), (0, 1));
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let averaged = InitFrom::new(&best).with_part("ema");
     let first = first_weights(begun(root.path(), averaged), Script::default()).unwrap();
     assert_eq!(first, values(digests(pretrain.path(), "best", "user.ema")));
@@ -81,7 +81,7 @@ fn a_new_run_begins_with_the_weights_and_nothing_else() {
 #[test]
 fn a_run_that_resumes_ignores_it_so_the_same_command_starts_and_resumes() {
     let pretrain = pretrained();
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let with = |epochs: usize| {
         let config = config(root.path(), epochs).with_ckpt_path("auto");
         config.with_init_from(run_dir(pretrain.path()).join("last"))
@@ -98,7 +98,7 @@ fn weights_that_do_not_fit_are_an_error_unless_that_is_allowed() {
     let pretrain = pretrained();
     let wider = || Script { hidden: 9, ..Script::default() };
     let best = InitFrom::new(run_dir(pretrain.path()).join("best"));
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let error = first_weights(begun(root.path(), best.clone()), wider()).unwrap_err();
     let Error::Checkpoint(error) = error else { panic!("{error}") };
     assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use burn_ckpt::Checkpoint;
 use system_tests::programs::commands::burn_ckpt_command;
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, in_memory};
 use system_tests::{config, train};
 
 const LONGEST: Duration = Duration::from_mins(2);
@@ -54,12 +54,12 @@ fn status(verb: &[&str], paths: &[&Path]) -> Option<i32> {
 fn every_verb_ends_whatever_is_in_a_files_place() {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut failed = Vec::new();
-    let whole = tempfile::tempdir().unwrap();
+    let whole = in_memory();
     train(config(whole.path(), 1)).unwrap();
     let other = checkpoints(whole.path()).join("last.ckpt");
     for kind in KINDS {
         for place in ["checkpoint", "metadata", "link", "link's metadata", "directory"] {
-            let root = tempfile::tempdir().unwrap();
+            let root = in_memory();
             let copied = Command::new("cp").arg("-a").arg(whole.path().join(".")).arg(root.path()).status();
             assert!(copied.unwrap().success());
             let directory = checkpoints(root.path());

@@ -23,10 +23,11 @@ use system_tests::forged_checkpoint::{Parts, entry};
 use system_tests::models::small::{BATCH, Model, Script, learner, shuffling};
 use system_tests::programs::commands::burn_ckpt;
 use system_tests::random::SplitMix64;
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, in_memory};
 
 const SEED: u64 = 20;
-const MUTATIONS_OF_EACH: u64 = 50;
+/// Of the states of each optimizer, unless the environment has another number in `MUTATIONS`.
+const MUTATIONS_OF_EACH: u64 = 20;
 /// One file opened, loaded, resumed and trained for an epoch, beside other tests.
 const LONGEST: Duration = Duration::from_mins(2);
 
@@ -302,17 +303,18 @@ fn use_all(path: &Path, optimizer: &str, number: u64, counts: &mut BTreeMap<Stri
 
 #[test]
 fn a_changed_checkpoint_with_valid_digests_never_panics() {
+    let mutations = std::env::var("MUTATIONS").map_or(MUTATIONS_OF_EACH, |number| number.parse().unwrap());
     let mut random = SplitMix64::new(SEED);
     let (mut counts, mut failed) = (BTreeMap::new(), Vec::new());
     for optimizer in OPTIMIZERS {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         fit(optimizer, root.path(), "r1", None).unwrap();
         let last = checkpoints(root.path()).join("last.ckpt");
         let whole = Parts::read(&last);
         let metadata = serde_json::to_value(Checkpoint::open(&last).unwrap().metadata().unwrap()).unwrap();
         let path: PathBuf = root.path().join("changed.ckpt");
         let mut number = 2;
-        while number < MUTATIONS_OF_EACH + 2 {
+        while number < mutations + 2 {
             let (parts, metadata) = (whole.clone(), metadata.clone());
             let mut mutator = Mutator { random: &mut random, parts, metadata };
             let Some(what) = mutator.mutate() else { continue };
@@ -333,9 +335,6 @@ fn a_changed_checkpoint_with_valid_digests_never_panics() {
             number += 1;
         }
     }
-    println!(
-        "{} changed files from the seed {SEED}: {counts:#?}",
-        MUTATIONS_OF_EACH * OPTIMIZERS.len() as u64
-    );
+    println!("{} changed files from the seed {SEED}: {counts:#?}", mutations * OPTIMIZERS.len() as u64);
     assert!(failed.is_empty(), "{} of the seed {SEED}: {failed:#?}", failed.len());
 }

@@ -10,7 +10,7 @@ use burn_trainer::{Error, Trainer};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, config, loader, train_by};
 use system_tests::programs::commands::{burn_ckpt, stdout};
-use system_tests::run_files::{checkpoints, described_state};
+use system_tests::run_files::{checkpoints, described_state, in_memory};
 
 const DECAY: f64 = 0.8;
 
@@ -51,7 +51,7 @@ impl Callback<Model> for Judge {
 
 #[test]
 fn the_average_is_that_of_its_formula_and_loads_in_one_line() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let judge = Judge::default();
     let averaged = Arc::clone(&judge.0);
     let config = config(root.path(), 1).with_strategies([
@@ -84,7 +84,7 @@ fn run_path(root: &std::path::Path, name: &str) -> std::path::PathBuf {
 
 #[test]
 fn a_part_that_is_not_there_is_an_error_that_names_it() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train_by(config(root.path(), 1), Script::default(), |trainer| trainer).unwrap();
     let error =
         Model::loader(run_path(root.path(), "last")).part("ema").load(&Device::default()).unwrap_err();
@@ -121,7 +121,7 @@ impl Callback<Model> for Zeros {
 
 #[test]
 fn a_validation_can_run_on_another_model() {
-    let roots = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let roots = [(); 3].map(|()| in_memory());
     let loss = |position: usize, epochs: usize, zeros: bool| {
         let config = config(roots[position].path(), epochs);
         let result =
@@ -142,7 +142,7 @@ fn a_validation_can_run_on_another_model() {
 #[test]
 fn the_trained_parameters_are_validated_beside_the_average_on_a_set_that_is_named() {
     let metrics = |ema: Ema<Model>, set: Option<&str>| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let with_set = |trainer: Trainer<Model>| match set {
             Some(name) => trainer.validation_set(name, loader(&Script::default())),
             None => trainer,
@@ -168,7 +168,7 @@ fn the_trained_parameters_are_validated_beside_the_average_on_a_set_that_is_name
 
 #[test]
 fn a_checkpoint_says_since_which_step_its_average_is_also_after_a_resume() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     for epochs in [1, 2] {
         let config = config(root.path(), epochs).with_ckpt_path("auto");
         let ema = || Ema::new(DECAY).with_start_step(4).with_every_n_steps(3);
@@ -181,7 +181,7 @@ fn a_checkpoint_says_since_which_step_its_average_is_also_after_a_resume() {
 #[test]
 fn settings_that_cannot_be_are_errors_before_the_first_step() {
     for ema in [Ema::new(1.0), Ema::new(-0.1), Ema::new(f64::NAN), Ema::new(0.9).with_every_n_steps(0)] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let result = train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(ema));
         let Err(Error::Callback { name, method, .. }) = result else { panic!() };
         assert_eq!((name.as_str(), method), ("ema", "on_fit_start"));
@@ -191,7 +191,7 @@ fn settings_that_cannot_be_are_errors_before_the_first_step() {
 #[test]
 fn each_checkpoint_has_the_averaged_running_statistics_of_its_step() {
     let of_epochs = |epochs: usize| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let all = StrategyConfig::Last(Last::new().with_topk(TopK::All));
         let config = config(root.path(), epochs).with_strategies([all]);
         train_by(config, Script::default(), |trainer| trainer.callback(Ema::new(DECAY))).unwrap();

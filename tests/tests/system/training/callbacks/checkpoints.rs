@@ -10,7 +10,7 @@ use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Checkpo
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, config, train_by};
-use system_tests::run_files::{checkpoints, run_dir, target};
+use system_tests::run_files::{checkpoints, in_memory, run_dir, target};
 
 #[derive(Default)]
 struct Told {
@@ -59,7 +59,7 @@ impl Callback<Model> for Listener {
 
 #[test]
 fn what_is_saved_and_not_deleted_is_what_is_there() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let told = Arc::new(Mutex::new(Told::default()));
     let settings = |epochs: usize| {
         config(root.path(), epochs).with_ckpt_path("auto").with_strategies([

@@ -8,6 +8,7 @@ use burn_trainer::callbacks::EarlyStopping;
 use burn_trainer::strategy::MetricConfig;
 use burn_trainer::{EndReason, Error, FitResult, Result, TrainerConfig};
 use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_with};
+use system_tests::run_files::in_memory;
 
 /// Trains with a metric `val_score` of these values, one for each epoch.
 fn scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<Model>> {
@@ -24,7 +25,7 @@ fn settings(root: &Path, early_stopping: EarlyStopping) -> TrainerConfig {
 
 /// How many epochs are trained, and why the run ended.
 fn ended(early_stopping: EarlyStopping, scores: &[f64]) -> (u64, Option<String>) {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let result = scored(settings(root.path(), early_stopping), scores).unwrap();
     assert_eq!(result.stopped_early, result.ended_because.is_some());
     let reason = result.ended_because.map(|reason| match reason {
@@ -79,7 +80,7 @@ fn a_value_that_is_worse_than_the_divergence_threshold_ends_it_at_once() {
 #[test]
 fn it_stays_ended_and_continues_with_more_patience() {
     let scores = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 2.0, 1.0];
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let with = |patience: u64, done: usize| {
         // The metric is scripted by the epochs of a process.
         scored(settings(root.path(), score().with_patience(patience)), &scores[done..]).unwrap()
@@ -95,7 +96,7 @@ fn it_stays_ended_and_continues_with_more_patience() {
 #[test]
 fn a_stop_before_the_least_number_of_epochs_is_forgotten() {
     let scores = [1.0, 2.0, 3.0, 0.5, 0.4, 0.3, 0.2, 0.1];
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let config = settings(root.path(), score().with_patience(2)).with_min_epochs(5);
     assert_eq!(scored(config, &scores).unwrap().epochs, 8);
 }
@@ -103,7 +104,7 @@ fn a_stop_before_the_least_number_of_epochs_is_forgotten() {
 #[test]
 fn with_another_threshold_the_run_continues() {
     let scores = [5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.4, 0.3];
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let with = |threshold: f64, done: usize| {
         scored(settings(root.path(), score().with_threshold(threshold)), &scores[done..]).unwrap()
     };
@@ -115,7 +116,7 @@ fn with_another_threshold_the_run_continues() {
 #[test]
 fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choices() {
     let wrong = |early_stopping: EarlyStopping| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let result = scored(settings(root.path(), early_stopping), &[1.0; 8]);
         let Err(Error::Callback { name, method, source, .. }) = result else { panic!() };
         assert_eq!((name.as_str(), method), ("early_stopping", "on_fit_start"));
@@ -124,7 +125,7 @@ fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choice
     let unknown = wrong(EarlyStopping::new("val_los"));
     assert!(unknown.contains("val_los") && unknown.contains("val_score"), "{unknown}");
     let setting = |early_stopping: EarlyStopping| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let config = settings(root.path(), early_stopping).with_limit_valid_batches(1);
         let Err(Error::Config { setting, .. }) = scored(config, &[1.0; 8]) else { panic!() };
         setting

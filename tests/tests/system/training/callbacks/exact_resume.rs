@@ -13,7 +13,7 @@ use system_tests::backend;
 use system_tests::models::small::{
     BATCH, Counting, Model, Poison, Script, config, learner, loader, shuffling,
 };
-use system_tests::run_files::{checkpoints, compare, run_dir};
+use system_tests::run_files::{checkpoints, compare, in_memory, run_dir};
 
 fn with_callbacks(trainer: Trainer<Model>) -> Trainer<Model> {
     trainer
@@ -85,12 +85,11 @@ fn train(root: &Path, steps: Steps, script: Script, resumes: bool) -> burn_train
 }
 
 fn is_exact(of: Steps, steps: u64, scripts: impl IntoIterator<Item = Script>) {
-    let root = || tempfile::tempdir().unwrap();
-    let whole = root();
+    let whole = in_memory();
     let done = train(whole.path(), of, Script::default(), false).unwrap();
     assert_eq!(done, (steps, 3));
     for script in scripts {
-        let parts = root();
+        let parts = in_memory();
         let what = format!("{script:?}");
         train(parts.path(), of, script, false).unwrap_err();
         train(parts.path(), of, Script::default(), true).unwrap();
@@ -188,8 +187,7 @@ impl Callback<Model> for Failing {
 
 #[test]
 fn after_a_callback_has_failed_in_any_of_its_methods() {
-    let root = || tempfile::tempdir().unwrap();
-    let whole = root();
+    let whole = in_memory();
     train(whole.path(), Steps::of(1), Script::default(), false).unwrap();
     let methods = [
         "on_train_batch_end",
@@ -201,7 +199,7 @@ fn after_a_callback_has_failed_in_any_of_its_methods() {
         "on_epoch_end",
     ];
     for (method, panics) in methods.into_iter().flat_map(|method| [(method, false), (method, true)]) {
-        let parts = root();
+        let parts = in_memory();
         let failing = Failing { method, panics };
         let trainer =
             Trainer::new(settings(parts.path()), &Script::default().hparams()).unwrap().callback(failing);

@@ -4,6 +4,7 @@ use burn_ckpt::Checkpoint;
 use burn_trainer::Error;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, LoggedScalar};
 use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::run_files::in_memory;
 
 /// Fails after a step.
 struct Failing {
@@ -28,7 +29,7 @@ impl Callback<Model> for Failing {
 
 #[test]
 fn an_error_ends_the_run_under_the_callbacks_name_and_the_state_is_saved() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let failing = Failing { name: "fails", at_step: 13, panics: false };
     let error =
         train_by(config(root.path(), 3), Script::default(), |trainer| trainer.callback(failing)).unwrap_err();
@@ -51,7 +52,7 @@ fn an_error_ends_the_run_under_the_callbacks_name_and_the_state_is_saved() {
 
 #[test]
 fn a_panic_names_the_callback() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let failing = Failing { name: "panics", at_step: 2, panics: true };
     let error =
         train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(failing)).unwrap_err();
@@ -64,7 +65,7 @@ fn a_panic_names_the_callback() {
 fn names_are_checked_before_the_first_step() {
     let named = |name| Failing { name, at_step: u64::MAX, panics: false };
     let setting = |names: &[&'static str]| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let result = train_by(config(root.path(), 1), Script::default(), |trainer| {
             names.iter().fold(trainer, |trainer, name| trainer.callback(named(name)))
         });
@@ -107,7 +108,7 @@ impl Callback<Model> for WrongLog {
 #[test]
 fn a_metric_that_cannot_be_logged_is_an_error_that_names_the_choices() {
     let source = |name| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let result =
             train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(WrongLog(name)));
         let Err(Error::Callback { method, source, .. }) = result else { panic!() };

@@ -10,6 +10,7 @@ use burn_trainer::callbacks::{
 };
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Poison, Script, config, train_by};
+use system_tests::run_files::in_memory;
 
 /// Every element of the gradients.
 fn elements(gradients: &Gradients<'_, Model>, model: &Model) -> Vec<f64> {
@@ -55,7 +56,7 @@ fn l2(values: &[f64]) -> f64 {
 }
 
 fn noted(guard: Option<GradientGuard>) -> Vec<Vec<f64>> {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let notes = Notes::default();
     let result = train_by(config(root.path(), 1), Script::default(), |trainer| {
         let trainer = match guard {
@@ -117,7 +118,7 @@ impl Callback<Model> for Paths {
 
 #[test]
 fn each_gradient_is_shown_once_with_the_path_of_its_parameter() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let paths = Arc::default();
     let noting = Paths(Arc::clone(&paths));
     train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(noting)).unwrap();
@@ -126,7 +127,7 @@ fn each_gradient_is_shown_once_with_the_path_of_its_parameter() {
 }
 
 fn guarded(batches: &[u64], value: f32, non_finite: NonFinite) -> burn_trainer::Result<(u64, f64)> {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let steps: Vec<(u64, u64)> = batches.iter().map(|batch| (0, *batch)).collect();
     let poison = Poison::new(&steps, value);
     let result = train_by(config(root.path(), 1), Script::default(), |trainer| {
@@ -161,7 +162,7 @@ fn or_the_step_is_left_out_so_many_times_in_a_row() {
 #[test]
 fn limits_that_cannot_be_are_errors_before_the_first_step() {
     for guard in [GradientGuard::new().with_clip_norm(0.0), GradientGuard::new().with_clip_value(f64::NAN)] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let result = train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(guard));
         assert!(matches!(result, Err(Error::Callback { method: "on_fit_start", .. })));
     }

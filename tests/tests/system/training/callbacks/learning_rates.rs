@@ -25,7 +25,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 use system_tests::backend;
 use system_tests::models::small::{Model, Script, ScriptedMetric, config, loader};
-use system_tests::run_files::run_dir;
+use system_tests::run_files::{in_memory, run_dir};
 
 type Rates = Arc<Mutex<Vec<f64>>>;
 
@@ -91,7 +91,7 @@ fn by_epoch(rates: &[f64]) -> Vec<f64> {
 #[test]
 fn it_falls_on_a_plateau() {
     let rates = |plateau: ReduceOnPlateau| {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let (result, rates) =
             train(settings(root.path(), 6), Script::default(), scaled(0.01), &SCORES, Some(plateau));
         result.unwrap();
@@ -111,7 +111,7 @@ fn highest() -> MetricConfig {
 
 #[test]
 fn a_direction_that_is_given_twice_and_differs_is_an_error() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let plateau = ReduceOnPlateau::new(highest()).with_mode(MetricMode::Min);
     let settings = settings(root.path(), 6);
     let (result, _) = train(settings, Script::default(), scaled(0.01), &SCORES, Some(plateau));
@@ -124,7 +124,7 @@ fn a_direction_that_is_given_twice_and_differs_is_an_error() {
 
 #[test]
 fn a_run_with_a_plateau_resumes_exactly() {
-    let root = || tempfile::tempdir().unwrap();
+    let root = || in_memory();
     let cosine = || scaled(WarmupCosine::new(0.02, 60).with_warmup_steps(7).with_floor(0.001));
     let whole = root();
     let (result, expected) =
@@ -151,7 +151,7 @@ fn a_rate_that_cannot_be_scaled_is_an_error_before_the_first_step_that_says_what
     let a_group =
         ModuleLrScheduler::new(scaled(0.01)).with_group(ParamGroup::from_path("output.weight"), 0.02);
     for rate in [plain, a_group] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let (result, rates) =
             train(settings(root.path(), 6), Script::default(), rate, &SCORES, Some(plateau()));
         let Err(Error::Callback { name, source, .. }) = result else { panic!() };
@@ -171,7 +171,7 @@ fn a_factor_or_a_least_scale_that_would_never_lower_the_rate_is_an_error_before_
         (plateau().with_min_scale(f64::NAN), "min_scale is NaN:"),
         (plateau().with_min_scale(-0.1), "min_scale is -0.1:"),
     ] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let (result, rates) =
             train(settings(root.path(), 6), Script::default(), scaled(0.01), &SCORES, Some(plateau));
         let Err(Error::Callback { name, method, source, .. }) = result else { panic!("{reason}") };
@@ -198,7 +198,7 @@ impl LrScheduler for Table {
 
 #[test]
 fn a_schedule_that_ends_with_the_run_ends_it_well() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let table = Table(vec![0.01; 20].into_iter());
     let (result, rates) = train(settings(root.path(), 2), Script::default(), table, &SCORES, None);
     assert_eq!((result.unwrap().global_step, rates.len()), (20, 20));
@@ -206,12 +206,12 @@ fn a_schedule_that_ends_with_the_run_ends_it_well() {
 
 #[test]
 fn a_longer_schedule_continues_at_its_own_rate() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let cosine = |steps: u64| WarmupCosine::new(0.02, steps).with_warmup_steps(5);
     train(settings(root.path(), 2), Script::default(), cosine(20), &SCORES, None).0.unwrap();
     let (result, rates) = train(settings(root.path(), 4), Script::default(), cosine(40), &SCORES, None);
     result.unwrap();
-    let whole = tempfile::tempdir().unwrap();
+    let whole = in_memory();
     let (_, expected) = train(settings(whole.path(), 4), Script::default(), cosine(40), &SCORES, None);
     assert_eq!(rates, expected[20..]);
     assert!(rates.iter().all(|rate| *rate <= 0.02));
@@ -219,7 +219,7 @@ fn a_longer_schedule_continues_at_its_own_rate() {
 
 /// Trains two epochs with one scheduler, and two more with another. Returns the rates of the later ones.
 fn continued(before: impl Into<ModuleLrScheduler>, after: impl Into<ModuleLrScheduler>) -> Vec<f64> {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(settings(root.path(), 2), Script::default(), before, &SCORES, None).0.unwrap();
     let (result, rates) = train(settings(root.path(), 4), Script::default(), after, &SCORES, None);
     assert_eq!((result.unwrap().global_step, rates.len()), (40, 20));
@@ -235,7 +235,7 @@ fn burns_sequence(steps: usize) -> ModuleLrScheduler {
 #[test]
 fn another_kind_of_schedule_continues_at_the_step_of_the_run() {
     let cosine = || WarmupCosine::new(0.02, 40).with_warmup_steps(5);
-    let whole = tempfile::tempdir().unwrap();
+    let whole = in_memory();
     let (_, expected) = train(settings(whole.path(), 4), Script::default(), cosine(), &SCORES, None);
     let noam = || NoamLrSchedulerConfig::new(0.1).with_warmup_steps(30).init().unwrap();
     for before in [0.02.into(), burns_sequence(20), noam()] {
@@ -252,7 +252,7 @@ fn another_kind_of_schedule_continues_at_the_step_of_the_run() {
 
 #[test]
 fn another_kind_of_schedule_continues_in_burns_loop_too() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(settings(root.path(), 2), Script::default(), burns_sequence(20), &SCORES, None).0.unwrap();
     let script = Script::default();
     let trainer = Trainer::new(settings(root.path(), 4), &script.hparams()).unwrap();

@@ -7,6 +7,7 @@ use burn_trainer::TrainerConfig;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Gradients};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, config, train_by};
+use system_tests::run_files::in_memory;
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -101,7 +102,7 @@ fn calls(config: TrainerConfig, script: Script, names: &[&'static str]) -> Vec<S
 
 #[test]
 fn an_epoch_of_two_batches() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let script = Script { batches: Some(2), ..Script::default() };
     let seen = calls(config(root.path(), 1), script, &["a"]);
     let expected = [
@@ -124,7 +125,7 @@ fn an_epoch_of_two_batches() {
 
 #[test]
 fn callbacks_are_called_in_the_order_in_which_they_were_given() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let script = Script { batches: Some(1), ..Script::default() };
     let seen = calls(config(root.path(), 1), script, &["second", "first"]);
     assert_eq!(seen.len() % 2, 0);
@@ -136,7 +137,7 @@ fn callbacks_are_called_in_the_order_in_which_they_were_given() {
 
 #[test]
 fn a_run_that_fails_or_resumes_begins_and_ends_once() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let failing = Script { panic_in_step: Some(5), ..Script::default() };
     let seen = calls(config(root.path(), 2), failing, &["a"]);
     assert_eq!(seen.last().unwrap(), "a fit_end 0/4/4");

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, GradientGuard, LoggedScalar};
 use burn_trainer::strategy::{Best, MetricConfig, StrategyConfig};
 use system_tests::models::small::{Model, Script, config, train_by};
-use system_tests::run_files::{checkpoints, metadata, run_dir, target};
+use system_tests::run_files::{checkpoints, in_memory, metadata, run_dir, target};
 
 /// A score of each epoch, and a number at every second step.
 struct Scores(Vec<f64>);
@@ -37,7 +37,7 @@ impl Callback<Model> for Scores {
 
 #[test]
 fn best_checkpoints_are_ranked_by_it_and_files_and_metadata_have_it() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let best = Best::new()
         .with_metric(MetricConfig::new("val_own_score"))
         .with_filename("{epoch}-{val_own_score:.2}");
@@ -66,7 +66,7 @@ fn best_checkpoints_are_ranked_by_it_and_files_and_metadata_have_it() {
 
 #[test]
 fn two_callbacks_cannot_log_one_metric() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     struct Other;
     impl Callback<Model> for Other {
         fn name(&self) -> String {

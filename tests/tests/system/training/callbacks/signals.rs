@@ -4,7 +4,7 @@
 use burn_ckpt::{Checkpoint, Section};
 use system_tests::programs::running::{Running, resumes_as, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
-use system_tests::run_files::{checkpoints, run_dir};
+use system_tests::run_files::{checkpoints, in_memory, run_dir};
 
 /// 30 batches in an epoch, on two devices, with all callbacks and early stopping.
 const FLAGS: &str = "--run-id r1 --epochs 3 --topk 2 --set everything=true --set devices=2 \
@@ -19,7 +19,7 @@ fn part(checkpoint: &Checkpoint, name: &str) -> Section {
 
 #[test]
 fn the_states_of_the_step_are_saved_and_resumed() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let whole = directory.path().join("whole");
     Running::start(warmup(&whole, FLAGS)).end_well();
     for signal in ["TERM", "USR1"] {

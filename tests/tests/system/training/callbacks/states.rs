@@ -1,5 +1,7 @@
 //! States of callbacks that are missing, newer, of another form, or of callbacks that are not there.
 
+use std::path::Path;
+
 use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{
     Callback, CallbackContext, CallbackResult, CallbackState, EarlyStopping, Ema, GradientGuard,
@@ -7,7 +9,7 @@ use burn_trainer::callbacks::{
 };
 use burn_trainer::{Error, Trainer, TrainerConfig};
 use system_tests::models::small::{Model, Script, Storing, config, train_by};
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, in_memory};
 
 /// Stores a text, and takes what its version allows.
 struct Keeper {
@@ -64,7 +66,7 @@ fn resumed<C: Callback<Model> + 'static>(
     first: impl FnOnce(Trainer<Model>) -> Trainer<Model>,
     second: C,
 ) -> (tempfile::TempDir, burn_trainer::Result<u64>) {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let settings = |epochs: usize| -> TrainerConfig { config(root.path(), epochs).with_ckpt_path("auto") };
     train_by(settings(1), Script::default(), first).unwrap();
     let result = train_by(settings(2), Script::default(), |trainer| trainer.callback(second));
@@ -107,7 +109,7 @@ fn the_state_of_a_callback_that_is_not_there_is_left_out_of_later_checkpoints() 
 
 #[test]
 fn tensors_of_another_model_are_an_error_that_names_one() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let settings = |epochs: usize| config(root.path(), epochs).with_ckpt_path("auto");
     train_by(settings(1), Script::default(), |trainer| trainer.callback(Ema::new(0.5))).unwrap();
     struct Taking;
@@ -145,10 +147,24 @@ const BUILT_IN: [(&str, SetUp); 4] = [
 
 /// What a built-in callback says of this state in the checkpoint that the run resumes from.
 fn refusal(name: &'static str, set_up: SetUp, state: CallbackState) -> String {
-    let root = tempfile::tempdir().unwrap();
-    let storing = Storing { name, state };
-    train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(storing)).unwrap();
-    let config = config(root.path(), 2).with_ckpt_path("auto");
+    let root = storing(&[name], &state);
+    refused(root.path(), name, set_up)
+}
+
+/// A run whose checkpoint has this state under each of these names.
+fn storing(names: &[&'static str], state: &CallbackState) -> tempfile::TempDir {
+    let root = in_memory();
+    let set_up = |trainer| {
+        let callbacks = names.iter().map(|&name| Storing { name, state: state.clone() });
+        callbacks.fold(trainer, Trainer::callback)
+    };
+    train_by(config(root.path(), 1), Script::default(), set_up).unwrap();
+    root
+}
+
+/// What a built-in callback says of the state that is stored under its name. The run stays as it is.
+fn refused(root: &Path, name: &'static str, set_up: SetUp) -> String {
+    let config = config(root, 2).with_ckpt_path("auto");
     let config = match name {
         "early_stopping" => config.with_early_stopping(EarlyStopping::new("val_loss")),
         _ => config,
@@ -161,10 +177,13 @@ fn refusal(name: &'static str, set_up: SetUp, state: CallbackState) -> String {
 
 #[test]
 fn no_built_in_callback_reads_a_state_of_a_newer_version_or_of_another_form() {
+    let names = BUILT_IN.map(|(name, _)| name);
+    let newer = storing(&names, &CallbackState::new(2));
+    let other = storing(&names, &CallbackState::new(1).with_value(&["another", "form"]).unwrap());
     for (name, set_up) in BUILT_IN {
-        let newer = refusal(name, set_up, CallbackState::new(2));
+        let newer = refused(newer.path(), name, set_up);
         assert!(newer.contains("has version 2") && newer.contains("reads up to 1"), "{name}: {newer}");
-        let other = refusal(name, set_up, CallbackState::new(1).with_value(&["another", "form"]).unwrap());
+        let other = refused(other.path(), name, set_up);
         // The average is tensors alone.
         let expected = if name == "ema" { "has no tensor" } else { "has another form" };
         assert!(other.contains(expected), "{name}: {other}");

@@ -4,7 +4,7 @@ use burn_ckpt::Checkpoint;
 use burn_trainer::EndReason;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use system_tests::models::small::{Model, Script, config, train_by};
-use system_tests::run_files::{checkpoints, run_dir};
+use system_tests::run_files::{checkpoints, in_memory, run_dir};
 
 /// Ends the run at a step, also one that has come that far before.
 struct StopAt(u64);
@@ -29,7 +29,7 @@ impl Callback<Model> for StopAt {
 #[test]
 fn it_ends_as_done_with_its_state_saved() {
     for (step, epochs) in [(14, 1), (20, 2), (1, 0)] {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let settings = || config(root.path(), 5).with_ckpt_path("auto");
         let result =
             train_by(settings(), Script::default(), |trainer| trainer.callback(StopAt(step))).unwrap();
@@ -45,7 +45,7 @@ fn it_ends_as_done_with_its_state_saved() {
         assert!(again.finished_before && again.global_step == step);
         // With a later end it continues as if it had never stopped.
         train_by(settings(), Script::default(), |trainer| trainer.callback(StopAt(33))).unwrap();
-        let whole = tempfile::tempdir().unwrap();
+        let whole = in_memory();
         train_by(config(whole.path(), 5), Script::default(), |trainer| trainer.callback(StopAt(33))).unwrap();
         let last = |root: &std::path::Path| {
             let path = checkpoints(root).join("last.ckpt");

@@ -15,7 +15,7 @@ use system_tests::backend;
 use system_tests::models::small::{
     BATCH, Batch, Counting, Model, STEPS_PER_EPOCH, Script, config, loader, shuffling,
 };
-use system_tests::run_files::{compare, files, run_dir};
+use system_tests::run_files::{compare, files, in_memory, run_dir};
 
 /// As a GPU's backend says it.
 const OUT_OF_MEMORY: &str = "out of device memory allocating 4096 bytes\n   0: cubecl_runtime::alloc";
@@ -32,7 +32,7 @@ fn search_in(
     loader: impl Fn(usize) -> Arc<dyn DataLoader<Batch>>,
     script: Script,
 ) -> Result<FoundBatchSize> {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let trainer = Trainer::new(config(root.path(), 1), &script.hparams())?;
     let model = Model::new(script, &backend::device().autodiff());
     trainer.find_batch_size(finder, loader, &model, &AdamConfig::new().init_streamed())
@@ -83,7 +83,7 @@ fn a_search_ends_with_the_data_the_largest_size_or_the_trials() {
     let found = search(finder().with_max_trials(3), Script::default()).unwrap();
     assert_eq!((found.batch_size, found.end, sizes(&found)), (8, BatchSizeEnd::MaxTrials, vec![2, 4, 8]));
 
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     found.write_csv(directory.path().join("sizes.csv")).unwrap();
     let csv = std::fs::read_to_string(directory.path().join("sizes.csv")).unwrap();
     assert_eq!(csv.lines().count(), 4, "{csv}");
@@ -149,7 +149,7 @@ fn train(root: &Path, devices: usize, finder: Option<BatchSizeFinder>) {
 #[test]
 fn a_run_after_a_search_ends_with_the_same_bytes_as_one_without() {
     for devices in [1, 2] {
-        let (without, with) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (without, with) = (in_memory(), in_memory());
         train(without.path(), devices, None);
         let finder = finder().with_mode(BatchSizeMode::BinarySearch).with_grads_accumulation(2);
         train(with.path(), devices, Some(finder));
@@ -159,7 +159,7 @@ fn a_run_after_a_search_ends_with_the_same_bytes_as_one_without() {
 
 #[test]
 fn several_devices_share_the_items() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let trainer = Trainer::new(config(root.path(), 1), &Script::default().hparams()).unwrap();
     let trainer = trainer.devices([backend::device(), backend::device()]);
     let model = Model::new(Script::default(), &backend::device().autodiff());

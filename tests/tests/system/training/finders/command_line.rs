@@ -3,15 +3,15 @@
 
 use std::path::Path;
 
-use system_tests::programs::commands::{ended_with, stderr, stdout, xtask_train};
-use system_tests::run_files::files;
+use system_tests::programs::commands::{ended_with, stderr, stdout, train_example};
+use system_tests::run_files::{files, in_memory};
 
 /// A model whose memory grows with each text by some megabytes, which the process has not before.
 const HEAVY: &str =
     "char-lm --set width=32 --set layers=1 --set heads=2 --set context=256 --set num_workers=0";
 
 fn found(directory: &Path, arguments: &str) -> String {
-    let output = xtask_train(directory, &arguments.split(' ').collect::<Vec<_>>());
+    let output = train_example(directory, &arguments.split(' ').collect::<Vec<_>>());
     assert!(stderr(&output).contains("no run is trained, saved, resumed or evaluated"), "{output:?}");
     stdout(&output)
 }
@@ -24,7 +24,7 @@ fn suggested<'a>(text: &'a str, key: &str) -> &'a str {
 
 #[test]
 fn a_learning_rate_and_a_batch_size_are_printed_as_they_are_set() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let text = found(directory.path(), "--find-lr curve.svg --find-batch-size sizes.csv --memory-limit 1TiB");
     let size: usize = suggested(&text, "batch_size").parse().unwrap();
     assert_eq!(size, 1438, "all of the images: {text}");
@@ -41,14 +41,14 @@ fn a_learning_rate_and_a_batch_size_are_printed_as_they_are_set() {
         "--fast-dev-run --set batch_size={size} --set learning_rate={}",
         suggested(&text, "learning_rate")
     );
-    stdout(&xtask_train(directory.path(), &set.split(' ').collect::<Vec<_>>()));
+    stdout(&train_example(directory.path(), &set.split(' ').collect::<Vec<_>>()));
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_memory_limit_ends_the_search_on_a_cpu_before_the_memory_is_used() {
     const LIMIT: u64 = 400 << 20;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let text = found(directory.path(), &format!("{HEAVY} --find-batch-size sizes.csv --memory-limit 400MiB"));
     let size: usize = suggested(&text, "batch_size").parse().unwrap();
     assert!((2..512).contains(&size), "{text}");
@@ -66,7 +66,7 @@ fn a_memory_limit_ends_the_search_on_a_cpu_before_the_memory_is_used() {
     }
     assert_eq!(rows.last().unwrap()[0].parse(), Ok(2 * size), "{csv}");
 
-    let output = xtask_train(
+    let output = train_example(
         directory.path(),
         &format!("{HEAVY} --find-batch-size --memory-limit 1MiB").split(' ').collect::<Vec<_>>(),
     );
@@ -76,29 +76,29 @@ fn a_memory_limit_ends_the_search_on_a_cpu_before_the_memory_is_used() {
 
 #[test]
 fn a_file_that_no_search_has_written_is_not_replaced() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let file = directory.path().join("keep.svg");
     std::fs::write(&file, "<svg>mine</svg>").unwrap();
-    let output = xtask_train(directory.path(), &["--find-lr", "keep.svg"]);
+    let output = train_example(directory.path(), &["--find-lr", "keep.svg"]);
     let (_, said) = ended_with(&output, 2);
     assert!(said.contains("--find-lr") && said.contains("keep.svg is there"), "{said}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "<svg>mine</svg>");
     std::fs::remove_file(&file).unwrap();
     // A second search replaces what the first has written.
     for _ in 0..2 {
-        stdout(&xtask_train(directory.path(), &["--find-lr", "keep.svg", "--set", "channels=2"]));
+        stdout(&train_example(directory.path(), &["--find-lr", "keep.svg", "--set", "channels=2"]));
     }
 }
 
 #[test]
 fn what_cannot_be_searched_is_wrong_usage() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     for (arguments, expected) in [
         ("--find-lr --fast-dev-run", "--fast-dev-run"),
         ("--find-lr curve.png", ".svg or .csv"),
         ("--memory-limit 8GiB", "--find-batch-size"),
     ] {
-        let output = xtask_train(directory.path(), &arguments.split(' ').collect::<Vec<_>>());
+        let output = train_example(directory.path(), &arguments.split(' ').collect::<Vec<_>>());
         let (_, said) = ended_with(&output, 2);
         assert!(said.contains(expected), "{arguments}: {said}");
     }

@@ -15,7 +15,7 @@ use system_tests::backend;
 use system_tests::models::small::{
     BATCH, Batch, Counting, Model, STEPS_PER_EPOCH, Script, config, loader, shuffling,
 };
-use system_tests::run_files::{compare, files, run_dir};
+use system_tests::run_files::{compare, files, in_memory, run_dir};
 
 fn model(script: Script) -> Model {
     Model::new(script, &backend::device().autodiff())
@@ -26,7 +26,7 @@ fn search(
     train: &Arc<dyn DataLoader<Batch>>,
     script: Script,
 ) -> Result<LearningRateSweep> {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let trainer = Trainer::new(config(root.path(), 1), &script.hparams())?;
     trainer.find_learning_rate(finder, train, &model(script), &SgdConfig::new().init())
 }
@@ -52,7 +52,7 @@ fn train(root: &Path, devices: usize, finder: Option<LearningRateFinder>) {
 #[test]
 fn a_run_after_a_search_ends_with_the_same_bytes_as_one_without() {
     for devices in [1, 2] {
-        let (without, with) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (without, with) = (in_memory(), in_memory());
         train(without.path(), devices, None);
         // Over several epochs, with divergence, and batches that are added up.
         let finder =
@@ -74,7 +74,7 @@ fn a_rate_is_suggested_between_those_that_change_nothing_and_those_that_diverge(
     let again = search(LearningRateFinder::new().with_range(1e-6, 1e4), &data, Script::default()).unwrap();
     assert_eq!(again, sweep);
 
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     sweep.write_csv(directory.path().join("rates.csv")).unwrap();
     sweep.write_svg(directory.path().join("rates.svg")).unwrap();
     let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();

@@ -7,11 +7,11 @@ use system_tests::backend;
 use system_tests::models::small::{Model, Script, config, learner, train};
 use system_tests::programs::commands::{build, ended_with};
 use system_tests::programs::on_terminal::OnTerminal;
-use system_tests::run_files::{checkpoints, metadata};
+use system_tests::run_files::{checkpoints, in_memory, metadata};
 
 #[test]
 fn the_metadata_has_the_modules_down_to_the_depth_that_is_set() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     train(config(root.path(), 1)).unwrap();
     let model = metadata(&checkpoints(root.path()).join("last.ckpt"))["model"].clone();
     let summary = model_summary(&Model::new(Script::default(), &backend::device().autodiff()));
@@ -19,7 +19,7 @@ fn the_metadata_has_the_modules_down_to_the_depth_that_is_set() {
     let paths = model["modules"].as_array().unwrap().iter().map(|module| module["path"].as_str().unwrap());
     assert_eq!(paths.collect::<Vec<_>>(), ["input", "norm", "output"]);
 
-    let none = tempfile::tempdir().unwrap();
+    let none = in_memory();
     train(config(none.path(), 1).with_model_summary_depth(0)).unwrap();
     let model = metadata(&checkpoints(none.path()).join("last.ckpt"))["model"].clone();
     assert_eq!(
@@ -30,7 +30,7 @@ fn the_metadata_has_the_modules_down_to_the_depth_that_is_set() {
 
 #[test]
 fn counting_a_model_does_not_change_how_it_trains() {
-    let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let roots = [in_memory(), in_memory()];
     let tensors = |root: &std::path::Path| metadata(&checkpoints(root).join("last.ckpt"))["tensors"].clone();
     train(config(roots[0].path(), 1)).unwrap();
     let learner = learner(Script::default());
@@ -47,7 +47,7 @@ fn counting_a_model_does_not_change_how_it_trains() {
 
 #[test]
 fn a_start_prints_the_models_fields_and_a_deeper_table_where_it_is_asked_for() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let program = build(&["char-lm"]).join("char-lm");
     let small = "--set width=16 --set layers=30 --set heads=2 --set context=16 --set windows_per_epoch=8 --set valid_windows=8";
     let said = |id: &str, depth: &str| {
@@ -69,7 +69,7 @@ fn a_start_prints_the_models_fields_and_a_deeper_table_where_it_is_asked_for() {
 
 #[test]
 fn the_table_keeps_to_the_width_of_the_terminal() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let program = build(&["digits"]).join("digits");
     for (columns, has_types) in [("120", true), ("36", false)] {
         let mut command = Command::new(&program);

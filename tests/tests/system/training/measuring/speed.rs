@@ -11,7 +11,7 @@ use system_tests::models::small::{
 };
 use system_tests::programs::commands::{build, burn_ckpt, ended_with, stdout};
 use system_tests::programs::on_terminal::OnTerminal;
-use system_tests::run_files::{checkpoints, compare, metadata, run_dir};
+use system_tests::run_files::{checkpoints, compare, in_memory, metadata, run_dir};
 
 /// Items in an epoch.
 const ITEMS: u64 = (BATCH * STEPS_PER_EPOCH) as u64;
@@ -32,7 +32,7 @@ fn of_last(root: &Path) -> Value {
 
 #[test]
 fn the_result_and_the_metadata_say_where_the_time_went_over_all_starts() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let first = train(root.path(), 2, Script::default()).unwrap();
     let speed = first.speed.unwrap();
     assert_eq!((speed.items, speed.steps), (2 * ITEMS, 20));
@@ -57,7 +57,7 @@ fn the_result_and_the_metadata_say_where_the_time_went_over_all_starts() {
 
 #[test]
 fn a_resumed_run_is_the_same_although_its_times_differ() {
-    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (whole, parts) = (in_memory(), in_memory());
     train(whole.path(), 2, Script::default()).unwrap();
     train(parts.path(), 2, Script { panic_in_step: Some(7), ..Script::default() }).unwrap_err();
     train(parts.path(), 2, Script::default()).unwrap();
@@ -67,7 +67,7 @@ fn a_resumed_run_is_the_same_although_its_times_differ() {
 
 #[test]
 fn checkpoints_without_sums_and_loops_of_others_are_told_apart() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let strategy = burn::train::ExecutionStrategy::single(system_tests::backend::device().autodiff());
     let result = train_with_strategy(config(root.path(), 1), strategy).unwrap();
     assert_eq!(result.speed, None);
@@ -79,7 +79,7 @@ fn checkpoints_without_sums_and_loops_of_others_are_told_apart() {
 
 #[test]
 fn plain_lines_have_the_speed_of_training_alone() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let program = build(&["digits"]).join("digits");
     let mut command = Command::new(&program);
     command.arg("--root").arg(root.path()).args(["--run-id", "r1", "--epochs", "2"]);
@@ -97,7 +97,7 @@ fn plain_lines_have_the_speed_of_training_alone() {
 
 #[test]
 fn the_dashboard_has_the_speed_beside_the_metrics_and_the_files_do_not() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let program = build(&["digits"]).join("digits");
     let mut command = Command::new(&program);
     command.arg("--root").arg(root.path()).args(["--run-id", "r1", "--epochs", "1000000"]);

@@ -17,6 +17,7 @@ use burn::train::renderer::{
 };
 use system_tests::config;
 use system_tests::models::small::{Model, Script, ScriptedMetric, stopping_after, train_with};
+use system_tests::run_files::in_memory;
 
 /// Where a part of the user's panics, on a thread of burn's.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -179,7 +180,7 @@ fn a_panic_on_a_thread_of_burns_is_reported_with_its_own_message_and_the_state_i
         for (set_up, at) in all {
             let reached = reached.clone();
             scope.spawn(move || {
-                let root = tempfile::tempdir().unwrap();
+                let root = in_memory();
                 let score = ScriptedMetric::new("Score", &[1.0]);
                 let early = stopping_after(5, &score);
                 let result = train_with(config(root.path(), 2), Script::default(), |training| {

@@ -17,7 +17,7 @@ use burn_trainer::strategy::{
 use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, learner, loader, stopper};
-use system_tests::run_files::{checkpoints, metadata, stems};
+use system_tests::run_files::{checkpoints, in_memory, metadata, stems};
 use system_tests::{backend, config};
 
 /// A strategy that saves nothing and does something at each event.
@@ -105,7 +105,7 @@ fn fit(
 
 #[test]
 fn the_metrics_shown_at_a_step_are_those_of_the_step() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let shown: Arc<Mutex<Vec<(u64, f64)>>> = Arc::default();
     let seen = Arc::clone(&shown);
     let strategy = Asked(move |event: &TrainingEvent<'_>, progress: &RunProgress<'_>| {
@@ -131,7 +131,7 @@ fn a_strategy_that_panics_is_named_and_keeps_no_other_from_saving() {
         (|event| *event == TrainingEvent::EpochEnd, 10),
     ];
     for (panics, step) in at {
-        let root = tempfile::tempdir().unwrap();
+        let root = in_memory();
         let panics_so_far = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&panics_so_far);
         let strategy = Asked(move |event: &TrainingEvent<'_>, _: &RunProgress<'_>| {
@@ -156,7 +156,7 @@ fn a_strategy_that_panics_is_named_and_keeps_no_other_from_saving() {
 
 #[test]
 fn the_state_of_a_strategy_that_panics_is_saved_where_no_other_saves_it() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let strategy = Asked(|_: &TrainingEvent<'_>, _: &RunProgress<'_>| panic!("it has no idea"));
     let config = config(root.path(), 2).with_strategies([StrategyConfig::OnException(OnException::new())]);
     let (message, saved) = panicked(fit(config, Script::default(), strategy, |training| training));
@@ -173,13 +173,13 @@ fn a_strategy_that_panics_at_the_end_does_not_hide_the_end() {
             "it has no idea"
         );
     };
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let script = Script { panic_in_step: Some(7), ..Script::default() };
     let (message, saved) = panicked(fit(config(root.path(), 2), script, Asked(panics), |training| training));
     assert_eq!(message, "the step 7 was told to panic");
     assert_eq!(metadata(&saved.unwrap())["global_step"], 6);
 
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let trainer = Trainer::new(config(root.path(), 2), &()).unwrap().strategy(Asked(panics));
     let training = trainer.training(loader(&Script::default()), loader(&Script::default()));
     let at_step = Some((5, stopper(training.interrupter(), false)));
@@ -191,7 +191,7 @@ fn a_strategy_that_panics_at_the_end_does_not_hide_the_end() {
 
 #[test]
 fn in_a_loop_of_burns_the_others_save_too() {
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let panics = |_: &TrainingEvent<'_>, _: &RunProgress<'_>| panic!("it has no idea");
     let trainer = Trainer::new(config(root.path(), 3), &()).unwrap().strategy(Asked(panics));
     let training = trainer.training(loader(&Script::default()), loader(&Script::default()));

@@ -5,7 +5,7 @@ use std::path::Path;
 use system_tests::programs::running::{Running, resumes_as, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
-use system_tests::run_files::{checkpoints, compare, metadata, run_dir};
+use system_tests::run_files::{checkpoints, compare, in_memory, metadata, run_dir};
 
 /// 30 batches and as many steps in an epoch, 8 more batches in each validation.
 const FLAGS: &str = "--run-id r1 --epochs 2 --topk 2 --save-every-steps 5 --set validation.every_n_steps=7";
@@ -18,7 +18,7 @@ fn undisturbed(root: &Path, flags: &str) -> std::path::PathBuf {
 
 #[test]
 fn a_signal_in_a_validation_within_an_epoch_saves_the_state_and_the_validation_is_done_again() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let whole = undisturbed(&directory.path().join("whole"), FLAGS);
     let root = directory.path().join("stopped");
     // In the validation after step 14.
@@ -45,7 +45,7 @@ fn kill_at(root: &Path, arguments: &str, batches: [usize; 3]) {
 
 #[test]
 fn a_kill_in_a_validation_within_an_epoch_resumes_exactly_on_one_and_two_devices() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     for (name, flags) in
         [("one", ""), ("two", " --set devices=2"), ("accumulated", " --set grads_accumulation=2")]
     {
@@ -62,7 +62,7 @@ fn a_kill_in_a_validation_within_an_epoch_resumes_exactly_on_one_and_two_devices
 
 #[test]
 fn a_kill_in_the_second_validation_set_resumes_exactly_with_all_callbacks() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = in_memory();
     let flags = format!("{FLAGS} --set everything=true");
     let whole = undisturbed(&directory.path().join("whole"), &flags);
     let root = directory.path().join("killed");
