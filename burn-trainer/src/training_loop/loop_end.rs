@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use burn::train::{Interruption, LearnerModel};
 use burn_ckpt::chain;
@@ -198,11 +199,18 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
         if has_failed {
             // burn's thread may be what has failed.
-            let position = self.progress.position;
-            let history = &self.metrics.history;
-            history.await_count(burn_epoch(position.epoch), position.logged(), METRICS_LIMIT);
+            self.await_logged(METRICS_LIMIT);
         } else {
             self.burn.flush();
+        }
+    }
+
+    /// Waits for the lines of the last batches. There are none of a start that has failed before its first
+    /// one, which may have a position already, and no lines.
+    fn await_logged(&self, limit: Duration) {
+        if self.progress.has_moved() {
+            let position = self.progress.position;
+            self.metrics.history.await_count(burn_epoch(position.epoch), position.logged(), limit);
         }
     }
 
@@ -216,8 +224,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
         if failure.is_none() && !position.epoch_complete {
             // Nothing was saved, so the lines of the last batches were not waited for. They come before it.
-            let history = &self.metrics.history;
-            history.await_count(burn_epoch(position.epoch), position.logged(), METRICS_LIMIT);
+            self.await_logged(METRICS_LIMIT);
         }
         let mut because = None;
         let ended = match (failure, &outcome.stop) {
@@ -316,9 +323,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if self.saves.lock().saver().is_none() {
             return Vec::new();
         }
-        let position = self.progress.position;
-        let history = &self.metrics.history;
-        history.await_count(burn_epoch(position.epoch), position.logged(), METRICS_LIMIT.min(limit));
+        self.await_logged(METRICS_LIMIT.min(limit));
         // A device that has failed can fail here again. The rest of the end must still happen.
         let reason = match catch_unwind(AssertUnwindSafe(|| self.save_before_failure(message))) {
             Ok(Ok(paths)) => return paths,
