@@ -1,7 +1,8 @@
 //! Calling cargo, so that every verb builds one and the same set of artifacts, and other programs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -64,6 +65,12 @@ pub fn command() -> Command {
 pub fn root() -> PathBuf {
     let told = |name: &str| std::env::var_os(name);
     root_of(told("CARGO_PKG_NAME"), told("CARGO_MANIFEST_DIR"))
+}
+
+/// The target directory, where this program is in a profile's directory.
+pub fn target() -> io::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    Ok(this.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned())
 }
 
 /// The parent of the directory of this package, which the cargo that runs it knows. A checkout that was

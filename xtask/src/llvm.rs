@@ -102,7 +102,7 @@ fn set_up() -> Result<(Source, PathBuf), String> {
     let lock = std::fs::read_to_string(&lock)
         .map_err(|error| format!("{} cannot be read: {error}", lock.display()))?;
     let version = version_in(&lock).ok_or_else(|| format!("Cargo.lock has no {BUNDLER}"))?;
-    let own_data_home = target_directory().join("llvm");
+    let own_data_home = cargo::target().unwrap_or_else(|_| cargo::root().join("target")).join("llvm");
     let machine = Machine {
         has_llvm: &|directory| directory.join(INSTALLED).exists(),
         data_home: data_home(|name| std::env::var_os(name).map(PathBuf::from)),
@@ -198,13 +198,6 @@ fn llvm_below(data_home: &Path, version: &str) -> PathBuf {
 fn data_home(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     let set = variable(DATA_HOME).filter(|set| set.is_absolute());
     set.or_else(|| Some(variable("HOME")?.join(".local/share")))
-}
-
-/// Two above this program: `target/debug/xtask`.
-fn target_directory() -> PathBuf {
-    let program = std::env::current_exe().ok();
-    let target = program.as_deref().and_then(|program| program.ancestors().nth(2)).map(PathBuf::from);
-    target.unwrap_or_else(|| cargo::root().join("target"))
 }
 
 /// The bundler's version in a lock file.

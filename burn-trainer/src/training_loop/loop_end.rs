@@ -205,8 +205,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
-    /// Waits for the lines of the last batches. There are none of a start that has failed before its first
-    /// one, which may have a position already, and no lines.
+    /// Waits for the lines of the last batches. A start that has failed before its first batch has no lines,
+    /// also where it has the position of the state that it resumes.
     fn await_logged(&self, limit: Duration) {
         if self.progress.has_moved() {
             let position = self.progress.position;

@@ -40,22 +40,21 @@ pub fn xtask_train_command(directory: &Path, arguments: &[&str]) -> Command {
 ///
 /// # Panics
 ///
-/// When it cannot be built or started.
+/// As [`xtask`].
 #[must_use]
 pub fn xtask_new(directory: &Path, arguments: &[&str]) -> Output {
-    let output = command_of(&words("new", arguments)).current_dir(directory).output();
-    output.unwrap_or_else(|error| panic!("xtask cannot be started: {error}"))
+    xtask(directory, "new", arguments)
 }
 
-/// Another verb of `cargo xtask`.
+/// A verb of `cargo xtask` with these arguments, in this directory.
 ///
 /// # Panics
 ///
-/// When cargo cannot be started.
+/// When it cannot be built or started.
 #[must_use]
-pub fn xtask(verb: &str, arguments: &[&str]) -> Output {
-    let output = command_of(&words(verb, arguments)).output();
-    output.unwrap_or_else(|error| panic!("cargo cannot be started: {error}"))
+pub fn xtask(directory: &Path, verb: &str, arguments: &[&str]) -> Output {
+    let output = command_of(&words(verb, arguments)).current_dir(directory).output();
+    output.unwrap_or_else(|error| panic!("xtask cannot be started: {error}"))
 }
 
 /// `cargo xtask serve` with these arguments and the backend of the tests.
@@ -202,7 +201,7 @@ pub fn build(programs: &[&str]) -> PathBuf {
     }
     let mut command = cargo(&workspace());
     command.args(["build", "--quiet", "--workspace"]);
-    // An empty list is none.
+    // Cargo takes an empty list, too.
     command.args(["--features", &backend::features()]);
     command.args(programs.iter().flat_map(|program| ["--bin", program]));
     stdout(&command.output().unwrap_or_else(|error| panic!("cargo cannot be started: {error}")));

@@ -1,4 +1,4 @@
-//! Python as an independent judge, in virtual environments that are made on first use: one with PyTorch and
+//! Python as an independent judge, in virtual environments that `cargo xtask` makes: one with PyTorch and
 //! safetensors, one with TensorBoard and MLflow, one with a server of S3's interface.
 
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn run_script_by(python: &Path, script: &str, arguments: &[&Path]) -> Value {
 
 /// The Python of a virtual environment, which `cargo xtask` makes if need be.
 fn environment(requirements: &str) -> PathBuf {
-    PathBuf::from(stdout(&xtask("python-environment", &[requirements])).trim_end())
+    PathBuf::from(stdout(&xtask(&workspace(), "python-environment", &[requirements])).trim_end())
 }
 
 fn scripts() -> PathBuf {

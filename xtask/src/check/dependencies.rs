@@ -25,11 +25,9 @@ pub fn check() -> Result<(), ExitCode> {
     cargo::succeed(&mut deny, "cargo deny failed; deny.toml says what is accepted, and why")
 }
 
-/// Below the target directory, which this program is in too. Another version gets another directory.
+/// Below the target directory. Another version gets another directory.
 fn tool_directory() -> std::io::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let target = this.ancestors().nth(2).unwrap_or(Path::new("target"));
-    Ok(target.join("tools").join(format!("cargo-deny-{VERSION}")))
+    Ok(cargo::target()?.join("tools").join(format!("cargo-deny-{VERSION}")))
 }
 
 /// Without optimization and without what advisories need, it is built in 40 seconds on two cores instead of

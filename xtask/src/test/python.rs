@@ -10,31 +10,46 @@ use std::process::{Command, ExitCode, Output};
 use std::thread::{self, JoinHandle};
 
 use crate::cargo;
+use crate::usage::failed;
 
-/// The list of requirements in `tests/python`, what is in it, and how large it is.
-const LISTS: [(&str, &str); 3] = [
-    ("requirements.txt", "PyTorch and what it needs take 5.4 GB"),
-    ("requirements-trackers.txt", "TensorBoard, MLflow and what they need take 1.1 GB"),
-    ("requirements-mirrors.txt", "moto, a server of S3's interface, and what it needs take 320 MB"),
+/// The lists of requirements in `tests/python`.
+const LISTS: [List; 3] = [
+    List { file: "requirements.txt", size: "PyTorch and what it needs take 5.4 GB" },
+    List { file: "requirements-trackers.txt", size: "TensorBoard, MLflow and what they need take 1.1 GB" },
+    List { file: "requirements-mirrors.txt", size: "moto and what it needs take 320 MB" },
 ];
+
+#[derive(Debug, Clone, Copy)]
+struct List {
+    file: &'static str,
+    /// What is in it, and how large that is.
+    size: &'static str,
+}
 
 /// The verb's own flags.
 #[derive(clap::Args)]
 pub struct Args {
     /// The list in tests/python
-    #[arg(value_parser = LISTS.map(|(list, _)| list))]
-    list: String,
+    #[arg(value_parser = List::named)]
+    list: List,
+}
+
+impl List {
+    fn named(file: &str) -> Result<Self, String> {
+        LISTS.into_iter().find(|list| list.file == file).ok_or_else(|| {
+            format!("there is no such list; there is {}", LISTS.map(|list| list.file).join(", "))
+        })
+    }
 }
 
 /// Makes an environment where it is missing, and prints the path of its Python.
 pub fn run(args: &Args) -> ExitCode {
-    match LISTS.iter().find(|(list, _)| *list == args.list).map(|(list, size)| environment(list, size)) {
-        Some(Ok(directory)) => {
+    match environment(args.list) {
+        Ok(directory) => {
             println!("{}", directory.join("bin/python").display());
             ExitCode::SUCCESS
         }
-        Some(Err(message)) => crate::usage::failed(&message),
-        None => ExitCode::FAILURE,
+        Err(message) => failed(&message),
     }
 }
 
@@ -42,8 +57,8 @@ pub fn run(args: &Args) -> ExitCode {
 /// could not be made tries again, and fails with the reason.
 pub fn make_all() -> JoinHandle<()> {
     thread::spawn(|| {
-        for (list, size) in LISTS {
-            if let Err(message) = environment(list, size) {
+        for list in LISTS {
+            if let Err(message) = environment(list) {
                 eprintln!("warning: {message}");
             }
         }
@@ -51,14 +66,14 @@ pub fn make_all() -> JoinHandle<()> {
 }
 
 /// The directory of an environment, whose name changes with what it has.
-fn environment(list: &str, size: &str) -> Result<PathBuf, String> {
-    let requirements = cargo::root().join("tests/python").join(list);
+fn environment(list: List) -> Result<PathBuf, String> {
+    let requirements = cargo::root().join("tests/python").join(list.file);
     let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     let wanted = fs::read(&requirements).map_err(|error| told(&requirements, error))?;
     let version = checked(Command::new("python3").arg("--version"), "python3 is needed")?;
     let mut hasher = DefaultHasher::new();
     (wanted, version.stdout).hash(&mut hasher);
-    let target = target().map_err(|error| format!("the target directory is not known: {error}"))?;
+    let target = cargo::target().map_err(|error| format!("the target directory is not known: {error}"))?;
     let directory = target.join(format!("python-venv-{:016x}", hasher.finish()));
     // Another process may be about to make it too.
     let path = target.join("python-venv.lock");
@@ -72,7 +87,7 @@ fn environment(list: &str, size: &str) -> Result<PathBuf, String> {
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(|error| told(&unfinished, error))?;
     }
-    eprintln!("making {}, once: {size}", directory.display());
+    eprintln!("making {}, once: {}", directory.display(), list.size);
     let venv = "python3 -m venv is needed (Debian: apt-get install python3-venv)";
     checked(Command::new("python3").args(["-m", "venv"]).arg(&unfinished), venv)?;
     let mut pip = Command::new(unfinished.join("bin/python"));
@@ -88,10 +103,4 @@ fn checked(command: &mut Command, needed: &str) -> Result<Output, String> {
         return Ok(output);
     }
     Err(format!("{needed}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
-}
-
-/// The target directory, where this program is in a profile's directory.
-fn target() -> io::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    Ok(this.ancestors().nth(2).unwrap_or(Path::new("target")).to_owned())
 }
