@@ -5,7 +5,6 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR};
@@ -27,9 +26,8 @@ const LAUNCHERS: [&str; 8] = ["RANK", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "MPI_
 ///
 /// When they cannot be built.
 #[must_use]
-pub fn programs() -> &'static Path {
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(|| build(&["warmup", "digits"]))
+pub fn programs() -> PathBuf {
+    build(&["warmup", "digits"])
 }
 
 /// The program `warmup` with a root and more arguments, as it is started by hand.
@@ -56,7 +54,7 @@ pub fn printed_command(stdout: &str) -> Command {
     assert_eq!(lines.next(), None, "{stdout}");
     let mut command = Command::new("sh");
     // What is killed should a test fail is then the program itself.
-    command.args(["-c", &format!("exec env --default-signal=INT {line}")]).env("PATH", path_with(programs()));
+    command.args(["-c", &format!("exec env --default-signal=INT {line}")]).env("PATH", path_with(&programs()));
     by_hand(command)
 }
 

@@ -5,7 +5,6 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor};
 use burn_trainer::remote::{RemoteAddress, Token};
@@ -27,8 +26,7 @@ pub const WEBSOCKET_ON_LOOPBACK: &str = "--websocket --listen 127.0.0.1:0";
 /// When it cannot be built.
 #[must_use]
 pub fn burn_serve(arguments: &str) -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let mut command = ending_with_us(PROGRAM.get_or_init(|| build(&["burn-serve"]).join("burn-serve")));
+    let mut command = ending_with_us(&build(&["burn-serve"]).join("burn-serve"));
     command.args(arguments.split_whitespace()).env_remove("BURN_REMOTE_TOKEN");
     command
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use serde_json::Value;
 use system_tests::programs::commands::{build, burn_ckpt, ended_with, stdout, workspace};
@@ -20,9 +19,8 @@ fn golden(version: &str) -> PathBuf {
     workspace().join("tests/golden").join(version)
 }
 
-fn programs() -> &'static Path {
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(|| build(&["digits", "char-lm", "sample", "native-inference"]))
+fn programs() -> PathBuf {
+    build(&["digits", "char-lm", "sample", "native-inference"])
 }
 
 fn expected(version: &str, key: &str) -> Value {

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
@@ -25,9 +24,8 @@ const WINDOWS: usize = 45;
 const STEPS_PER_EPOCH: usize = 20;
 
 /// The programs as they are now.
-fn programs() -> &'static Path {
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(|| build(&["char-lm", "sample", "digits"]))
+fn programs() -> PathBuf {
+    build(&["char-lm", "sample", "digits"])
 }
 
 fn small(root: &Path, epochs: usize) -> Command {

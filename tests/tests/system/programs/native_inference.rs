@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use burn::data::dataset::Dataset;
 use burn_ckpt::{Checkpoint, Contents, Metadata, Section};
@@ -25,8 +24,7 @@ const DARK_SAMPLE_FILE: &str = "dark-on-white.png";
 
 /// The programs as they are now.
 fn program(name: &str) -> Command {
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(PROGRAMS.get_or_init(|| build(&["native-inference", "warmup"])).join(name))
+    Command::new(build(&["native-inference", "warmup"]).join(name))
 }
 
 fn classify(checkpoint: &Path, images: &[PathBuf], flags: &[&str]) -> Output {
