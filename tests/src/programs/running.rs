@@ -54,7 +54,9 @@ pub fn printed_command(stdout: &str) -> Command {
     assert_eq!(lines.next(), None, "{stdout}");
     let mut command = Command::new("sh");
     // What is killed should a test fail is then the program itself.
-    command.args(["-c", &format!("exec env --default-signal=INT {line}")]).env("PATH", path_with(&programs()));
+    command
+        .args(["-c", &format!("exec env --default-signal=INT {line}")])
+        .env("PATH", path_with(&programs()));
     by_hand(command)
 }
 
