@@ -27,6 +27,8 @@ enum Name {
     Epochs,
     /// What the gradient guard costs a step of char-lm
     Guard,
+    /// How long an update of Adam takes, beside burn's own
+    Optimizer,
     /// How fast training is, beside burn's own loop, PyTorch and JAX
     Train,
     /// What a mirror in a slow store costs a step of char-lm
@@ -43,6 +45,7 @@ impl Name {
             Self::Start => Program::new("bench-start").starting(&["burn-ckpt"]),
             Self::Epochs => Program::new("bench-epochs"),
             Self::Guard => Program::new("bench-guard"),
+            Self::Optimizer => Program::new("bench-optimizer"),
             Self::Train => Program::new("bench-train"),
             Self::Mirror => Program::new("bench-mirror").features(vec!["bench/mirror".to_owned()]),
             Self::Remote => {

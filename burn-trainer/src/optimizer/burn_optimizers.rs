@@ -10,10 +10,13 @@ use burn::optim::{
     AdaptiveNesterovMomentumState, CenteredState, Lamb, LambConfig, LambState, Lion, LionConfig, LionState,
     ModuleOptimizer, Muon, MuonConfig, RmsProp, RmsPropConfig, RmsPropState, Sgd, SgdConfig, SquareAvgState,
 };
+use burn_adam::{AdamFamily, OnePass};
 
 use super::streamed::{StateParts, StateTensors, Streamed};
 
 /// `init` of burn's configurations of optimizers, with an optimizer that is cheap to save: see [`Streamed`].
+///
+/// On the CPU, Adam and AdamW update all parameters in one pass over memory, to the same bits as burn's.
 ///
 /// ```
 /// use burn::optim::AdamConfig;
@@ -27,10 +30,10 @@ pub trait InitStreamed {
 }
 
 macro_rules! init_streamed {
-    ($($config:ty),* $(,)?) => {
+    ($($config:ty => $build:expr),* $(,)?) => {
         $(impl InitStreamed for $config {
             fn init_streamed(&self) -> ModuleOptimizer {
-                let optimizer = ModuleOptimizer::from(Streamed(self.build()));
+                let optimizer = ModuleOptimizer::from(Streamed($build(self)));
                 // The configuration's own field is private.
                 match self.init().grad_clipping() {
                     Some(clipping) => optimizer.with_grad_clipping(clipping.clone()),
@@ -41,18 +44,24 @@ macro_rules! init_streamed {
     };
 }
 
-init_streamed!(
-    AdaGradConfig,
-    AdafactorConfig,
-    AdamConfig,
-    AdamWConfig,
-    AdanConfig,
-    LambConfig,
-    LionConfig,
-    MuonConfig,
-    RmsPropConfig,
-    SgdConfig,
-);
+init_streamed! {
+    AdaGradConfig => AdaGradConfig::build,
+    AdafactorConfig => AdafactorConfig::build,
+    AdamConfig => OnePass::from,
+    AdamWConfig => OnePass::from,
+    AdanConfig => AdanConfig::build,
+    LambConfig => LambConfig::build,
+    LionConfig => LionConfig::build,
+    MuonConfig => MuonConfig::build,
+    RmsPropConfig => RmsPropConfig::build,
+    SgdConfig => SgdConfig::build,
+}
+
+impl<O: AdamFamily + StateTensors> StateTensors for OnePass<O> {
+    fn state_tensors<const D: usize>(state: &Self::State<D>, parts: &mut StateParts<'_>) {
+        O::state_tensors(state, parts);
+    }
+}
 
 impl StateTensors for Adam {
     fn state_tensors<const D: usize>(state: &AdamState<D>, parts: &mut StateParts<'_>) {

@@ -14,8 +14,9 @@ type Build = (&'static [&'static str], &'static [&'static str]);
 
 const LIBRARIES: [&str; 3] = ["burn-ckpt", "burn-environment", "burn-trainer"];
 
-const BUILDS: [Build; 17] = [
+const BUILDS: [Build; 18] = [
     (&["burn-environment-build", "burn-environment"], &[]),
+    (&["burn-adam"], &[]),
     (&["burn-ckpt"], &[]),
     (&["burn-ckpt"], &["burn-ckpt/cli"]),
     (&["burn-ckpt"], &["burn-ckpt/mirror"]),

@@ -12,7 +12,8 @@ use std::process::{ExitCode, Stdio};
 use crate::cargo;
 
 /// In the order in which they would be published: each depends on those before it.
-pub const PUBLISHED: [&str; 4] = ["burn-environment-build", "burn-environment", "burn-ckpt", "burn-trainer"];
+pub const PUBLISHED: [&str; 5] =
+    ["burn-environment-build", "burn-environment", "burn-ckpt", "burn-adam", "burn-trainer"];
 /// What every package has.
 const FILES: [&str; 5] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "src/lib.rs"];
 /// What every manifest says. There is no `repository`, as there is no public one yet.

@@ -85,6 +85,22 @@ fn the_gradient_guard_is_measured_in_turns_with_steps_without_it() {
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
 }
 
+#[test]
+fn an_update_of_adam_is_measured_beside_burns_and_has_its_bits() {
+    let root = tempfile::tempdir().unwrap();
+    let program = build(&["bench-optimizer"]).join("bench-optimizer");
+    let mut command = Command::new(program);
+    let output =
+        command.args(["--size", "tiny", "--updates", "3"]).arg("--root").arg(root.path()).output().unwrap();
+    let page = stdout(&output);
+    for name in ["digits", "char-lm tiny"] {
+        let cells = row(&page, "model", name);
+        let [burns, ours] = [3, 4].map(|column| cells[column].parse::<f64>().unwrap());
+        assert!(burns > 0.0 && ours > 0.0, "{page}");
+        assert_eq!(cells[6], "yes", "{page}");
+    }
+}
+
 #[cfg(feature = "mirror")]
 #[test]
 fn a_mirror_in_a_slow_store_is_measured_in_turns_with_runs_without_one() {

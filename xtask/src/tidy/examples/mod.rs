@@ -13,7 +13,8 @@ use super::sources::Sources;
 use exports::{Documented, Library};
 
 /// Their root files.
-const LIBRARIES: [&str; 4] = [
+const LIBRARIES: [&str; 5] = [
+    "burn-adam/src/lib.rs",
     "burn-ckpt/src/lib.rs",
     "burn-environment-build/src/lib.rs",
     "burn-environment/src/lib.rs",
