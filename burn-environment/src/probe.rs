@@ -78,8 +78,8 @@ impl EnvironmentProbe {
         Self::start_with(Environment::without_gpus, ask_nvml, GpusOfRun::look)
     }
 
-    /// Tells which devices are in use, and starts the search for GPUs. Call it once these devices have
-    /// computed something, and so are open.
+    /// Tells which devices are in use, and starts the search for GPUs. Call it once these devices are open:
+    /// they have computed something, or their identity was asked for.
     pub fn devices(&self, used: Vec<Device>) {
         self.told.get_or_init(Instant::now);
         // A thread that is gone looks for nothing.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::file_names::CHECKPOINT_SUFFIX;
+use crate::run_dir::layout::CHECKPOINT_DIR;
 
 /// The most bytes of an address.
 const MAX_ADDRESS_BYTES: usize = 1024;
@@ -102,6 +104,24 @@ impl MirrorAddress {
             }
             _ => Err(invalid(&self.text, "it names a whole store: name a run in it".to_owned())),
         }
+    }
+
+    /// The run of the address of a checkpoint, and the checkpoint's name in it: `s3://bucket/run/best` and
+    /// `s3://bucket/run/checkpoint/best/a.ckpt` are those of the run `s3://bucket/run`. A mirror can have a
+    /// part of that name too: `s3://bucket/checkpoint/run/best`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] when there is nothing below the bucket.
+    pub fn split_checkpoint(&self) -> Result<(Self, String)> {
+        if let Some((run, name)) = self.text.rsplit_once(&format!("/{CHECKPOINT_DIR}/"))
+            && (!name.contains('/') || name.ends_with(CHECKPOINT_SUFFIX))
+            && let Ok(run) = run.parse::<Self>()
+            && run.split_last().is_ok()
+        {
+            return Ok((run, name.to_owned()));
+        }
+        self.split_last()
     }
 
     /// The address of something below this one, for messages.
@@ -225,6 +245,30 @@ mod tests {
         ] {
             let error = text.parse::<MirrorAddress>().unwrap_err();
             assert!(error.to_string().contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_can_have_a_part_that_is_named_as_a_runs_directory_is() {
+        let split = |text: &str| {
+            let (run, name) = text.parse::<MirrorAddress>().unwrap().split_checkpoint().unwrap();
+            (run.to_string(), name)
+        };
+        for (text, run, name) in [
+            ("s3://b/m/r1/best", "s3://b/m/r1", "best"),
+            ("s3://b/m/r1/checkpoint/last", "s3://b/m/r1", "last"),
+            ("s3://b/m/r1/checkpoint/best/a.ckpt", "s3://b/m/r1", "best/a.ckpt"),
+            ("s3://b/checkpoint/r1/best", "s3://b/checkpoint/r1", "best"),
+            ("s3://b/checkpoint/r1/a.ckpt", "s3://b/checkpoint/r1", "a.ckpt"),
+            ("s3://b/checkpoint/r1/checkpoint/best/a.ckpt", "s3://b/checkpoint/r1", "best/a.ckpt"),
+            ("file:///d/checkpoint/m/r1/best", "file:///d/checkpoint/m/r1", "best"),
+            (
+                "gs://b/checkpoint/checkpoint/checkpoint/best/a.ckpt",
+                "gs://b/checkpoint/checkpoint",
+                "best/a.ckpt",
+            ),
+        ] {
+            assert_eq!(split(text), (run.to_owned(), name.to_owned()), "{text}");
         }
     }
 }

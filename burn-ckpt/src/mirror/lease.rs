@@ -182,7 +182,11 @@ impl Lease {
     /// [`Error::MirrorInUse`] when another writer has it by now.
     pub(crate) fn keep(&mut self) -> Result<()> {
         let now = self.writer.now();
-        let is_early = |since: Timestamp, part: i32| now.duration_since(since) < self.writer.timeout() / part;
+        // What was in the future when the clock was set back is due: others see this machine's new time.
+        let is_early = |since: Timestamp, part: i32| {
+            let elapsed = now.duration_since(since);
+            !elapsed.is_negative() && elapsed < self.writer.timeout() / part
+        };
         if is_early(self.record.renewed, RENEW_AFTER)
             || self.failed.is_some_and(|failed| now < self.record.ends() && is_early(failed, RETRY_AFTER))
         {

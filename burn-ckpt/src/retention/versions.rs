@@ -51,9 +51,9 @@ impl Versions {
             self.note(directory.join(folded(stem)), 0);
             // `model-v2` is the third state of the name `model`, or the first of its own name.
             if let Some((stem, version)) = stem.rsplit_once("-v")
-                && let Ok(version) = version.parse()
+                && let Ok(version) = version.parse::<u32>()
             {
-                self.note(directory.join(folded(stem)), version);
+                self.note(directory.join(folded(stem)), version.into());
             }
         }
     }
@@ -103,6 +103,14 @@ mod tests {
         assert_eq!(next(&[directory.path().join("model-v3.ckpt")]), "model-v4.ckpt");
         std::fs::write(directory.path().join("model-v5.ckpt.metadata.json"), "").unwrap();
         assert_eq!(next(&[]), "model-v6.ckpt", "a file that came meanwhile");
+    }
+
+    #[test]
+    fn a_users_file_with_the_highest_number_there_is_ends_no_run() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(format!("model-v{}.ckpt", u64::MAX)), "").unwrap();
+        let path = Versions::default().next_path(directory.path(), "model", &[]);
+        assert_eq!(path, directory.path().join("model.ckpt"));
     }
 
     #[test]

@@ -44,8 +44,8 @@ impl<T> Queue<T> {
         Self { inner: Mutex::new(inner), changed: Condvar::new(), max_waiting }
     }
 
-    /// Adds an item. If the queue is full, the item replaces the newest one for which `may_be_replaced` is
-    /// true.
+    /// Adds an item. If the queue is full, the item replaces the newest one, if `may_be_replaced` is true for
+    /// it.
     pub(crate) fn push(&self, item: T, may_be_replaced: impl FnOnce(&T) -> bool) -> Push<T> {
         let mut inner = self.inner.lock();
         if inner.abandoned {

@@ -125,7 +125,7 @@ pub struct SaveRequest {
     /// reason for it. The state is written once; the second file and those after it are hard links.
     pub places: Vec<(PathBuf, String)>,
     /// Whether no strategy wants the state unless better ones, which are being written, fail. It never makes
-    /// the loop wait, and gives its place in the queue to any other state.
+    /// the loop wait, and as the newest in the queue it gives its place to any other state.
     pub conditional: bool,
     /// Write at full speed: the caller is blocked on this save.
     pub urgent: bool,

@@ -36,7 +36,10 @@ impl BatchLimit {
         match self {
             Self::Count(count) => count.min(batches),
             // 0.07 of 100 are 7, and not the next number above 7.000000000000001.
-            Self::Fraction(fraction) => ((batches as f64 * fraction - ROUNDING).ceil() as u64).min(batches),
+            Self::Fraction(fraction) => {
+                let least = u64::from(fraction > 0.0);
+                ((batches as f64 * fraction - ROUNDING).ceil() as u64).max(least).min(batches)
+            }
         }
     }
 
@@ -136,6 +139,7 @@ mod tests {
     fn a_fraction_is_rounded_up_and_nothing_is_more_than_all() {
         let of = |fraction: f64| [0, 1, 3, 10].map(|batches| BatchLimit::Fraction(fraction).of(batches));
         assert_eq!(of(0.0), [0, 0, 0, 0]);
+        assert_eq!(of(1e-9), [0, 1, 1, 1]);
         assert_eq!(of(0.1), [0, 1, 1, 1]);
         assert_eq!(of(0.5), [0, 1, 2, 5]);
         assert_eq!(of(1.0), [0, 1, 3, 10]);

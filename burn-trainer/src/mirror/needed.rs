@@ -8,6 +8,7 @@ use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun};
 use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};
 
 use crate::config::TrainerConfig;
+use crate::metrics::split_name;
 use crate::strategy::StrategyConfig;
 
 /// The checkpoints that are needed beside `newest`, oldest first. Links are read.
@@ -70,7 +71,7 @@ fn kept(strategy: &StrategyConfig, config: &TrainerConfig, there: &[&MirroredChe
 
 /// The value of a metric, whose name can be written in several ways (`val_loss`, `val/loss`, `Val Loss`).
 fn score(checkpoint: &MirroredCheckpoint, metric: &str) -> f64 {
-    let plain = |name: &str| name.to_lowercase().replace([' ', '/'], "_");
+    let metric = split_name(metric);
     let mut metrics = checkpoint.metrics.iter();
-    metrics.find(|(name, _)| plain(name) == plain(metric)).map_or(f64::NAN, |(_, value)| *value)
+    metrics.find(|(name, _)| split_name(name) == metric).map_or(f64::NAN, |(_, value)| *value)
 }

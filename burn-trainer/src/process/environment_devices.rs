@@ -1,4 +1,4 @@
-//! The environment of a run: passes its devices to the probe that describes it, once they compute, and says
+//! The environment of a run: passes its devices to the probe that describes it, once they are open, and says
 //! once if a driver does not answer.
 
 use std::sync::{Arc, Once};
@@ -21,8 +21,8 @@ impl EnvironmentDevices {
         Self(probe.map(|probe| (probe, devices)))
     }
 
-    /// The devices have computed something: they are open, and the probe can look for their GPUs. Sends a
-    /// message to the probe's thread, once.
+    /// The devices are open, and the probe can look for their GPUs. Sends a message to the probe's thread,
+    /// once.
     pub(crate) fn report(&mut self) {
         if let Some((probe, devices)) = self.0.take() {
             probe.devices(devices);

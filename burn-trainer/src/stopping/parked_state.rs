@@ -41,7 +41,7 @@ impl<M: LearnerModel> ParkingSlot<M> {
     pub(crate) fn park(&self, state: ParkedState<M>) {
         let mut slot = self.0.lock();
         slot.parked = Some(state);
-        (slot.is_computing, slot.has_updated) = (false, true);
+        slot.has_updated = true;
     }
 
     /// The position has changed without an update: the state is validated, or its epoch is done.
@@ -51,9 +51,9 @@ impl<M: LearnerModel> ParkingSlot<M> {
         }
     }
 
-    /// The loop computes a batch.
-    pub(crate) fn begin_batches(&self) {
-        self.0.lock().is_computing = true;
+    /// The loop waits for its data loader, or goes on.
+    pub(crate) fn set_waiting(&self, waits: bool) {
+        self.0.lock().is_computing = !waits;
     }
 
     /// Gives the state away: to another thread, or to be dropped before an update.
@@ -61,7 +61,7 @@ impl<M: LearnerModel> ParkingSlot<M> {
         self.0.lock().parked.take()
     }
 
-    /// Whether the loop computes a batch.
+    /// Whether the loop computes: it has begun, and does not wait for its data loader.
     pub(crate) fn is_computing(&self) -> bool {
         self.0.lock().is_computing
     }

@@ -30,8 +30,8 @@ pub struct Last {
     pub every_epoch: bool,
     /// Save every N optimizer steps, counted from the run's start; off by default.
     pub every_n_steps: Option<u64>,
-    /// Save at the first step after this time since the last save of this strategy; off by default. It is
-    /// training time, which a resume continues.
+    /// Save at the first step after this time since this strategy last asked for a save; off by default. It
+    /// is training time, which a resume continues. A save that was skipped or failed was asked for too.
     pub save_on_time_interval: Option<Interval>,
     /// Template of the file names: `epoch={epoch}-step={step}` by default.
     pub filename: String,
@@ -73,7 +73,7 @@ impl Last {
         self
     }
 
-    /// Saves at the first step after this time since the last save.
+    /// Saves at the first step after this time since this strategy last asked for a save.
     #[must_use]
     pub fn with_save_on_time_interval(mut self, interval: impl Into<Interval>) -> Self {
         self.save_on_time_interval = Some(interval.into());

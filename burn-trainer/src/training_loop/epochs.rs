@@ -81,6 +81,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let may_end = |epoch| limits.may_end_early(Position::at_start(epoch + 1, 0));
             self.early_stopping.replay(next.epoch, &self.metrics, self.burn.store, may_end);
         }
+        // Before anything asks for the environment: a tracker at the start, a save before the first step.
+        self.monitor.report_in_use();
         self.call_between("on_fit_start", |callback, context| callback.on_fit_start(context))?;
         self.callbacks.settle()?;
         // Within an epoch it depends on whether the epoch has more batches, and on its validation.
@@ -161,11 +163,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
             return Ok(());
         }
         let Position { epoch, batches, .. } = self.progress.position;
-        let Some(mut passing) =
-            self.burn.loaded(data.train.begin(self.progress.position, self.progress.data.began_with(epoch)))
-        else {
-            return Ok(());
-        };
+        let begin = || data.train.begin(self.progress.position, self.progress.data.began_with(epoch));
+        let begun = self.learner.wait_for_data(begin);
+        let Some(mut passing) = self.burn.loaded(begun) else { return Ok(()) };
         self.burn.train(LearnerEvent::StartSplit {
             epoch_number: burn_epoch(epoch),
             total_items: passing.total_items(),
@@ -176,7 +176,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.measure_training(&passing);
         let gradients = StepGradients::new(data.devices, self.progress.batch.accumulation > 1);
         let mut training = EpochInTraining { batches, gradients, accumulated: 0 };
-        let ended = self.train_batches(data, &mut training, &mut passing)?;
+        let ended = self.train_batches(data, &mut training, &mut passing);
+        self.learner.wait_for_data(|| drop(passing));
+        let ended = ended?;
         if ended && training.batches == 0 {
             return Err(Error::no_batch("training", data.train.ended_at_once(epoch)));
         }
@@ -205,7 +207,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     ) -> Result<bool> {
         let devices = data.devices;
         let asked = self.progress.clock.elapsed();
-        let mut next = passing.next_step();
+        let mut next = self.learner.wait_for_data(|| passing.next_step());
         self.progress.speed.read(asked, self.progress.position.items);
         if next.is_some() && training.batches > 0 {
             // The run was stopped between a step and the end of its validation.
@@ -237,7 +239,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
             // A panic of the loader must not prevent a save that is due.
             let asked = self.progress.clock.elapsed();
-            let read = catch_unwind(AssertUnwindSafe(|| passing.next_step()));
+            let read = catch_unwind(AssertUnwindSafe(|| self.learner.wait_for_data(|| passing.next_step())));
             self.progress.speed.read(asked, items);
             let ended = matches!(read, Ok(None));
             if !is_due {
@@ -345,7 +347,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
             )?;
         }
         self.park()?;
-        self.monitor.report_in_use();
         Ok(is_done)
     }
 

@@ -124,8 +124,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
         };
         let mut paths = Vec::new();
         if let Some(Failure { exception: Some(message), .. }) = &failure {
-            // A device that fails in the first step has not been reported yet.
-            self.monitor.report_in_use();
             paths = self.save_exception(message);
         }
         let is_limited = failure.is_some() || StopSignal::of(self.burn.interrupter).is_some();

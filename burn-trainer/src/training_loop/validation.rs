@@ -102,7 +102,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         passing: &mut EpochBatches<'_, <M as InferenceStep>::Input>,
         iteration: &mut usize,
     ) -> bool {
-        let Some(batches) = passing.next_step() else { return false };
+        let Some(batches) = self.learner.wait_for_data(|| passing.next_step()) else { return false };
         let Some(batches) = self.burn.loaded(batches) else { return false };
         for (_, batch) in batches {
             *iteration += 1;
@@ -151,7 +151,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let position = self.progress.position;
         let Position { epoch, global_step, trained, .. } = position;
         let start = Position::at_start(position.next_validation(), global_step);
-        let Some(mut passing) = self.burn.loaded(batches.begin(start, None)) else { return Ok(false) };
+        let begun = self.learner.wait_for_data(|| batches.begin(start, None));
+        let Some(mut passing) = self.burn.loaded(begun) else { return Ok(false) };
         self.metrics.sets.enter(set.name());
         let (epoch_number, total_items) = (burn_epoch(epoch), passing.total_items());
         self.burn.valid(LearnerEvent::StartSplit { epoch_number, total_items });
@@ -170,6 +171,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 break;
             }
         }
+        self.learner.wait_for_data(|| drop(passing));
         match set.name() {
             _ if iteration > 0 || self.burn.should_stop() => {}
             None => self.check_validated(set.metrics(), &batches.ended_at_once(epoch))?,

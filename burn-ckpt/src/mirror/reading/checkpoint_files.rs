@@ -12,7 +12,6 @@ use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{commit, link};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::{RangedFile, Store};
-use crate::run_dir::layout::CHECKPOINT_DIR;
 
 /// The files of a checkpoint in a mirror.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ impl CheckpointFiles {
     ///
     /// [`Error::NotFound`] when there is none; those of [`MirroredRun::open`].
     pub(crate) fn find(address: &MirrorAddress) -> Result<Self> {
-        let (run, name) = split(address)?;
+        let (run, name) = address.split_checkpoint()?;
         let (mirror, run_id) = run.split_last()?;
         Self::find_in(&Store::connect(&mirror)?, &run_id, &name)
     }
@@ -109,15 +108,5 @@ impl MirroredMetadata {
     pub(crate) fn read(&self) -> Result<Metadata> {
         let text = self.files.read_small(&self.name)?;
         Metadata::of_text(&self.files.path(&self.name), &text)
-    }
-}
-
-/// The run of an address, and the checkpoint's name in it.
-fn split(address: &MirrorAddress) -> Result<(MirrorAddress, String)> {
-    let text = address.to_string();
-    let below = format!("/{CHECKPOINT_DIR}/");
-    match text.split_once(&below) {
-        Some((run, name)) if !name.is_empty() => Ok((run.parse()?, name.to_owned())),
-        _ => address.split_last(),
     }
 }

@@ -22,8 +22,8 @@ pub(crate) struct Applied {
 
 /// Moves the links, then removes the files. Continues after an error.
 ///
-/// A file stays while a link leads to it that could not be moved, or that was moved, but not durably: after a
-/// power loss the link can lead to that file again.
+/// A file stays while a link leads to it that could not be moved. Every file stays while it is not known to be
+/// durable where the links lead: after a power loss they can lead to files of earlier changes again.
 pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
     let mut applied = Applied::default();
     let Some(linked) = move_links(changes, &mut applied) else { return applied };
@@ -53,12 +53,18 @@ fn move_links(changes: &RetentionChanges, applied: &mut Applied) -> Option<Vec<P
     }
     let mut directories: Vec<&Path> = changes.links.iter().map(|(link, _)| parent(link)).collect();
     directories.dedup();
+    let mut is_durable = true;
     for directory in directories {
         // Also if all were right already: the process that moved them may have been killed before this.
         if let Err(error) = sync_directory(directory) {
             applied.unmoved_link.get_or_insert(error);
-            failed = true;
+            is_durable = false;
         }
+    }
+    // Nor is it known where the links of earlier changes lead after a power loss: those may not be durable
+    // either.
+    if !is_durable {
+        return None;
     }
     let mut linked = Vec::new();
     if failed {
@@ -81,4 +87,50 @@ fn remove_unless_linked(path: &Path, linked: &[PathBuf]) -> Result<bool> {
     }
     remove_checkpoint(path)?;
     Ok(true)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
+
+    /// A disk that makes no names durable.
+    struct NoSyncs;
+
+    impl Observer for NoSyncs {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            match operation {
+                Operation::SyncDirectory(_) => Verdict::Fail(io::Error::other("it was told to")),
+                _ => Verdict::Proceed,
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_link_leads_to_after_a_power_loss_stays_however_often_the_link_was_moved_since() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["a.ckpt", "b.ckpt", "c.ckpt"] {
+            fs::write(at(name), "").unwrap();
+        }
+        let link = at("best.ckpt");
+        let moved_to = |name: &str, remove: &[&str]| RetentionChanges {
+            links: vec![(link.clone(), at(name))],
+            remove: remove.iter().map(|name| at(name)).collect(),
+        };
+        assert!(apply(&moved_to("a.ckpt", &[])).unmoved_link.is_none());
+        let observation = observe(directory.path(), Arc::new(NoSyncs));
+        for (to, remove) in [("b.ckpt", vec!["a.ckpt"]), ("c.ckpt", vec!["a.ckpt", "b.ckpt"])] {
+            let applied = apply(&moved_to(to, &remove));
+            assert!(applied.unmoved_link.is_some() && applied.removed.is_empty(), "{applied:?}");
+        }
+        assert!(at("a.ckpt").exists(), "the link that is durable leads to it");
+        drop(observation);
+        let applied = apply(&moved_to("c.ckpt", &["a.ckpt", "b.ckpt"]));
+        assert_eq!(applied.removed, [at("a.ckpt"), at("b.ckpt")]);
+    }
 }

@@ -1,4 +1,4 @@
-//! The devices as seen from beside the loop: whether one is lost, and when they compute, so that their GPUs
+//! The devices as seen from beside the loop: whether one is lost, and when they are open, so that their GPUs
 //! can be described.
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl DeviceMonitor {
         if self.watch.is_some() { ReadTiming::Now } else { ReadTiming::Later }
     }
 
-    /// The devices have computed something. Tells the probe of the environment, once.
+    /// The devices are open. Tells the probe of the environment, once.
     pub(in crate::training_loop) fn report_in_use(&mut self) {
         self.environment.report();
     }

@@ -94,9 +94,19 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     /// The next batches are computed.
     pub(in crate::training_loop) fn begin_batches(&mut self) {
         self.phase = Phase::Batches;
-        if let Some(slot) = &self.slot {
-            slot.begin_batches();
-        }
+    }
+
+    /// Calls a function that waits for a data loader: for a batch, or for its threads.
+    pub(in crate::training_loop) fn wait_for_data<T>(&self, work: impl FnOnce() -> T) -> T {
+        let say = |waits| {
+            if let Some(slot) = &self.slot {
+                slot.set_waiting(waits);
+            }
+        };
+        say(true);
+        let result = work();
+        say(false);
+        result
     }
 
     /// The batches of a step are left out: the running statistics are those of the step before again.

@@ -57,6 +57,22 @@ fn a_batch_that_does_not_come_and_a_step_that_does_not_end_cost_nothing_of_the_l
 }
 
 #[test]
+fn a_validation_batch_that_takes_longer_than_a_loop_that_waits_may_is_waited_for() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let flags = FLAGS.replace("6.0", "120.0");
+    let hooks = TestHooks::wait(Split::Valid, 4, &gate);
+    let mut running = Running::start(hooks.given_to(warmup(root.path(), &flags)));
+    running.wait_for("the batch", |_| gate.is_reached());
+    running.send("TERM");
+    // A loop that waits for a batch is ended after 5 seconds.
+    std::thread::sleep(Duration::from_secs(6));
+    gate.open();
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(143), "{ended:?}");
+    assert!(!ended.stderr.contains("did not end by itself"), "{ended:?}");
+}
+
+#[test]
 fn a_worker_that_hangs_costs_nothing_of_the_last_update() {
     let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let [whole, root] = ["whole", "stopped"].map(|name| directory.path().join(name));

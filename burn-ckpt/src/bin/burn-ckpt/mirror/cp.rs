@@ -14,7 +14,7 @@ use crate::verb_result::{Failure, VerbResult};
 
 /// Copies a checkpoint of an address to a directory, or to a file of a name.
 pub fn run(address: &MirrorAddress, destination: &Path, as_json: bool) -> VerbResult {
-    let (run, name) = split(address)?;
+    let (run, name) = address.split_checkpoint()?;
     let (mirror, run_id) = run.split_last()?;
     let run = MirroredRun::open(&Store::connect(&mirror)?, &run_id)?;
     let checkpoint = run.find(&name)?;
@@ -40,14 +40,6 @@ pub fn run(address: &MirrorAddress, destination: &Path, as_json: bool) -> VerbRe
     }
     output.flush()?;
     Ok(true)
-}
-
-/// The run of an address, and the name of a checkpoint in it.
-fn split(address: &MirrorAddress) -> Result<(MirrorAddress, String), Failure> {
-    match address.to_string().split_once("/checkpoint/") {
-        Some((run, name)) if !name.is_empty() => Ok((run.parse()?, name.to_owned())),
-        _ => Ok(address.split_last()?),
-    }
 }
 
 fn place(destination: &Path, name: &str) -> Result<PathBuf, Failure> {

@@ -15,7 +15,9 @@ use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim};
 use burn_trainer::Trainer;
+use burn_trainer::config::ValidateAtStart;
 use burn_trainer::environment::{GpuDevice, gpus};
+use burn_trainer::strategy::{Best, TopK};
 use serde_json::{Value, json};
 use system_tests::backend;
 use system_tests::models::small::{Model, Script, loader, train_on_devices};
@@ -45,6 +47,16 @@ fn a_run_on_the_processor_uses_no_gpu_and_says_so() {
     assert_eq!(hardware["gpu_devices"], serde_json::to_value(gpus()).unwrap());
     assert_eq!(hardware["gpu_count"], gpus().len());
     assert!(gpus().iter().all(|gpu| !gpu.used));
+}
+
+#[test]
+fn a_state_that_is_saved_before_the_first_step_names_its_devices_too() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config(root.path(), 1).with_primary_metric("val_loss");
+    let config = config.with_validate_at_start(ValidateAtStart::Whole);
+    train_scripted(config.with_best(Best::new().with_topk(TopK::All)), Script::default()).unwrap();
+    let first = metadata(&checkpoints(root.path()).join("best/epoch=0-step=0.ckpt"));
+    assert_eq!(first["environment"]["hardware"]["devices_used"], json!([device_name()]));
 }
 
 #[test]
