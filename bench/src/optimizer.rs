@@ -118,7 +118,10 @@ fn median(mut times: Vec<Duration>) -> Option<f64> {
 
 /// Gradients for all parameters of a model.
 #[derive(Default)]
-struct Drawn(Vec<Box<dyn Fn(&mut GradientsParams)>>);
+struct Drawn(Vec<Register>);
+
+/// Adds the gradient of one parameter.
+type Register = Box<dyn Fn(&mut GradientsParams)>;
 
 impl Drawn {
     fn of(model: &impl Module) -> Self {

@@ -159,7 +159,13 @@ impl RunLock {
                     }
                     _ => (own.clone(), write_holder(&mut file, &own)),
                 };
-                written.map_err(Error::io("write the lock file", &path))?;
+                if let Err(error) = written {
+                    // Without a text it would be the sign of a process that was killed.
+                    if left.is_none() {
+                        let _unremoved = storage::remove_file(&path);
+                    }
+                    return Err(Error::io("write the lock file", &path)(error));
+                }
                 // The previous holder may have removed the file between our open and our lock. The locked
                 // file is then no longer the one that other processes open.
                 if is_at_its_path(&file, &holder).map_err(Error::io("read the lock file", &path))? {

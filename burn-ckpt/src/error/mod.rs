@@ -284,7 +284,7 @@ pub enum Error {
         reason: String,
     },
     /// Another process is writing to this run.
-    #[error("the run {} is in use by {holder}: stop that process, or choose another run id", path.display())]
+    #[error("the run {} is in use by {holder}: stop that process, or name another run", path.display())]
     Locked {
         /// The run's directory.
         path: PathBuf,

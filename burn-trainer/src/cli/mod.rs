@@ -49,6 +49,7 @@ mod find;
 mod finder_input;
 mod found_file;
 mod list_keys;
+mod named_once;
 mod print_error;
 mod print_result;
 mod restart;
@@ -156,6 +157,7 @@ impl TrainArgs {
         trainer: &mut TrainerConfig,
         program: &mut C,
     ) -> Result<()> {
+        named_once::check(&self.set, &self.fields())?;
         if let Some(root) = &self.root {
             trainer.root.clone_from(root);
         }
@@ -198,6 +200,26 @@ impl TrainArgs {
         trainer.fill_in(Timestamp::now());
         resume_command::set(print_result::resume_line_of_process);
         Ok(())
+    }
+
+    /// The flags with the fields that they set, and whether they are given.
+    fn fields(&self) -> [(&'static str, &'static str, bool); 14] {
+        [
+            ("--epochs", "max_epochs", self.epochs.is_some()),
+            ("--seed", "seed", self.seed.is_some()),
+            ("--root", "root", self.root.is_some()),
+            ("--run-id", "run_id", self.run_id.is_some()),
+            ("--ckpt-path", "ckpt_path", self.ckpt_path.is_some()),
+            ("--save-every-steps", "last.every_n_steps", self.save_every_steps.is_some()),
+            ("--save-every-seconds", "last.save_on_time_interval", self.save_every_seconds.is_some()),
+            ("--topk", "best.topk", self.topk.is_some()),
+            ("--restarts", "restarts", self.restarts.is_some()),
+            ("--overwrite", "overwrite", self.overwrite),
+            ("--progress", "progress", self.progress.is_some()),
+            ("--track", "trackers", !self.track.is_empty()),
+            ("--mirror", "mirror.address", self.mirror.is_some()),
+            ("--fast-dev-run", "fast_dev_run", self.fast_dev_run),
+        ]
     }
 
     fn apply_to_strategies(&self, trainer: &mut TrainerConfig) -> Result<()> {

@@ -120,7 +120,6 @@ fn is_left_out<T: Serialize + DeserializeOwned>(
 
 /// Writes the strategies down that a key leads to, so that there is something to change.
 pub(super) fn spell_out(trainer: &mut TrainerConfig, key: &str) {
-    let is_on = trainer.primary_metric.is_some();
     match key.split('.').next() {
         // The whole list replaces what the program has adjusted.
         Some("strategies") => {
@@ -129,7 +128,7 @@ pub(super) fn spell_out(trainer: &mut TrainerConfig, key: &str) {
             }
             (trainer.best, trainer.last, trainer.on_exception) = (None, None, None);
         }
-        _ if !is_on || trainer.strategies.is_some() => {}
+        _ if trainer.strategies.is_some() => {}
         Some("best") => _ = trainer.best.get_or_insert_default(),
         Some("last") => _ = trainer.last.get_or_insert_default(),
         Some("on_exception") => _ = trainer.on_exception.get_or_insert_default(),
@@ -233,9 +232,9 @@ mod tests {
 
     #[test]
     fn only_keys_that_there_are_can_be_set() {
+        let args = |set: &str| TrainArgs { set: vec![set.to_owned()], ..TrainArgs::default() };
         let mut trainer = TrainerConfig::default().with_primary_metric("val_loss");
         let mut program = serde_json::json!({ "width": 3 });
-        let args = |set: &str| TrainArgs { set: vec![set.to_owned()], ..TrainArgs::default() };
         args("width=4").apply(&mut trainer, &mut program).unwrap();
         assert_eq!(program["width"], 4);
         args("best.topk=3").apply(&mut trainer, &mut program).unwrap();
@@ -249,6 +248,13 @@ mod tests {
         assert_eq!((best.topk, best.mode, last.every_n_steps), (3.into(), Some(MetricMode::Max), Some(7)));
         let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
         assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
+    }
+
+    #[test]
+    fn a_strategy_is_turned_on_alone_where_there_is_no_metric() {
+        let mut trainer = TrainerConfig::new();
+        set("last.topk=2", &mut trainer, &mut serde_json::json!({})).unwrap();
+        assert!(matches!(trainer.effective_strategies()[..], [StrategyConfig::Last(_)]));
     }
 
     #[test]

@@ -117,7 +117,11 @@ fn download_with_needed(
 ) -> Result<()> {
     let others = needed(run, newest, config)?;
     let bytes = others.iter().chain([&newest]).map(|checkpoint| checkpoint.total_bytes()).sum();
-    let count = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+    let count = match others.len() {
+        0 => String::new(),
+        1 => " and another one".to_owned(),
+        others => format!(" and {others} others"),
+    };
     note(&format!("downloading {}{count}, {}{why}", run.address_of(&newest.name), size(bytes)));
     download_log(run, newest, layout)?;
     for other in others {

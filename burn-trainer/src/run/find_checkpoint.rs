@@ -24,6 +24,13 @@ pub(crate) fn find(
     let named = match config.ckpt_path.as_deref() {
         None | Some("none") => return Ok(None),
         Some("auto") => None,
+        Some(name @ ("last" | "best")) if config.run_id_is_generated => {
+            let reason = format!(
+                "{name:?} is a checkpoint of the run, and no run is named: name it with run_id (--run-id), or give the path of \
+                 a checkpoint"
+            );
+            return Err(Error::config("ckpt_path", reason));
+        }
         Some("last") => Some(resolve(layout, "last", None)?),
         Some("best") => Some(best(config, layout)?),
         Some(path) => Some(locate(Path::new(path))?),

@@ -51,7 +51,7 @@ impl<M: LearnerModel> ParkingSlot<M> {
         }
     }
 
-    /// The loop waits for its data loader, or goes on.
+    /// The loop waits for its data loader, or works again.
     pub(crate) fn set_waiting(&self, waits: bool) {
         self.0.lock().is_computing = !waits;
     }

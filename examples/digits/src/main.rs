@@ -66,6 +66,10 @@ fn main() -> ExitCode {
         let devices = args.devices.devices();
         let result = devices.and_then(|devices| train(config.clone(), &hparams, devices, placement));
         let written = match (&result, &args.predictions) {
+            (Ok(_), Some(_)) if config.fast_dev_run => {
+                eprintln!("the predictions of a model that was not trained are not written");
+                Ok(())
+            }
             (Ok(result), Some(file)) if config.writes() => predictions::write(file, result, &hparams),
             _ => Ok(()),
         };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{Existing, metadata_path, write_whole};
+use burn_ckpt::plumbing::{Existing, metadata_path, storage, write_whole};
 use burn_ckpt::{Checkpoint, Error, Metadata};
 use serde_json::json;
 
@@ -32,6 +32,9 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let path = metadata_path(checkpoint.path());
+    if !args.force && storage::entry(&path).is_ok_and(|there| there.is_some_and(|there| there.is_file())) {
+        return Err(Failure::Other(format!("{} exists: --force replaces it", path.display())));
+    }
     check_destination(&path, args.force)?;
     let metadata: Metadata = describe(&checkpoint)?;
     let text = metadata.to_json()?;

@@ -8,7 +8,8 @@ use burn_ckpt::plumbing::{is_checkpoint, is_directory, storage};
 use burn_ckpt::{Error, Metadata, locate};
 use serde_json::{Value, json};
 
-use crate::ls::listing::{is_without_metadata, listings, reason};
+use crate::ls::listing::{is_without_metadata, reason};
+use crate::ls::listings_of::listings;
 use crate::parallel_verify::{all_processors, verify_all};
 use crate::terminal::figures::count;
 use crate::terminal::output::{Output, say};

@@ -183,3 +183,24 @@ fn what_a_process_leaves_that_does_not_train_says_nothing() {
     drop(RunLock::acquire_to_tidy(run.path(), LockMode::Required).unwrap());
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", both.lines().next().unwrap()));
 }
+
+/// A disk without room for a byte.
+struct Full;
+
+impl Observer for Full {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        match operation {
+            Operation::Write { .. } => Verdict::Fail(io::Error::from(ErrorKind::StorageFull)),
+            _ => Verdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn a_lock_file_that_a_full_disk_leaves_empty_is_removed_as_it_would_be_the_sign_of_a_kill() {
+    let run = tempdir().unwrap();
+    let _observation = observe(run.path(), Arc::new(Full));
+    let error = RunLock::acquire(run.path(), LockMode::Required).unwrap_err();
+    assert!(matches!(error, Error::Io { action: "write the lock file", .. }), "{error:?}");
+    assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
+}

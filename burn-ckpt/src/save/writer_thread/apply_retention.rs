@@ -22,8 +22,8 @@ pub(crate) struct Applied {
 
 /// Moves the links, then removes the files. Continues after an error.
 ///
-/// A file stays while a link leads to it that could not be moved. Every file stays while it is not known to be
-/// durable where the links lead: after a power loss they can lead to files of earlier changes again.
+/// A file stays while a link leads to it that could not be moved. Every file stays while it is not known to
+/// be durable where the links lead: after a power loss they can lead to files of earlier changes again.
 pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
     let mut applied = Applied::default();
     let Some(linked) = move_links(changes, &mut applied) else { return applied };

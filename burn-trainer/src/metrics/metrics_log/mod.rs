@@ -22,7 +22,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use super::table::SharedMetrics;
-use crate::process::console::note;
+use crate::process::console::{note, warn};
 pub(crate) use batch_steps::StepOfBatch;
 pub(crate) use earlier_epochs::add_earlier_epochs;
 pub(crate) use history_lines::HistoryLines;
@@ -49,7 +49,7 @@ impl MetricsLog {
     pub(crate) fn begin(&self, run_dir: &Path, run_id: &str) {
         let path = run_dir.join(METRICS_FILE);
         if open_log::has_earlier_lines(&path) {
-            note(&format!("{} of an earlier start, which left no checkpoint, is replaced", path.display()));
+            warn(&format!("{} of an earlier start, which left no checkpoint, is replaced", path.display()));
         }
         self.open(run_dir, run_id, LogStart::New, LogPosition::default());
     }

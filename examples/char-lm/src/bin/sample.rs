@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use backend::Backend;
 use burn::tensor::Device;
-use burn_ckpt::FromCheckpoint;
+use burn_ckpt::{FromCheckpoint, chain};
 use char_lm::{CharLm, Drawing, NotANumber};
 use clap::Parser;
 
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     };
     match write(&args, drawing, &device) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error, ExitCode::FAILURE),
+        Err(error) => failed(&chain(&*error), ExitCode::FAILURE),
     }
 }
 

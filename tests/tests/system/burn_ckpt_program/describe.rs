@@ -26,7 +26,7 @@ fn it_is_written_as_it_was_byte_for_byte_under_each_name_of_a_state() {
         assert_eq!(fs::read_to_string(beside(&path)).unwrap(), written);
 
         let (_, err) = ended_with(&burn_ckpt(&[&"describe", &path]), 1);
-        assert!(err.contains("--force"), "{err}");
+        assert!(err.contains("exists: --force replaces it"), "{err}");
         for wrong in [json!({}).to_string(), written.replace("sha256:", "sha256:0")] {
             fs::write(beside(&path), wrong).unwrap();
             ended_with(&burn_ckpt(&[&"describe", &path, &"--force"]), 0);

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use system_tests::programs::commands::{build, burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
-use system_tests::run_files::{checkpoints, metadata, metadata_path, run_dir};
+use system_tests::run_files::{checkpoints, copy_tree, metadata, metadata_path, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
 /// The rows of a table as words, without the heading.
@@ -35,6 +35,21 @@ fn of_run(directory: &Path) -> Vec<Value> {
 
 fn names(checkpoints: &[Value]) -> Vec<&str> {
     checkpoints.iter().map(|checkpoint| checkpoint["file"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn runs_beside_the_logs_hide_none_in_the_logs() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    copy_tree(&run_dir(root.path()), &root.path().join("copy"));
+    assert_eq!(listed(root.path()).len(), 2);
+    let (_, err) = ended_with(&burn_ckpt(&[&"verify", &root.path()]), 0);
+    assert!(err.contains("4 checkpoints"), "{err}");
+    let runs = stdout(&burn_ckpt(&[&"runs", &root.path(), &"--json"]));
+    let runs: Value = serde_json::from_str(&runs).unwrap();
+    let statuses: Vec<&str> =
+        runs.as_array().unwrap().iter().filter_map(|run| run["status"].as_str()).collect();
+    assert_eq!(statuses, ["done", "done"]);
 }
 
 #[test]

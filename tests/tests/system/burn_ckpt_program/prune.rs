@@ -168,6 +168,22 @@ fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
 }
 
 #[test]
+fn what_is_not_whole_can_be_removed_alone_as_ls_says() {
+    let root = run();
+    let cut = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
+    fs::File::options().write(true).open(&cut).unwrap().set_len(10).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &root.path()]), 1);
+    let advice = format!("burn-ckpt prune {} --broken removes damaged files", run_dir(root.path()).display());
+    assert!(err.contains(&advice), "{err}");
+    let (_, err) = prune(root.path(), "--keep last=1 --dry-run", 0);
+    assert!(err.contains("kept, and 1 not whole"), "{err}");
+    let (out, err) = prune(root.path(), "--broken", 0);
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert!(out.contains("removed  last/epoch=0-step=10.ckpt") && err.ends_with(" kept\n"), "{out}{err}");
+    assert_eq!(left(root.path()), [1, 2, 3, 4, 5]);
+}
+
+#[test]
 fn a_run_that_a_process_writes_to_is_left_alone() {
     let root = run();
     let layout = RunLayout::at(run_dir(root.path()));

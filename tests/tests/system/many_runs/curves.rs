@@ -196,6 +196,19 @@ fn a_line_that_is_being_written_is_left_out_and_an_invalid_one_is_named() {
 }
 
 #[test]
+fn a_log_that_was_emptied_gives_way_to_the_history_with_a_warning() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    let epochs = |text: &str| without_times(serde_json::from_str(text).unwrap());
+    let whole = epochs(&stdout(&burn_ckpt(&[&"log", &run, &"--json"])));
+    fs::write(run.join("metrics.jsonl"), "").unwrap();
+    let (out, err) = ended_with(&burn_ckpt(&[&"log", &run, &"--json"]), 1);
+    assert_eq!(epochs(&out), whole);
+    assert!(err.contains("metrics.jsonl has no values"), "{err}");
+}
+
+#[test]
 fn a_run_of_an_earlier_version_has_the_epochs_of_its_newest_checkpoint() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v2");
     let root = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use image::imageops::{self, FilterType};
 use image::{GrayImage, Rgb, RgbImage};
 use jiff::Timestamp;
 use serde_json::Value;
-use system_tests::programs::commands::{build, stderr, stdout, train_example, workspace};
+use system_tests::programs::commands::{build, ended_with, stderr, stdout, train_example, workspace};
 use system_tests::run_files::{checkpoints, copy_checkpoint, metadata, run_dir};
 
 /// Enough for several batches, and one that is not full.
@@ -124,6 +124,16 @@ fn its_probabilities_are_those_of_validation_to_the_last_bit() {
         let here: Vec<u32> = probabilities.iter().map(|number| bits(number.parse().unwrap())).collect();
         assert_eq!(there, here, "{file}");
     }
+}
+
+#[test]
+fn a_fast_dev_run_writes_no_predictions_and_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("p.csv"), "precious").unwrap();
+    let output = train_example(root.path(), &["--fast-dev-run", "--predictions", "p.csv"]);
+    let (_, err) = ended_with(&output, 0);
+    assert!(err.contains("not written"), "{err}");
+    assert_eq!(std::fs::read_to_string(root.path().join("p.csv")).unwrap(), "precious");
 }
 
 #[test]

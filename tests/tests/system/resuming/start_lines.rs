@@ -72,6 +72,30 @@ fn auto_without_a_run_id_says_that_the_run_is_new_and_how_to_name_it() {
 }
 
 #[test]
+fn last_and_best_without_a_run_id_are_an_error_that_asks_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    run(directory.path(), "--run-id r1 --epochs 1");
+    for name in ["last", "best"] {
+        let ended = Running::start(warmup(directory.path(), &format!("--ckpt-path {name}"))).end();
+        assert_eq!(ended.code(), Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("no run is named: name it with run_id (--run-id)"), "{ended:?}");
+    }
+    let logs = std::fs::read_dir(directory.path().join("burn_trainer_logs")).unwrap();
+    let runs = logs.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir());
+    assert_eq!(runs.map(|entry| entry.file_name()).collect::<Vec<_>>(), ["r1"]);
+}
+
+#[test]
+fn a_log_that_a_new_run_replaces_is_a_warning_that_is_said_in_any_case() {
+    let directory = tempfile::tempdir().unwrap();
+    run(directory.path(), "--run-id r1 --epochs 1");
+    std::fs::remove_dir_all(checkpoints(directory.path())).unwrap();
+    let ended = run(directory.path(), "--run-id r1 --epochs 1 --progress off");
+    let warning = "metrics.jsonl of an earlier start, which left no checkpoint, is replaced";
+    assert!(ended.stderr.starts_with("warning: ") && ended.stderr.contains(warning), "{ended:?}");
+}
+
+#[test]
 fn a_run_that_begins_with_another_runs_checkpoint_names_that_run() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();

@@ -7,17 +7,16 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, DEFAULT_LOGS, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint,
-    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
-    run_at, scan_directory_reduced, storage, unfinished_files,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint, is_directory,
+    is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
+    scan_directory_reduced, storage, unfinished_files,
 };
-use burn_ckpt::{Catalog, Checkpoint, Error, Metadata, RunLayout};
+use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::parallel_verify::size_of;
-use crate::verb_result::Failure;
 
 /// The checkpoints of one run, or of a directory that is not a run's, oldest first.
 #[derive(Debug)]
@@ -67,61 +66,6 @@ pub struct Dangling {
     pub target: PathBuf,
 }
 
-/// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least
-/// one, and each has something: a run that cannot be read has that error.
-pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
-    if let Some(run) = run_at(directory)? {
-        let listing = Listing::of_run(&run)?;
-        return match listing.has_nothing() {
-            true => Err(Failure::Other(format!("the run {} has no checkpoint", directory.display()))),
-            false => Ok(vec![listing]),
-        };
-    }
-    check_is_directory(directory)?;
-    let mut found = vec![Listing::of_directory(directory)?];
-    for path in list(directory)? {
-        let checkpoints = path.join(CHECKPOINT_DIR);
-        match is_directory(&checkpoints) {
-            Ok(true) => {
-                let run = RunLayout::at(&path);
-                found.push(Listing::of_run(&run).unwrap_or_else(|error| Listing::without(&path, error)));
-            }
-            // Not a run's directory.
-            Ok(false) => {}
-            Err(error) => found.push(Listing::without(&path, error)),
-        }
-    }
-    found.retain(|listing| !listing.has_nothing());
-    let below = directory.join(DEFAULT_LOGS);
-    match found.is_empty() {
-        true if is_directory(&below)? => listings(&below),
-        true => Err(Failure::Other(format!(
-            "{} has no checkpoint: name a run's directory, a directory of runs, or a directory of {CHECKPOINT_SUFFIX} files",
-            directory.display()
-        ))),
-        false => Ok(found),
-    }
-}
-
-/// Fails for a path that names no directory, and says what it names.
-fn check_is_directory(path: &Path) -> Result<(), Failure> {
-    if is_directory(path)? {
-        return Ok(());
-    }
-    let shown = path.display();
-    match Checkpoint::open(path) {
-        Ok(_) => Err(Failure::Other(format!(
-            "{shown} is a checkpoint, not a directory of checkpoints: burn-ckpt show {shown}"
-        ))),
-        // An address, which this program was not built for.
-        Err(error @ Error::Name { .. }) => Err(error.into()),
-        Err(_) if is_there(path)? => Err(Failure::Other(format!(
-            "{shown} is a file: name a run's directory, a directory of runs, or a directory of {CHECKPOINT_SUFFIX} files"
-        ))),
-        Err(_) => Ok(()),
-    }
-}
-
 impl Listing {
     /// The checkpoints of a run. A directory of it that cannot be read is among the errors.
     pub fn of_run(run: &RunLayout) -> Result<Self, Error> {
@@ -142,13 +86,13 @@ impl Listing {
     }
 
     /// A run that cannot be read.
-    fn without(run: &Path, error: Error) -> Self {
+    pub fn without(run: &Path, error: Error) -> Self {
         let mut listing = Self::of_catalog(Catalog::default(), name_of(run), &run.join(CHECKPOINT_DIR));
         listing.unreadable.push(error);
         listing
     }
 
-    fn of_directory(directory: &Path) -> Result<Self, Error> {
+    pub fn of_directory(directory: &Path) -> Result<Self, Error> {
         let catalog = scan_directory_reduced(directory, reduce)?;
         let mut listing = Self::of_catalog(catalog, name_of(directory), directory);
         listing.add_links(false)?;
@@ -159,7 +103,7 @@ impl Listing {
         self.rows.is_empty() && self.dangling.is_empty()
     }
 
-    fn has_nothing(&self) -> bool {
+    pub fn has_nothing(&self) -> bool {
         self.is_empty() && self.unreadable.is_empty() && self.unfinished.is_empty()
     }
 

@@ -1,6 +1,7 @@
 //! `burn-ckpt ls`: the checkpoints of a run, or of several, as a table.
 
 pub mod listing;
+pub mod listings_of;
 pub mod metric_mode;
 pub mod metrics;
 mod shortened;
@@ -9,12 +10,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{LaterTags, numbers};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, numbers};
 use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::ls::listing::{Listing, Row, is_without_metadata, listings, reason};
+use crate::ls::listing::{Listing, Row, is_without_metadata, reason};
+use crate::ls::listings_of::listings;
 use crate::ls::metrics::{check_metrics, metrics_of};
 use crate::ls::shortened::{are_many, shown_rows, table_of_runs};
 use crate::tag::run_tags::{RunTags, unknown_tag};
@@ -97,7 +99,16 @@ fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
     ];
     let said: Vec<String> = said.into_iter().flatten().collect();
     let directory = in_one_line(&directory.display().to_string());
-    let removes = if damaged > 0 { ", and prune --broken removes damaged files" } else { "" };
+    let is_damaged =
+        |listing: &&Listing| listing.rows.iter().filter_map(|row| row.problem.as_ref()).any(is_damage);
+    let removes = match listings.iter().filter(is_damaged).collect::<Vec<_>>().as_slice() {
+        [] => String::new(),
+        [one] if one.directory.ends_with(CHECKPOINT_DIR) => {
+            let run = one.directory.parent().map(Path::display).map(|run| in_one_line(&run.to_string()));
+            format!(", and burn-ckpt prune {} --broken removes damaged files", run.unwrap_or_default())
+        }
+        _ => ", and burn-ckpt prune RUN --broken removes damaged files of a run".to_owned(),
+    };
     (!said.is_empty()).then(|| {
         format!("error: {}: burn-ckpt verify {directory} says what is wrong{removes}", said.join(", "))
     })

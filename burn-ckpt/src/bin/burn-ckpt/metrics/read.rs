@@ -49,16 +49,29 @@ fn read(
         }
         Err(error) => return Err(error.into()),
     };
-    let mut are_all_valid = true;
+    let (mut are_all_valid, mut is_empty) = (true, true);
     for line in lines {
         match line {
-            Ok(line) => each(line.into())?,
+            Ok(line) => {
+                is_empty = false;
+                each(line.into())?;
+            }
             Err(error @ Error::MetricsLog { .. }) => {
                 say(format!("warning: {}; it is left out", chain(&error)));
                 are_all_valid = false;
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    // A run that has just begun has no checkpoint either.
+    let history =
+        if is_empty { history_values::epochs(layout, |_| ()).unwrap_or_default() } else { Vec::new() };
+    if !history.is_empty() {
+        say(format!(
+            "warning: {METRICS_FILE} has no values: those of the newest checkpoint's history are taken"
+        ));
+        history.into_iter().try_for_each(each)?;
+        are_all_valid = false;
     }
     Ok(are_all_valid)
 }

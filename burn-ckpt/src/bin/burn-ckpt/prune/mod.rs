@@ -36,14 +36,17 @@ use rules::{Rule, parse_mode};
 ///
 /// If a state has several names (in best/ and last/), all of them stay. Before
 /// a file is removed, the files that stay are read and verified. If one of them
-/// is not complete, or none would stay, no file is removed. Files that are not
-/// complete are kept (see --broken). Unfinished files of killed processes are
-/// removed. A run that is being written to is an error. Prints one line per
-/// removed file.
+/// is not complete, or none would stay, no file is removed. Files that are known
+/// not to be complete count for no rule, and are kept (see --broken). Unfinished
+/// files of killed processes are removed. A run that is being written to is an
+/// error. Prints one line per removed file.
 ///
 /// Exit status 1 if no file can be removed safely.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment, override_usage = "burn-ckpt prune [OPTIONS] <RUN> --keep <RULE>...")]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "burn-ckpt prune [OPTIONS] <RUN> --keep <RULE>...\n       burn-ckpt prune [OPTIONS] <RUN> --broken"
+)]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]
@@ -54,7 +57,7 @@ pub struct Args {
     /// Whether lower or higher values are better, for metrics where neither the rule nor the run says so
     #[arg(long, value_name = "min|max", value_parser = parse_mode)]
     mode: Option<MetricMode>,
-    /// Remove files that are not complete as well
+    /// Remove files that are not complete as well; without --keep, these alone
     #[arg(long)]
     broken: bool,
     /// Print what would be removed, and remove nothing
@@ -95,17 +98,22 @@ pub fn run(args: &Args) -> VerbResult {
     let freed: u64 = unfinished + done.iter().map(|(_, bytes)| bytes).sum::<u64>();
     let verb = if args.dry_run { "would be removed" } else { "removed" };
     let (removed, kept) = (count(done.len(), "file"), plan.kept.len());
-    say(format!("{removed} {verb}, {} freed; {kept} kept", size(freed)));
+    let broken = match plan.broken.len() - done.iter().filter(|(row, _)| row.problem.is_some()).count() {
+        0 => String::new(),
+        broken => format!(", and {broken} not whole"),
+    };
+    say(format!("{removed} {verb}, {} freed; {kept} kept{broken}", size(freed)));
     failure.map_or(Ok(true), Err)
 }
 
 /// The run that the arguments name. An error without a rule, or if there is no run of this directory's own.
 fn run_to_prune(args: &Args) -> Result<RunLayout, Failure> {
-    if args.keep.is_empty() {
+    if args.keep.is_empty() && !args.broken {
         let rules =
             "--keep last=N (the newest), best=METRIC:N (the best), or links (the files that links point to)";
         return Err(Failure::Usage(format!(
-            "missing --keep: name the files that stay by {rules}; see burn-ckpt prune --help"
+            "missing --keep: name the files that stay by {rules}; or --broken, to remove files that are not complete; see burn-ckpt \
+             prune --help"
         )));
     }
     check_is_not_of_runs(&args.run)?;
@@ -162,8 +170,10 @@ impl<'a> Plan<'a> {
         };
         let (broken, whole): (Vec<&Row>, Vec<&Row>) =
             listing.rows.iter().partition(|row| row.problem.is_some());
-        let mut stays: Vec<bool> =
-            whole.iter().map(|row| !row.links.is_empty() || !is_removable(row)).collect();
+        let mut stays: Vec<bool> = whole
+            .iter()
+            .map(|row| args.keep.is_empty() || !row.links.is_empty() || !is_removable(row))
+            .collect();
         for rule in &args.keep {
             rule.mark(&whole, args.mode, &mut stays)?;
         }

@@ -62,8 +62,8 @@ fn check_has_no_runs(directory: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// The directories among which runs are: those in this one, or where none of them is a run, those in the logs
-/// of a program in it. Sorted by their paths, and empty where there is no run. What cannot be seen could be
+/// The directories among which runs are: those in this one, and those in the logs of a program in it, each if
+/// one of them is a run. Sorted by their paths, and empty where there is no run. What cannot be seen could be
 /// one.
 ///
 /// # Errors
@@ -76,10 +76,13 @@ pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     };
     let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
     let here = storage::list(directory).map_err(failed)?.ok_or_else(|| failed(storage::not_found()))?;
-    if let Some(directories) = if_of_runs(here) {
-        return Ok(directories);
-    }
+    let mut directories = if_of_runs(here).unwrap_or_default();
     let logs = directory.join(DEFAULT_LOGS);
     let in_logs = if is_directory(&logs)? { list(&logs)? } else { Vec::new() };
-    Ok(if_of_runs(in_logs).unwrap_or_default())
+    if let Some(in_logs) = if_of_runs(in_logs) {
+        directories.retain(|path| *path != logs);
+        directories.extend(in_logs);
+        directories.sort();
+    }
+    Ok(directories)
 }
