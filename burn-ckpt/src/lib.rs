@@ -171,7 +171,7 @@ pub mod plumbing {
     };
     pub use crate::format::container::limits::MAX_JSON_VALUES;
     pub use crate::format::deferred_tensor::ReadTiming;
-    pub use crate::format::digest::{blake3_of_tensor, sha256_of_file};
+    pub use crate::format::digest::{blake3_hex, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
     pub use crate::format::metadata::non_finite::non_finite_tensors;
     pub use crate::format::module_types::ModuleTypes;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn_ckpt::burn_pack::{DType, HEADER_SIZE, Header, aligned_data_section_start};
-use burn_ckpt::plumbing::{blake3_of_tensor, metadata_path, sha256_of_file};
+use burn_ckpt::plumbing::{blake3_hex, metadata_path, sha256_of_file};
 use ciborium::Value;
 use serde_json::json;
 
@@ -106,7 +106,7 @@ impl Parts {
             with_entries.map("tensors").push((text(name), tensor));
         }
         let mut bytes = header_bytes(&with_entries.header);
-        let metadata = ending(&blake3_of_tensor(&bytes));
+        let metadata = ending(&blake3_hex(&bytes));
         let data = bytes.len();
         bytes.extend(&self.data);
         bytes.resize(data + start, 0);
@@ -114,7 +114,7 @@ impl Parts {
         bytes.resize(data + seal, 0);
         bytes.extend(b"BURNCKPT");
         bytes.extend((length as u64).to_le_bytes());
-        let digest = blake3_of_tensor(&metadata);
+        let digest = blake3_hex(&metadata);
         let digit = |place: usize| u8::from_str_radix(&digest[2 * place..2 * place + 2], 16);
         bytes.extend((0..32).map(|place| digit(place).unwrap_or_else(|error| panic!("{error}"))));
         std::fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -192,5 +192,5 @@ fn described(tensor: &mut Value, data: &[u8]) -> serde_json::Value {
     let shape = entry(tensor, "shape").deserialized::<Vec<u64>>().unwrap_or_default();
     let range = range(tensor);
     let bytes = data.get(range.0..range.1).unwrap_or(&[]);
-    json!({ "dtype": dtype, "shape": shape, "blake3": blake3_of_tensor(bytes) })
+    json!({ "dtype": dtype, "shape": shape, "blake3": blake3_hex(bytes) })
 }

@@ -23,7 +23,7 @@ impl Error {
         Self::NotACheckpoint { path: path.to_path_buf(), reason: reason.into(), source: None }
     }
 
-    /// The error for a checkpoint whose header is invalid.
+    /// The error for a checkpoint that is damaged, or of which a part is missing.
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>, source: Option<Cause>) -> Self {
         Self::Damaged { path: path.to_path_buf(), reason: reason.into(), source }
     }

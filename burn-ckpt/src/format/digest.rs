@@ -81,9 +81,9 @@ fn hash_pieces(
     Ok(false)
 }
 
-/// BLAKE3 of a tensor's bytes in lower-case hexadecimal.
+/// BLAKE3 of bytes in lower-case hexadecimal, as the metadata has those of tensors.
 #[must_use]
-pub fn blake3_of_tensor(bytes: &[u8]) -> String {
+pub fn blake3_hex(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
@@ -112,6 +112,6 @@ mod tests {
             digest.unwrap(),
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
-        assert_eq!(blake3_of_tensor(b""), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+        assert_eq!(blake3_hex(b""), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
     }
 }

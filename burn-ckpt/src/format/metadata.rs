@@ -166,9 +166,9 @@ impl Metadata {
         self.shards.iter().map(|shard| shard.size_bytes).fold(self.checkpoint_size_bytes, u64::saturating_add)
     }
 
-    /// Which tensors of the model and the optimizer have values that are not finite. `None` if there are
-    /// none, or if the file does not say: such a state is never the best one, and `auto` does not resume from
-    /// it.
+    /// Which tensors of the model and the optimizer have values that are not finite. A state with such
+    /// tensors is never the best one, and `auto` does not resume from it. `None` if there are none, or if the
+    /// file does not say.
     #[must_use]
     pub fn found_non_finite(&self) -> Option<&NonFiniteTensors> {
         self.non_finite.as_ref().filter(|found| found.count > 0)

@@ -23,6 +23,7 @@ use crate::format::container::open_file::OpenFile;
 use crate::format::container::read_header::{read_descriptors, stored_tensors};
 use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::contents::SHARD_KEY;
+use crate::format::digest::blake3_hex;
 use crate::format::metadata::embedded::bytes_at;
 use crate::format::metadata::{Metadata, ShardInfo};
 use crate::printable::shown;
@@ -190,7 +191,7 @@ fn header_of(file: &OpenFile, length: u32, info: &ShardInfo) -> Result<Vec<u8>> 
         return Err(Error::damaged(file.path(), reason, None));
     }
     let header = bytes_at(file, 0, end)?;
-    let found = blake3::hash(&header).to_hex().to_string();
+    let found = blake3_hex(&header);
     if found != info.header_blake3 {
         let expected = format!("blake3:{} for its header", shown(&info.header_blake3));
         return Err(Error::checksum(file.path(), expected, format!("blake3:{found}")));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::format::container::read_errors::ReadErrors;
-use crate::format::digest::blake3_of_tensor;
+use crate::format::digest::blake3_hex;
 use crate::format::metadata::{Metadata, TensorInfo};
 use crate::printable::shown;
 
@@ -32,7 +32,7 @@ pub(crate) fn verified(
             // A slice of a file-backed buffer would panic if the file was cut off in the meantime.
             let slice = bytes.read(Default::default());
             let slice = slice.map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
-            let found = blake3_of_tensor(slice);
+            let found = blake3_hex(slice);
             if found == expected {
                 return Ok(bytes);
             }

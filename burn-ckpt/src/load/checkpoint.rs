@@ -30,7 +30,7 @@ use crate::load::match_tensors::{Matches, match_tensors};
 #[cfg(feature = "mirror")]
 use crate::load::opening::address::open_files;
 use crate::load::opening::address::{mirror_address, open_address};
-use crate::load::opening::beside::{Beside, Opened, open_shards};
+use crate::load::opening::beside::{Beside, Opened, open_shards, recognise_version_2};
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 use crate::run_dir::locate::locate;
@@ -124,10 +124,7 @@ impl Checkpoint {
             }
             Err(_) => Beside::Unknown,
         };
-        if header.format < 2 && EmbeddedMetadata::read(header.file())?.is_some() {
-            // One flipped bit makes a 0 of the 2. The digest of the header says so.
-            header.format = 2;
-        }
+        recognise_version_2(&mut header)?;
         let shards = if with_shards { open_shards(&mut header, None)? } else { Vec::new() };
         Ok(Self { header, shards, beside, path })
     }

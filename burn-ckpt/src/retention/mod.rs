@@ -1,4 +1,4 @@
-//! Which checkpoints stay: rules from scored checkpoints to those that are kept. Touches no file.
+//! Which checkpoints stay: rules from scored checkpoints to those that are kept. Changes no file.
 //!
 //! ```
 //! use burn_ckpt::retention::{Candidate, KeepRule, MetricMode, TopK};

@@ -9,6 +9,6 @@ pub struct SweepPoint {
     pub learning_rate: f64,
     /// The loss of its batches, before the step.
     pub loss: f64,
-    /// The loss, smoothed over the steps before this one.
+    /// The loss, smoothed over the steps up to this one.
     pub smoothed_loss: f64,
 }

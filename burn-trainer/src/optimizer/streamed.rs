@@ -18,7 +18,7 @@ use burn_ckpt::plumbing::ReadTiming;
 /// An optimizer that lists the tensors of its state.
 ///
 /// burn's optimizers do. For your own optimizer an empty `impl` is enough: its state is then read at once, as
-/// burn reads it, and only the buffer of everything is saved.
+/// burn reads it, and what is spared is the buffer of everything.
 ///
 /// [`Streamed`] has an example.
 pub trait StateTensors: Optimizer {

@@ -70,7 +70,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         work(callbacks, run)
     }
 
-    /// The same between steps, where nothing can be logged.
+    /// Calls a method of the callbacks between steps, where nothing can be logged.
     pub(super) fn call_between(
         &mut self,
         method: &'static str,

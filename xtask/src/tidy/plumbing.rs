@@ -33,11 +33,7 @@ const EXCEPTIONS: &[Exception] = &[
     exception("tests/", "storage", "the seam at which faults are injected and operations are counted"),
     exception("tests/", "Limits", "small limits stand for states of many gigabytes"),
     exception("tests/", "RunLock", "the test is the other process that holds the run"),
-    exception(
-        "tests/",
-        "blake3_of_tensor",
-        "the digest of bytes that the test has made, to compare or to forge",
-    ),
+    exception("tests/", "blake3_hex", "the digest of bytes that the test has made, to compare or to forge"),
     exception(
         "tests/tests/system/several_files/",
         "sha256_of_file",

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_ckpt::plumbing::blake3_of_tensor;
+use burn_ckpt::plumbing::blake3_hex;
 use burn_ckpt::{CheckpointLoader, FromCheckpoint};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
 
@@ -118,7 +118,7 @@ fn write_safetensors(model: &Model, path: &Path) -> Result<HashMap<String, Strin
         views.push((name.as_str(), view));
     }
     serialize_to_file(views, None, path)?;
-    Ok(named.iter().map(|(name, data)| (name.clone(), blake3_of_tensor(data.as_bytes()))).collect())
+    Ok(named.iter().map(|(name, data)| (name.clone(), blake3_hex(data.as_bytes()))).collect())
 }
 
 /// Reads every tensor, compares it where there are digests, and reads every value.
@@ -127,7 +127,7 @@ fn read_safetensors(path: &Path, device: &Device, digests: Option<&HashMap<Strin
     let file = SafeTensors::deserialize(&map)?;
     let mut tensors = Vec::new();
     for (name, view) in file.iter() {
-        if digests.is_some_and(|digests| digests.get(name) != Some(&blake3_of_tensor(view.data()))) {
+        if digests.is_some_and(|digests| digests.get(name) != Some(&blake3_hex(view.data()))) {
             return Err(format!("{name} has another digest").into());
         }
         // One copy, and none for the alignment of a tensor's memory, which a vector of bytes does not have.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::format::container::bounded_metadata::{check_metadata, parse_metadata};
 use crate::format::container::open_file::OpenFile;
-use crate::format::digest::hex;
+use crate::format::digest::{blake3_hex, hex};
 use crate::format::limits::Limits;
 use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
@@ -130,7 +130,7 @@ impl Ending {
 
     /// The entries, for a header and what is known of the tensors.
     pub(crate) fn finish(mut self, header: &[u8], written: Vec<WrittenTensor>) -> Result<Finished> {
-        self.stored.header_blake3 = blake3::hash(header).to_hex().to_string();
+        self.stored.header_blake3 = blake3_hex(header);
         let Metadata { tensors, non_finite, .. } = &mut self.stored.metadata;
         let at_start = non_finite.take().unwrap_or_default().at_start;
         let found = non_finite.insert(NonFiniteTensors { at_start, ..NonFiniteTensors::default() });
@@ -232,7 +232,7 @@ impl EmbeddedMetadata {
             return Err(Error::damaged(path, "the length of its header is invalid", None));
         };
         let header = bytes_at(file, 0, aligned_data_section_start(length as usize))?;
-        let found = blake3::hash(&header).to_hex().to_string();
+        let found = blake3_hex(&header);
         if found != self.header_blake3 {
             let expected = format!("blake3:{} for its header", self.header_blake3);
             return Err(Error::checksum(path, expected, format!("blake3:{found}")));

@@ -31,16 +31,12 @@ pub(in crate::load) fn open_files(
 ) -> Result<Opened> {
     use crate::file_names::{METADATA_SUFFIX, shard_name, shards_directory};
     use crate::format::header::ContainerHeader;
-    use crate::format::metadata::embedded::EmbeddedMetadata;
-    use crate::load::opening::beside::{Beside, open_shards};
+    use crate::load::opening::beside::{Beside, open_shards, recognise_version_2};
     use crate::mirror::MirroredMetadata;
 
     let name = files.checkpoint().name.clone();
     let mut header = ContainerHeader::of(files.open(&name)?)?;
-    if header.format < 2 && EmbeddedMetadata::read(header.file())?.is_some() {
-        // One flipped bit makes a 0 of the 2. The digest of the header says so.
-        header.format = 2;
-    }
+    recognise_version_2(&mut header)?;
     let directory = shards_directory(Path::new(&name)).to_string_lossy().into_owned();
     let count = header.shards;
     let open_one = |number| files.open(&format!("{directory}/{}", shard_name(number, count)));

@@ -8,6 +8,7 @@ use crate::disk::storage::StoredFile;
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
 use crate::file_names::evaluation_path;
+use crate::format::digest::blake3_hex;
 use crate::mirror::object_names::evaluations;
 use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 use crate::mirror::store::Listed;
@@ -63,7 +64,7 @@ impl RunMirror {
     ) -> Result<bool> {
         let Some(text) = read(&evaluation_path(checkpoint), sha256)? else { return Ok(false) };
         let (key, size) = (evaluations(&self.run_id, name), text.len() as u64);
-        let digest = blake3::hash(&text).to_hex().to_string();
+        let digest = blake3_hex(&text);
         if self.objects.get(&key).is_some_and(|there| there.size == size) {
             let is_same = match self.own.get(&key) {
                 Some(own) => own.has(&digest),

@@ -1,5 +1,4 @@
-//! The writer of a run's mirror, and how a checkpoint is sent: content first, the metadata next, the commit
-//! object last.
+//! How a checkpoint is sent: content first, the metadata next, the commit object last.
 //!
 //! | the writer ended | what is in the mirror |
 //! |---|---|

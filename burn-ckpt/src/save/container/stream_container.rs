@@ -33,7 +33,7 @@ use crate::disk::storage::StoredFile;
 use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error, Result};
 use crate::format::deferred_tensor::in_windows;
-use crate::format::digest::checksum;
+use crate::format::digest::{blake3_hex, checksum};
 use crate::format::metadata::TensorInfo;
 use crate::format::metadata::embedded::{Finished, WrittenTensor};
 use crate::format::metadata::non_finite::{NonFiniteTensors, is_finite};
@@ -129,7 +129,7 @@ pub(crate) fn write(
         let written = out.into_inner().map_err(|error| Error::io("write", path)(error.into_error()))?;
         joined(synced)?.map_err(Error::io("sync", path))?;
         written.sync().map_err(Error::io("sync", path))?;
-        let header_blake3 = blake3::hash(&header).to_hex().to_string();
+        let header_blake3 = blake3_hex(&header);
         let checksum = checksum(sha256.finish()?.0);
         Ok(Written { parts, tensors, non_finite, size_bytes: size, checksum, header_blake3 })
     })

@@ -65,7 +65,7 @@ impl MetricsLog {
         table: &SharedMetrics,
     ) {
         let path = run_dir.join(METRICS_FILE);
-        let beginning = match open_log::reason_to_write_again(resumed.mark, &path) {
+        let beginning = match open_log::mark_to_continue_from(resumed.mark, &path) {
             Ok(mark) => LogStart::Continued(mark),
             Err(reason) => {
                 let lines = HistoryLines::new(resumed, table.clone());

@@ -29,7 +29,7 @@ pub(super) enum LogStart {
 
 /// The mark of a checkpoint, if the log at `path` has its lines. Else the reason why that log cannot be
 /// continued.
-pub(super) fn reason_to_write_again(
+pub(super) fn mark_to_continue_from(
     mark: Option<&LogMark>,
     path: &Path,
 ) -> std::result::Result<LogMark, String> {
@@ -162,13 +162,13 @@ mod tests {
         let text = format!("{HEAD}one\ntwo\nth");
         fs::write(&path, &text).unwrap();
         fs::hard_link(&path, &copy).unwrap();
-        assert_eq!(reason_to_write_again(Some(&mark), &path), Ok(mark.clone()));
+        assert_eq!(mark_to_continue_from(Some(&mark), &path), Ok(mark.clone()));
         let (mut file, length) = LogStart::Continued(mark.clone()).open(&path, HEAD).unwrap();
         file.write_all(b"2\n").unwrap();
         assert_eq!(length, mark.bytes);
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEAD}one\n2\n"));
         assert_eq!(fs::read_to_string(&copy).unwrap(), text);
         fs::remove_file(&path).unwrap();
-        assert!(reason_to_write_again(Some(&mark), &path).is_err_and(|reason| reason.contains("missing")));
+        assert!(mark_to_continue_from(Some(&mark), &path).is_err_and(|reason| reason.contains("missing")));
     }
 }

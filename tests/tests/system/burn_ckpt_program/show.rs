@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use burn_ckpt::Checkpoint;
-use burn_ckpt::plumbing::blake3_of_tensor;
+use burn_ckpt::plumbing::blake3_hex;
 use serde_json::Value;
 use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
 use system_tests::run_files::{checkpoints, metadata, run_dir};
@@ -69,7 +69,7 @@ fn the_json_is_the_metadata_file_and_the_tensors_of_the_file() {
             let found = stored.tensors.iter().find(|tensor| tensor.name == own).unwrap();
             let bytes = found.to_bytes().unwrap();
             assert_eq!(tensor["bytes"], bytes.len());
-            assert_eq!(tensor["blake3"], blake3_of_tensor(&bytes));
+            assert_eq!(tensor["blake3"], blake3_hex(&bytes));
             assert_eq!(tensor["shape"], serde_json::json!(found.shape.to_vec()));
             assert_eq!(tensor["dtype"], found.dtype.name());
         }

@@ -119,7 +119,7 @@ fn with_ending(whole: &[u8], change: impl FnOnce(&mut Value) -> Vec<u8>) -> Vec<
     let mut sealed = b"BURNCKPT".to_vec();
     sealed.extend((entry.len() as u64).to_le_bytes());
     sealed.extend(
-        burn_ckpt::plumbing::blake3_of_tensor(&entry)
+        burn_ckpt::plumbing::blake3_hex(&entry)
             .as_bytes()
             .chunks(2)
             .map(|digits| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()),

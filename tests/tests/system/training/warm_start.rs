@@ -44,7 +44,7 @@ impl burn_trainer::callbacks::Callback<Model> for First {
     ) -> burn_trainer::callbacks::CallbackResult {
         let section = burn_ckpt::Section::from_module(&context.valid_model());
         for tensor in section.tensors {
-            self.0.lock().push(burn_ckpt::plumbing::blake3_of_tensor(&tensor.to_bytes()?));
+            self.0.lock().push(burn_ckpt::plumbing::blake3_hex(&tensor.to_bytes()?));
         }
         Ok(())
     }
