@@ -90,6 +90,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             return Ok(());
         }
         self.warn_of_another_rate();
+        self.warn_if_never_due();
         for set in data.valid.sets() {
             if let Some(reason) = set.data.without_batches() {
                 self.check_validated(set.metrics(), &reason)?;

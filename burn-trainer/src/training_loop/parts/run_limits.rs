@@ -22,7 +22,7 @@ pub(crate) struct BatchLimits {
 /// The limits of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RunLimits {
-    max_steps: Option<u64>,
+    pub(super) max_steps: Option<u64>,
     max_time: Option<Duration>,
     min_epochs: u64,
 }
