@@ -111,6 +111,9 @@ impl TrainerConfig {
             let (min, max) = (self.min_epochs, self.max_epochs);
             return wrong("min_epochs", format!("{min} is more than max_epochs, which is {max}"));
         }
+        if let Some(max) = self.max_steps.filter(|max| self.min_steps > *max) {
+            return wrong("min_steps", format!("{} is more than max_steps, which is {max}", self.min_steps));
+        }
         if self.max_steps == Some(0) {
             return wrong("max_steps", "it must be above 0".to_owned());
         }

@@ -90,6 +90,7 @@ impl TrainerConfig {
             ("limit_valid_batches", self.limit_valid_batches.is_some()),
             ("overfit_batches", self.overfit_batches.is_some()),
             ("min_epochs", self.min_epochs > 0),
+            ("min_steps", self.min_steps > 0),
             ("validate_at_start", self.validate_at_start != ValidateAtStart::Off),
             ("keep_effective_batch", self.keep_effective_batch),
             ("trackers", !self.trackers.is_empty()),
