@@ -3,6 +3,7 @@
 mod fast_dev_run;
 mod find;
 mod fit;
+mod other_loop;
 mod report_page;
 
 use std::path::Path;

@@ -38,6 +38,9 @@ const PART_BYTES: u64 = 16 * 1024 * 1024;
 /// The store of the run that is measured.
 static STORE: Mutex<Option<Arc<HookedStore>>> = Mutex::new(None);
 
+/// The slowest store, in MB a second.
+const SLOWEST: f64 = 0.001;
+
 /// What a mirror in a slow store costs a step
 #[derive(Parser)]
 #[command(name = "cargo xtask bench mirror", version)]
@@ -57,11 +60,17 @@ struct Args {
     #[arg(long, default_value_t = 4)]
     save_every: u64,
     /// What the store takes in a second, in MB
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = parse_speed)]
     megabytes_per_second: f64,
     /// Where to write: `target` here unless given
     #[arg(long)]
     root: Option<PathBuf>,
+}
+
+/// A speed at which the store takes a checkpoint within hours.
+fn parse_speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok().filter(|speed: &f64| speed.is_finite() && *speed >= SLOWEST);
+    speed.ok_or_else(|| format!("it must be a number of MB a second, {SLOWEST} at least"))
 }
 
 impl Args {

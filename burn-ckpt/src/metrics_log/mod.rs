@@ -23,7 +23,7 @@ pub use speed::LineSpeed;
 
 /// For burn-trainer, which writes the log.
 #[doc(hidden)]
-pub use end_line::{LoggedEnd, end_line, ended_by_log};
+pub use end_line::{LoggedEnd, append_end, end_line, ended_by_log};
 #[doc(hidden)]
 pub use line::head;
 #[doc(hidden)]

@@ -7,13 +7,16 @@ use burn::train::{Learner, LearnerModel};
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 
+use super::missing_validation::{ended_before_validation, ends_before_validation};
 use super::requests::Requests;
 use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
+use crate::config::NeverDue;
 use crate::error::CallbackResult;
 use crate::learner_state::learning_rates::can_be_scaled;
 use crate::metrics::{RunMetrics, is_of_validation};
+use crate::process::console::warn;
 use crate::state::end_reason::EndReason;
-use crate::state::run_info::{RunEnd, RunInfo};
+use crate::state::run_info::{RunEnd, RunInfo, RunOutcome};
 
 /// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
 ///
@@ -57,6 +60,10 @@ pub(crate) struct RunView<'a, M: LearnerModel> {
     pub(crate) max_epochs: u64,
     /// Whether the run validates.
     pub(crate) validates: bool,
+    /// That no validation comes, by the configuration alone.
+    pub(crate) never_due: Option<NeverDue>,
+    /// Says why no validation comes, by the data.
+    pub(crate) why_never_due: &'a dyn Fn() -> Option<String>,
     /// Whether it has validated.
     pub(crate) was_validated: bool,
     pub(crate) global_step: u64,
@@ -179,9 +186,35 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         })
     }
 
-    /// Whether a metric is of a validation that the run leaves out.
-    pub(super) fn is_left_out(&self, metric: &str) -> bool {
-        is_of_validation(metric) && !self.run.validates
+    /// Why a metric is never logged: it is of a validation that the run leaves out, or that is never due.
+    pub(super) fn why_never_logged(&self, metric: &str) -> Option<String> {
+        let of_validation = is_of_validation(metric);
+        match self.run.never_due {
+            _ if !of_validation => None,
+            _ if !self.run.validates => Some("which limit_valid_batches leaves out".to_owned()),
+            never_due => never_due.map(|never| format!("which is never due: {never}")),
+        }
+    }
+
+    /// Says that this callback looks at a metric of a validation that does not come, as far as the data says
+    /// it.
+    pub(super) fn warn_if_never_due(&self, metric: &str) {
+        if let Some(why) = self.why_never_due(metric) {
+            warn(&ends_before_validation(self.name, metric, &why));
+        }
+    }
+
+    /// Says that it has looked at none, unless that was said before.
+    pub(super) fn warn_if_never_validated(&self, metric: &str) {
+        let is_done = matches!(self.run.ended, Some(RunEnd { outcome: RunOutcome::Done(_), .. }));
+        let never = is_of_validation(metric) && !self.run.was_validated && self.run.global_step > 0;
+        if is_done && never && self.why_never_due(metric).is_none() {
+            warn(&ended_before_validation(self.name, metric));
+        }
+    }
+
+    fn why_never_due(&self, metric: &str) -> Option<String> {
+        (self.run.why_never_due)().filter(|_| is_of_validation(metric))
     }
 
     /// Whether the run has validated, or done an epoch.

@@ -21,6 +21,7 @@ pub(crate) mod built_in;
 mod callback;
 pub(crate) mod context;
 mod gradients;
+pub(crate) mod missing_validation;
 pub(crate) mod registered;
 pub(crate) mod requests;
 pub(crate) mod scalars;

@@ -225,6 +225,8 @@ plain! {
     with_max_epochs, max_epochs: usize;
     /// Sets the number of epochs before which neither early stopping nor a callback ends the run.
     with_min_epochs, min_epochs: usize;
+    /// Sets the number of optimizer steps before which neither early stopping nor a callback ends the run.
+    with_min_steps, min_steps: u64;
     /// Sets when the run validates.
     with_validation, validation: Validation;
     /// Sets whether a new run validates before its first step.

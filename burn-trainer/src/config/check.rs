@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::batch_limit::BatchLimit;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
-use crate::config::validation::ChosenValidation;
+use crate::config::validation::NeverDue;
 use crate::config::{mirror, report};
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
@@ -111,6 +111,9 @@ impl TrainerConfig {
             let (min, max) = (self.min_epochs, self.max_epochs);
             return wrong("min_epochs", format!("{min} is more than max_epochs, which is {max}"));
         }
+        if let Some(max) = self.max_steps.filter(|max| self.min_steps > *max) {
+            return wrong("min_steps", format!("{} is more than max_steps, which is {max}", self.min_steps));
+        }
         if self.max_steps == Some(0) {
             return wrong("max_steps", "it must be above 0".to_owned());
         }
@@ -156,18 +159,9 @@ impl TrainerConfig {
                 "it must be true, false, or a number of batches above 0",
             ));
         }
-        let never = match self.validation.chosen() {
-            ChosenValidation::EveryNEpochs(epochs) if epochs > self.max_epochs as u64 => {
-                Some(("every_n_epochs", epochs, "max_epochs", self.max_epochs as u64))
-            }
-            ChosenValidation::EveryNSteps(steps) => {
-                let max = self.max_steps.filter(|max| steps > *max);
-                max.map(|max| ("every_n_steps", steps, "max_steps", max))
-            }
-            _ => None,
-        };
-        match (never, self.metric_of_validation()) {
-            (Some((field, value, limit, max)), Some(metric)) => {
+        match (self.never_validates(), self.metric_of_validation()) {
+            (Some(never), Some(metric)) => {
+                let NeverDue { field, value, limit, max } = never;
                 let reason = format!(
                     "it is {value}, and {limit} is {max}: the run would never validate, and a strategy or early stopping looks at \
                      {metric}"
@@ -176,6 +170,11 @@ impl TrainerConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// That the run ends before its first validation, as far as the configuration says it.
+    pub(crate) fn never_validates(&self) -> Option<NeverDue> {
+        self.validation.never_due(self.max_epochs as u64, self.max_steps, self.max_time)
     }
 
     /// A metric of the validation that a strategy or early stopping looks at, as it is written.

@@ -90,6 +90,7 @@ impl TrainerConfig {
             ("limit_valid_batches", self.limit_valid_batches.is_some()),
             ("overfit_batches", self.overfit_batches.is_some()),
             ("min_epochs", self.min_epochs > 0),
+            ("min_steps", self.min_steps > 0),
             ("validate_at_start", self.validate_at_start != ValidateAtStart::Off),
             ("keep_effective_batch", self.keep_effective_batch),
             ("trackers", !self.trackers.is_empty()),
@@ -97,6 +98,28 @@ impl TrainerConfig {
             ("validation", self.validation != Validation::default()),
         ];
         settings.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
+    }
+
+    /// The settings that another loop than the trainer's does not have, and that are without effect there: it
+    /// saves at the ends of epochs, and after a failure nothing. The strategy for failures that
+    /// `primary_metric` turns on is not among them.
+    pub(crate) fn without_effect_in_other_loops(&self) -> Vec<String> {
+        let is_given = |name: &str| name != "on_exception" || self.on_exception.is_some();
+        let named = self.named_strategies().into_iter().filter(|(name, _)| is_given(name));
+        let settings = named.flat_map(|(name, strategy)| match strategy {
+            StrategyConfig::Last(last) => {
+                let within_epochs = [
+                    ("every_n_steps", last.every_n_steps.is_some()),
+                    ("save_on_time_interval", last.save_on_time_interval.is_some()),
+                ];
+                let set = within_epochs.into_iter().filter(|(_, is_set)| *is_set);
+                set.map(|(field, _)| format!("{name}.{field}")).collect()
+            }
+            StrategyConfig::OnException(_) if name == "on_exception" => vec![name],
+            StrategyConfig::OnException(_) => vec![format!("{name} (on_exception)")],
+            StrategyConfig::Best(_) => Vec::new(),
+        });
+        settings.collect()
     }
 
     /// Whether a strategy of the configuration saves the state before a failure.

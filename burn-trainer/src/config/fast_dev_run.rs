@@ -27,6 +27,7 @@ impl TrainerConfig {
             root: root.to_path_buf(),
             max_epochs: 1,
             min_epochs: 0,
+            min_steps: 0,
             max_steps: None,
             max_time: None,
             limit_train_batches: ONE,

@@ -37,5 +37,5 @@ pub use init_from::InitFrom;
 pub use mirror::{FailedMirror, MirrorConfig};
 pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 pub use validate_at_start::ValidateAtStart;
-pub(crate) use validation::ChosenValidation;
 pub use validation::Validation;
+pub(crate) use validation::{ChosenValidation, NeverDue};

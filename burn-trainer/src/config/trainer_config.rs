@@ -22,6 +22,7 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `primary_metric` | none | with one set, best, last and on-exception checkpoints are on |
 /// | `max_epochs` | 1 | from 1 to 10,000,000 |
 /// | `min_epochs` | 0 | before them neither early stopping nor a callback ends the run |
+/// | `min_steps` | 0 | the same in optimizer steps; with both, both must be done |
 /// | `early_stopping` | none | ends the run when a metric no longer improves |
 /// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
 /// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a fraction of all |
@@ -88,6 +89,9 @@ pub struct TrainerConfig {
     pub max_epochs: usize,
     /// The number of epochs before which neither early stopping nor a callback ends the run.
     pub min_epochs: usize,
+    /// The number of optimizer steps before which neither early stopping nor a callback ends the run. With
+    /// `min_epochs`, both must be done.
+    pub min_steps: u64,
     /// Ends the run when a metric has not improved for some validations; see [`EarlyStopping`].
     pub early_stopping: Option<EarlyStopping>,
     /// The number of optimizer steps of the whole run, at which it ends as done, whatever `max_epochs` says.
@@ -307,6 +311,7 @@ impl Default for TrainerConfig {
             primary_metric: None,
             max_epochs: 1,
             min_epochs: 0,
+            min_steps: 0,
             early_stopping: None,
             max_steps: None,
             max_time: None,

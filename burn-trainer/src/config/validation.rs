@@ -1,9 +1,11 @@
 //! When a run validates.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::process::progress::figures::exact_time;
 use crate::strategy::Interval;
 
 /// Each choice, as an error offers it.
@@ -51,6 +53,40 @@ pub(crate) enum ChosenValidation {
     EveryNEpochs(u64),
 }
 
+/// A schedule that a limit of the run ends before its first validation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct NeverDue {
+    /// The field of [`Validation`].
+    pub(crate) field: &'static str,
+    pub(crate) value: Amount,
+    /// The setting of the limit.
+    pub(crate) limit: &'static str,
+    pub(crate) max: Amount,
+}
+
+/// A setting's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Amount {
+    Number(u64),
+    Time(Duration),
+}
+
+impl fmt::Display for NeverDue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, value, limit, max } = self;
+        write!(f, "validation.{field} is {value}, and {limit} is {max}")
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Time(time) => f.write_str(&exact_time(*time)),
+        }
+    }
+}
+
 impl Validation {
     /// After every N optimizer steps.
     #[must_use]
@@ -91,6 +127,34 @@ impl Validation {
     /// The one that applies.
     pub(crate) fn chosen(&self) -> ChosenValidation {
         self.given().first().map_or(ChosenValidation::EveryNEpochs(1), |(_, chosen)| *chosen)
+    }
+
+    /// That a run with these limits ends before its first validation, as far as they say it.
+    pub(crate) fn never_due(
+        &self,
+        max_epochs: u64,
+        max_steps: Option<u64>,
+        max_time: Option<Interval>,
+    ) -> Option<NeverDue> {
+        let numbers = |field, value: u64, limit, max: u64| {
+            let (value, max) = (Amount::Number(value), Amount::Number(max));
+            NeverDue { field, value, limit, max }
+        };
+        match self.chosen() {
+            ChosenValidation::EveryNEpochs(epochs) => {
+                (epochs > max_epochs).then(|| numbers("every_n_epochs", epochs, "max_epochs", max_epochs))
+            }
+            ChosenValidation::EveryNSteps(steps) => {
+                let max = max_steps.filter(|max| steps > *max)?;
+                Some(numbers("every_n_steps", steps, "max_steps", max))
+            }
+            ChosenValidation::Every(time) => {
+                let max = max_time.filter(|max| time > max.0)?;
+                let (value, max) = (Amount::Time(time), Amount::Time(max.0));
+                Some(NeverDue { field: "every", value, limit: "max_time", max })
+            }
+            ChosenValidation::EpochFraction(_) => None,
+        }
     }
 
     /// The setting that cannot be used, and why.

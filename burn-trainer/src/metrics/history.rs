@@ -89,6 +89,12 @@ impl SharedHistory {
         self.0.lock().until = Some(epoch);
     }
 
+    /// The optimizer step with which an epoch ended, counted from 0. `None` for one that is not known.
+    pub(crate) fn step_after(&self, epoch: u64) -> Option<u64> {
+        let step = self.0.lock().epochs.value(STEP, usize::try_from(epoch).ok()?)?;
+        Some(step as u64)
+    }
+
     pub(super) fn may_see(&self, epoch: usize) -> bool {
         self.0.lock().until.is_none_or(|until| epoch <= until)
     }

@@ -159,6 +159,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         // A checkpoint of another run is only resumed in a directory without checkpoints.
         metric_logger = metric_logger.resumed_in(epoch, !run.present.is_empty());
     }
+    metrics.log.note_start(run.opened);
     if writes && !run.present.is_empty() {
         let complete = saver.strategies.is_empty();
         existing = ExistingCheckpoints::read(&config, &run.layout, &run.present, resume.as_ref(), complete)?;
@@ -293,7 +294,7 @@ fn run_description(
         trainer_config: &trainer_config,
         hparams: &hparams,
     };
-    let starts = starts::all(this, resume);
+    let starts = starts::all(this, resume, run);
     let commit_before = resume.and_then(|resume| git_commit(&resume.metadata.environment));
     let environment = described_by(Arc::clone(environment), commit_before);
     Ok(RunDescription {

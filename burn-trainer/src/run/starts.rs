@@ -1,12 +1,15 @@
 //! The list of a run's starts, which stands in the metadata of every checkpoint.
 
-use burn_ckpt::Metadata;
 use burn_ckpt::metadata::RunStart;
+use burn_ckpt::metrics_log::ended_by_log;
 use burn_ckpt::plumbing::git_commit;
+use burn_ckpt::{Checkpoint, Metadata, chain};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::open::OpenRun;
 use crate::config::TrainerConfig;
+use crate::process::console::warn;
 use crate::state::resume_point::ResumePoint;
 
 /// The most starts that are kept. A supervisor may restart a run every minute, and each checkpoint has the
@@ -23,11 +26,11 @@ pub(super) struct ThisStart<'a> {
 }
 
 /// The starts of a run: those that the checkpoint lists, with how the last of them ended, and this one.
-pub(super) fn all(this: ThisStart<'_>, resume: Option<&ResumePoint>) -> Vec<RunStart> {
+pub(super) fn all(this: ThisStart<'_>, resume: Option<&ResumePoint>, run: &OpenRun) -> Vec<RunStart> {
     let mut starts = resume.map_or_else(Vec::new, |resume| before(&resume.metadata));
     let mut start = RunStart::new(this.timestamp, this.run_id);
     if let (Some(resume), Some(last)) = (resume, starts.last_mut()) {
-        last.ended = ended(resume);
+        last.ended = ended(resume).or_else(|| ended_later(last, &resume.metadata, run));
         let position = resume.state.position.next();
         start.resumed_from = this.resumed_from;
         (start.epoch, start.global_step) = (position.epoch, position.global_step);
@@ -61,6 +64,28 @@ fn ended(resume: &ResumePoint) -> Option<String> {
     let then = serde_json::from_value::<TrainerConfig>(resume.metadata.trainer_config.clone()).ok();
     let is_done = then.is_some_and(|then| resume.state.position.next().epoch >= then.max_epochs as u64);
     resume.state.ended.clone().or_else(|| is_done.then(|| "done".to_owned()))
+}
+
+/// How a start ended after it saved the checkpoint that the run resumes from: its newest checkpoint says it,
+/// or the log.
+fn ended_later(start: &RunStart, resumed: &Metadata, run: &OpenRun) -> Option<String> {
+    let of_start =
+        |metadata: &Metadata| metadata.starts.last().is_some_and(|last| last.timestamp == start.timestamp);
+    let newest = run.present.entries.iter().rfind(|entry| of_start(&entry.metadata));
+    let in_newest = newest.map_or(Ok(Value::Null), |newest| Checkpoint::open(&newest.path)?.trainer_state());
+    let (step, saved) = (resumed.global_step, resumed.checkpoint_timestamp);
+    let in_log = ended_by_log(run.layout.run_dir(), step, saved);
+    let found = in_newest.and_then(|state: Value| Ok((state["ended"].as_str().map(str::to_owned), in_log?)));
+    match found {
+        Ok((in_newest, in_log)) => {
+            let in_log = in_log.filter(|end| end.start == Some(start.timestamp));
+            in_newest.or_else(|| in_log.map(|end| end.ended))
+        }
+        Err(error) => {
+            warn(&format!("the list of starts does not say how the last one ended: {}", chain(&error)));
+            None
+        }
+    }
 }
 
 /// Drops the oldest starts but the first. The settings of a dropped one stay with the one after it.

@@ -118,9 +118,9 @@ impl RunSaves {
         self.saver.as_mut().map(Saver::take_events).unwrap_or_default()
     }
 
-    /// Whether a strategy needs one of these metrics, which was not checked yet.
-    pub(crate) fn needs_metric(&self, is_meant: impl Fn(&str) -> bool) -> bool {
-        self.unchecked_metrics.iter().any(|name| is_meant(name))
+    /// The first of these metrics that a strategy needs, and that was not checked yet.
+    pub(crate) fn needed_metric(&self, is_meant: impl Fn(&str) -> bool) -> Option<&String> {
+        self.unchecked_metrics.iter().find(|name| is_meant(name))
     }
 
     /// Checks that those of these metrics are logged which strategies rank or name checkpoints by. A strategy

@@ -156,6 +156,9 @@ impl<M: LearnerModel> Trainer<M> {
     ///   event store panics in a destructor. [`Trainer::fit`] reports it.
     /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error
     ///   after the first epoch.
+    /// - Settings that have no effect are named in a warning: `last.every_n_steps` and
+    ///   `last.save_on_time_interval`, `on_exception`, and `gradient_checkpointing` with a strategy of your
+    ///   own. The number of epochs is the configuration's, also where `training` has another one.
     ///
     /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to
     /// call the checkpointer among its components after an epoch's validation, with burn's number of the
@@ -164,39 +167,21 @@ impl<M: LearnerModel> Trainer<M> {
     /// # Errors
     ///
     /// Those of [`Trainer::fit`], and [`Error::MidEpoch`] for a checkpoint from within an epoch, unless
-    /// `ckpt_path` is `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also where
-    /// [`Trainer::devices`] names devices, as the strategy does that.
+    /// `ckpt_path` is `auto`, which takes the newest one of an epoch's end. [`Error::Config`] also for what
+    /// this loop does not have: callbacks, limits, and what [`Trainer::devices`] and
+    /// [`Trainer::optimizer_placement`] say, as the strategy does that.
     pub fn fit_with(
         self,
         training: SupervisedTraining<M>,
         learner: Learner<M>,
         strategy: impl Into<TrainingStrategy<M>>,
     ) -> Result<FitResult<M>> {
-        if let Some(setting) = self.setup.config.setting_of_own_loop() {
-            let reason = "fit_with trains with another loop than the trainer's, which does not have this setting: use Trainer::fit";
-            return Err(Error::config(setting, reason));
-        }
-        if self.setup.config.report {
-            let reason = "fit_with trains with another loop than the trainer's, which writes no page: leave it out, and use \
-                          `burn-ckpt report` while the run trains or after it";
-            return Err(Error::config("report", reason));
-        }
-        if !self.callbacks.is_empty() {
-            let reason = "fit_with trains with another loop than the trainer's, which calls no callbacks: use Trainer::fit";
-            return Err(Error::config("Trainer::callback", reason));
-        }
-        if !self.validation_sets.is_empty() {
-            let reason = "fit_with validates as its loop does, on the data of Trainer::training alone: use Trainer::fit";
-            return Err(Error::config("Trainer::validation_set", reason));
-        }
-        if !self.devices.named.is_empty() {
-            let reason = "fit_with trains where its strategy says; leave Trainer::devices out";
-            return Err(Error::config("devices", reason));
-        }
+        let strategy: TrainingStrategy<M> = strategy.into();
+        self.check_for_other_loop()?;
         let _entered = self.setup.run.output.enter();
         self.check_start(&learner)?;
+        self.warn_of_settings_without_effect(matches!(strategy, TrainingStrategy::Custom(_)));
         self.stop.attach(training.interrupter());
-        let strategy = strategy.into();
         let devices = multi_device::of_strategy(&strategy, &learner);
         name_software(&devices);
         let guard = self.device_loss_guard(&devices)?;

@@ -55,6 +55,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epoch: progress.position.epoch,
             max_epochs: rules.max_epochs,
             validates: rules.validates(),
+            never_due: rules.never_due,
+            why_never_due: &|| Self::why_never_due(progress, rules),
             was_validated: progress.position.last_validation.is_some(),
             global_step: progress.position.global_step,
             batch,

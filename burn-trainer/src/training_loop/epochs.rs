@@ -78,7 +78,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let mut next = self.progress.position.next();
         let is_done = next.epoch >= max_epochs;
         if !is_done {
-            let may_end = |epoch| limits.may_end_early(Position::at_start(epoch + 1, 0));
+            // The history of an earlier version does not have the steps.
+            let history = self.metrics.history.clone();
+            let steps = |epoch| history.step_after(epoch).unwrap_or(next.global_step);
+            let may_end = |epoch| limits.may_end_early(Position::at_start(epoch + 1, steps(epoch)));
             self.early_stopping.replay(next.epoch, &self.metrics, self.burn.store, may_end);
         }
         // Before anything asks for the environment: a tracker at the start, a save before the first step.
@@ -92,6 +95,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             return Ok(());
         }
         self.warn_of_another_rate();
+        self.warn_if_never_due();
         for set in data.valid.sets() {
             if let Some(reason) = set.data.without_batches() {
                 self.check_validated(set.metrics(), &reason)?;

@@ -292,9 +292,14 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Whether a strategy needs one of the metrics, which was not logged yet.
     pub(super) fn needs_metric(&self, of: MetricsOf<'_>) -> bool {
+        self.needed_metric(of).is_some()
+    }
+
+    /// The first of the metrics that a strategy needs, and that was not logged yet.
+    pub(super) fn needed_metric(&self, of: MetricsOf<'_>) -> Option<String> {
         let saves = self.saves.lock();
         let table = self.metrics.table.lock();
-        saves.needs_metric(|name| table.is_of(name, of))
+        saves.needed_metric(|name| table.is_of(name, of)).cloned()
     }
 
     /// Checks that no strategy needs one of the metrics, of a validation that has given no batch for this

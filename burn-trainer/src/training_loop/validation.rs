@@ -3,10 +3,12 @@
 use burn::train::{InferenceStep, LearnerEvent, LearnerModel, TrainingItem};
 
 use super::epochs::LoopData;
-use super::loop_state::LoopState;
+use super::loop_state::{LoopProgress, LoopState};
 use super::parts::epoch_batches::{EpochBatches, EpochData};
+use super::parts::loop_rules::LoopRules;
 use super::parts::seeding::{SeededPart, seed_device};
 use super::validation_data::ValidationSet;
+use crate::callbacks::missing_validation::{ended_before_validation, ends_before_validation};
 use crate::callbacks::scalars::LoggedSplit;
 use crate::dataloader::without_batch;
 use crate::error::Result;
@@ -15,6 +17,9 @@ use crate::process::console::{note, warn};
 use crate::state::event::TrainingEvent;
 use crate::state::position::{Position, burn_epoch};
 use crate::state::speed_meter::Activity;
+
+/// What looks at a metric, in a warning.
+const A_STRATEGY: &str = "a strategy";
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Notes whether a validation of the present state is due. It stays due until it is done: a state that is
@@ -214,14 +219,31 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.call_between("on_validation_end", |callback, context| callback.on_validation_end(context))
     }
 
-    /// Says that a strategy has waited for a validation which was never due.
+    /// Why the run ends before its first validation, where that is known before its first step.
+    pub(super) fn why_never_due(progress: &LoopProgress, rules: &LoopRules) -> Option<String> {
+        let Position { last_validation, .. } = progress.position;
+        let is_done = progress.position.next().epoch >= rules.max_epochs;
+        if is_done || last_validation.is_some() || rules.validates_at_start {
+            return None;
+        }
+        rules.ends_before_validation(progress.batch.batches_per_step())
+    }
+
+    /// Says that a strategy waits for a validation which is never due.
+    pub(super) fn warn_if_never_due(&self) {
+        let needed = self.needed_metric(MetricsOf::Validation);
+        if let (Some(metric), Some(why)) = (needed, Self::why_never_due(&self.progress, &self.rules)) {
+            warn(&ends_before_validation(A_STRATEGY, &metric, &why));
+        }
+    }
+
+    /// Says that a strategy has waited for a validation which was never due, unless that was said before.
     pub(super) fn warn_if_never_validated(&self) {
         let is_done = !self.burn.should_stop() && self.progress.position.last_validation.is_none();
-        if is_done && self.progress.has_moved() && self.needs_metric(MetricsOf::Validation) {
-            warn(
-                "the run has ended before its first validation was due, so that nothing is ranked by its metrics: validate more \
-                 often (validation)",
-            );
+        let is_new = self.rules.ends_before_validation(self.progress.batch.batches_per_step()).is_none();
+        let needed = self.needed_metric(MetricsOf::Validation);
+        if let Some(metric) = needed.filter(|_| is_done && is_new && self.progress.has_moved()) {
+            warn(&ended_before_validation(A_STRATEGY, &metric));
         }
     }
 

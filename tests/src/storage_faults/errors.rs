@@ -2,6 +2,8 @@
 
 /// The user may not do that.
 pub const EPERM: i32 = 1;
+/// There is no such file.
+pub const ENOENT: i32 = 2;
 /// The disk does not do it.
 pub const EIO: i32 = 5;
 /// The file is not open for that.

@@ -88,6 +88,11 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
         if self.watch.is_of_validation() { Ok(()) } else { self.look(context) }
     }
 
+    fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        context.warn_if_never_validated(self.watch.metric());
+        Ok(())
+    }
+
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
         self.watch.state(self.last)
     }

@@ -99,12 +99,12 @@ impl MetricWatch {
         let unknown =
             || format!("the metric {name} does not say whether lower or higher is better: set the mode");
         self.mode = Some(mode.ok_or_else(unknown)?);
-        if context.is_left_out(&name) {
-            return Err(format!(
-                "the metric {name} is of the validation, which limit_valid_batches leaves out: take a metric of the training"
-            )
-            .into());
+        if let Some(why) = context.why_never_logged(&name) {
+            let reason =
+                format!("the metric {name} is of the validation, {why}: take a metric of the training");
+            return Err(reason.into());
         }
+        context.warn_if_never_due(&name);
         self.metric = MetricConfig::new(name);
         Ok(())
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use burn_ckpt::metrics_log::{Line, LogMark, METRICS_FILE};
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::table::SharedMetrics;
@@ -117,6 +118,11 @@ impl MetricsLog {
         self.with(|log| log.speed = Some(speed));
     }
 
+    /// Notes the timestamp of the start that writes the log.
+    pub(crate) fn note_start(&self, start: Timestamp) {
+        self.with(|log| log.start = Some(start));
+    }
+
     /// Notes the optimizer step of a batch, both counted from 1, before it is logged.
     pub(crate) fn note_step(&self, epoch: u64, batch: u64, step: u64) {
         self.with(|log| log.steps.note(epoch, batch, step));
@@ -162,7 +168,7 @@ impl MetricsLog {
     }
 
     /// Notes how the run ends at a step, for the last line: where no checkpoint says it.
-    pub(crate) fn note_end(&self, ended: &str, because: Option<String>, step: u64) {
+    pub(crate) fn note_end(&self, ended: &str, because: Option<&str>, step: u64) {
         self.with(|log| log.note_end(ended, because, step));
     }
 

@@ -24,8 +24,6 @@ use crate::run_files::line_file::LineFile;
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// A line of a batch has the speed if the last line with it was so long ago.
 const SPEED_INTERVAL: Duration = Duration::from_secs(10);
-/// The longest text in the last line, in characters, of which each can take 6 bytes there.
-const MAX_END_CHARS: usize = 500;
 /// Bytes of lines that are written at once.
 const BLOCK: usize = 1 << 16;
 
@@ -52,6 +50,8 @@ pub(super) struct LogWriter {
     marks: Marks,
     pub(super) steps: BatchSteps,
     pub(super) speed: Option<SpeedOfLines>,
+    /// The timestamp of the start that writes it.
+    pub(super) start: Option<Timestamp>,
     /// When a line had the speed.
     measured: Instant,
     /// The length that is durable, once the file's name is.
@@ -79,6 +79,7 @@ impl LogWriter {
             marks: Marks::default(),
             steps: BatchSteps::default(),
             speed: None,
+            start: None,
             measured: Instant::now(),
             durable: None,
             has_reported: false,
@@ -249,9 +250,9 @@ impl LogWriter {
         }
     }
 
-    pub(super) fn note_end(&mut self, ended: &str, because: Option<String>, step: u64) {
-        let ended_because = because.as_deref().map(shortened);
-        self.ended = Some(LoggedEnd { ended: shortened(ended), step, ended_because, time: Timestamp::now() });
+    pub(super) fn note_end(&mut self, ended: &str, because: Option<&str>, step: u64) {
+        let end = LoggedEnd::new(ended, because, step, Timestamp::now());
+        self.ended = Some(LoggedEnd { start: self.start, ..end });
     }
 
     /// The lines with which it begins again, until it has begun.
@@ -279,14 +280,6 @@ impl LogWriter {
         if !self.is_whole() {
             warn(&format!("the log {} is incomplete: lines could not be written", self.path.display()));
         }
-    }
-}
-
-/// The beginning of a text: a panic's message can have any length, and the last line has a limit.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_END_CHARS) {
-        Some((end, _)) => format!("{}..", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::run_limits::{BatchLimits, RunLimits};
 use super::validation_schedule::ValidationSchedule;
-use crate::config::{BatchLimit, TrainerConfig, ValidateAtStart};
+use crate::config::{BatchLimit, NeverDue, TrainerConfig, ValidateAtStart};
 use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
 use crate::state::training_data::TrainingData;
@@ -14,6 +14,10 @@ pub(crate) struct LoopRules {
     pub(in crate::training_loop) limits: RunLimits,
     pub(in crate::training_loop) batches: BatchLimits,
     pub(in crate::training_loop) schedule: ValidationSchedule,
+    /// That no validation comes, by the configuration alone.
+    pub(in crate::training_loop) never_due: Option<NeverDue>,
+    /// Batches of an epoch's training, if the loader says it.
+    pub(in crate::training_loop) epoch_batches: Option<u64>,
     /// Whether the run validates before its first step.
     pub(in crate::training_loop) validates_at_start: bool,
     pub(in crate::training_loop) seed: u64,
@@ -37,7 +41,10 @@ impl LoopRules {
     ) -> Result<Self> {
         let batches = batch_limits(config, data, named)?;
         let schedule = ValidationSchedule::of(config, data.train.size(), (batches.train, batches.valid))?;
+        let epoch_batches = data.train.size().map(LoaderSize::batches);
         Ok(Self {
+            never_due: config.never_validates(),
+            epoch_batches: epoch_batches.map(|all| batches.train.map_or(all, |limit| limit.min(all))),
             max_epochs: config.max_epochs as u64,
             limits: RunLimits::of(config),
             batches,
@@ -46,6 +53,22 @@ impl LoopRules {
             seed: config.seed,
             keep_effective_batch: config.keep_effective_batch,
             loads_back: config.fast_dev_run && config.writes(),
+        })
+    }
+
+    /// Why the run ends before its first validation, as far as the loader's length says it. `batches` are
+    /// those of an optimizer step.
+    pub(in crate::training_loop) fn ends_before_validation(&self, batches: u64) -> Option<String> {
+        let of_epoch = self.epoch_batches?;
+        let first = self.schedule.first_step(of_epoch, batches)?;
+        let steps = self.max_epochs.saturating_mul(of_epoch.div_ceil(batches.max(1)));
+        let (steps, limit) = match self.limits.max_steps {
+            Some(max) if max < steps => (max, format!("max_steps is {max}")),
+            _ => (steps, format!("max_epochs is {}", self.max_epochs)),
+        };
+        (first > steps).then(|| {
+            let batches = if of_epoch == 1 { "batch" } else { "batches" };
+            format!("which is due after step {first}: {limit}, and an epoch has {of_epoch} {batches}")
         })
     }
 

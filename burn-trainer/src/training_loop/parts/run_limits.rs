@@ -22,9 +22,10 @@ pub(crate) struct BatchLimits {
 /// The limits of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RunLimits {
-    max_steps: Option<u64>,
+    pub(super) max_steps: Option<u64>,
     max_time: Option<Duration>,
     min_epochs: u64,
+    min_steps: u64,
 }
 
 impl RunLimits {
@@ -33,6 +34,7 @@ impl RunLimits {
             max_steps: config.max_steps,
             max_time: config.max_time.map(|interval| interval.0),
             min_epochs: config.min_epochs as u64,
+            min_steps: config.min_steps,
         }
     }
 
@@ -56,6 +58,6 @@ impl RunLimits {
 
     /// Whether early stopping and callbacks may end a run at a position.
     pub(in crate::training_loop) fn may_end_early(&self, position: Position) -> bool {
-        position.epochs() >= self.min_epochs
+        position.epochs() >= self.min_epochs && position.global_step >= self.min_steps
     }
 }

@@ -61,6 +61,21 @@ impl ValidationSchedule {
         !matches!(self, Self::EveryNEpochs(_) | Self::Never)
     }
 
+    /// The step after which the first validation is due, with so many batches in an epoch and in a step.
+    /// `None` where time says it, and where there is none.
+    pub(in crate::training_loop) fn first_step(self, of_epoch: u64, in_step: u64) -> Option<u64> {
+        let in_step = in_step.max(1);
+        match self {
+            Self::Never | Self::Every(_) => None,
+            Self::EveryNSteps(steps) => Some(steps),
+            Self::EveryNEpochs(epochs) => Some(epochs.saturating_mul(of_epoch.div_ceil(in_step))),
+            Self::EpochFraction { fraction, .. } => {
+                let part = (of_epoch as f64 * fraction - ROUNDING).ceil().max(1.0);
+                Some((part as u64).div_ceil(in_step))
+            }
+        }
+    }
+
     /// Whether a validation is due at a position, after a step or at the end of an epoch's training. `items`
     /// are those of an epoch that began with fewer than there are now.
     pub(in crate::training_loop) fn is_due(
@@ -146,11 +161,20 @@ mod tests {
             (ValidationSchedule::Never, vec![]),
         ] {
             assert_eq!(validated(schedule, 0, 1), expected, "{schedule:?}");
+            if let (Some(first), Some(step)) = (expected.first(), schedule.first_step(10, 1)) {
+                assert_eq!(step, *first, "{schedule:?}");
+            }
         }
         // Steps are counted from the run's start.
         assert_eq!(validated(ValidationSchedule::EveryNSteps(7), 1, 1), [4]);
         assert_eq!(validated(part(0.25), 1, 1), [3, 5, 8, 10]);
         assert_eq!(validated(part(0.25), 0, 4), [4, 8, 10]);
+        let first = |schedule: ValidationSchedule, in_step| schedule.first_step(10, in_step);
+        assert_eq!(
+            [first(part(0.25), 4), first(part(0.5), 4), first(part(0.5), 5)],
+            [Some(1), Some(2), Some(1)]
+        );
+        assert_eq!(first(ValidationSchedule::EveryNEpochs(2), 4), Some(6));
         assert!(validated(ValidationSchedule::EveryNEpochs(2), 0, 1).is_empty());
         assert_eq!(validated(ValidationSchedule::EveryNEpochs(2), 1, 1), [10]);
     }

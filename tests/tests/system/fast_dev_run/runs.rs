@@ -108,6 +108,7 @@ fn settings_that_are_odd_for_one_batch_do_not_make_it_fail() {
     ];
     let config = trial(root.path())
         .with_min_epochs(3)
+        .with_min_steps(30)
         .with_max_steps(1000)
         .with_early_stopping(EarlyStopping::new("val_loss").with_patience(1))
         .with_overfit_batches(0.5)

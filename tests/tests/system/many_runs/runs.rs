@@ -10,7 +10,9 @@ use burn_trainer::strategy::MetricConfig;
 use serde_json::{Value, json};
 use system_tests::models::small::Script;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
-use system_tests::run_files::{copy_tree, metadata};
+use system_tests::run_files::{copy_tree, in_memory, metadata, run_dir};
+use system_tests::storage_faults::errors::ENOENT;
+use system_tests::storage_faults::{FailingCall, FailingCalls};
 use system_tests::{config, train, train_scored, train_scripted};
 
 use super::terminals::shown;
@@ -275,4 +277,33 @@ fn what_a_status_means_and_what_the_runs_are_sorted_by_stay_on_a_narrow_terminal
     assert_eq!(all.lines().next().unwrap().matches("hidden").count(), 1, "{all}");
     let all = stdout(&burn_ckpt(&[&"runs", &logs, &"--sort", &"val_loss"]));
     assert_eq!(all.lines().next().unwrap().matches("val_loss").count(), 1, "{all}");
+}
+
+#[test]
+fn a_run_whose_newest_checkpoint_is_deleted_while_it_is_listed_is_listed_again() {
+    let calls = FailingCalls::compile();
+    let root = in_memory();
+    train(config(root.path(), 2).with_primary_metric("val_loss")).unwrap();
+    let run = run_dir(root.path());
+    let newest = run.join("checkpoint/last/epoch=1-step=20.ckpt");
+    let runs = || {
+        let mut command = burn_ckpt_command();
+        command.arg("runs").arg(&run).arg("--json");
+        command
+    };
+    // It is opened for the list, and then for the state of the training. From there on it is not there.
+    let operations = calls.noted(runs(), &newest);
+    let is_open = |operation: &String| operation.starts_with("open ") && operation.ends_with(".ckpt");
+    let at = operations.iter().rposition(is_open).unwrap_or_else(|| panic!("{operations:?}")) + 1;
+    let mut command = runs();
+    calls.apply(&mut command, &newest, FailingCall { call: "any", at, errno: ENOENT });
+    let output = command.env("FAILING_ONWARDS", "1").output().unwrap();
+    let (out, err) = ended_with(&output, 0);
+    let found = &serde_json::from_str::<Value>(&out).unwrap()[0];
+    // The best one has the same state.
+    assert_eq!(
+        (&found["status"], &found["epochs"], &found["unreadable"]),
+        (&json!("done"), &json!(2), &json!([]))
+    );
+    assert_eq!(err, "", "{out}");
 }

@@ -6,15 +6,16 @@ use std::path::Path;
 
 use burn::train::ExecutionStrategy;
 use burn::train::metric::LossMetric;
+use burn_ckpt::retention::TopK;
 use burn_trainer::callbacks::EarlyStopping;
-use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Trainer, TrainerConfig};
 use serde_json::Value;
 use system_tests::models::small::{
     Script, ScriptedMetric, learner, loader, stopper, train_scripted_with_strategy,
 };
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::run_files::{metadata, run_dir};
+use system_tests::run_files::{files, metadata, run_dir};
 use system_tests::{backend, config, train_scored, train_with};
 
 /// Saves the best state alone: the first one, with the scores below.
@@ -159,4 +160,79 @@ fn how_a_later_start_ended_counts_and_not_what_the_checkpoint_says_of_an_earlier
     trained(saving(2), &SCORES);
     assert_eq!(status(root.path(), "a"), ("done".to_owned(), String::new()));
     assert!(end_lines(root.path(), "a").is_empty());
+}
+
+/// The files below the run's `checkpoint` that are left when `prune` has kept what links point to.
+fn pruned_to_links(root: &Path, run: &str) -> Vec<String> {
+    let run = run_dir(root).with_file_name(run);
+    stdout(&burn_ckpt(&[&"prune", &run, &"--keep", &"links"]));
+    let names = files(&run.join("checkpoint")).into_iter();
+    names.filter(|name| name.ends_with(".ckpt") && !name.contains(" -> ")).collect()
+}
+
+#[test]
+fn a_run_whose_checkpoint_that_said_how_it_ended_was_pruned_still_says_it() {
+    let root = tempfile::tempdir().unwrap();
+    let two_best = || StrategyConfig::Best(Best::new().with_topk(TopK::Count(2)));
+    let of = |run: &str, epochs| best_alone(root.path(), run, epochs).with_strategies([two_best()]);
+    // The last state is the second best, so no link leads to it.
+    const LAST_IS_SECOND: [f64; 3] = [1.0, 3.0, 2.0];
+    trained(of("whole", 3), &LAST_IS_SECOND);
+    trained(of("steps", 9).with_max_steps(30), &LAST_IS_SECOND);
+    let on_exception = || StrategyConfig::OnException(OnException::default());
+    let failing = of("failed", 3).with_strategies([two_best(), on_exception()]);
+    interrupted(failing, &LAST_IS_SECOND, None, Some(25));
+    for (run, said, why) in [
+        ("whole", "done", ""),
+        ("steps", "done", "max_steps: 30 optimizer steps are done"),
+        ("failed", "failed", "told to panic"),
+    ] {
+        let before = status(root.path(), run);
+        assert!(before.0 == said && before.1.contains(why), "{run}: {before:?}");
+        assert!(end_lines(root.path(), run).is_empty(), "{run}");
+        for _ in 0..2 {
+            assert_eq!(pruned_to_links(root.path(), run), ["best/epoch=0-step=10.ckpt"], "{run}");
+            assert_eq!(status(root.path(), run), before, "{run}");
+            assert_eq!(end_lines(root.path(), run).len(), 1, "{run}");
+        }
+        let is_done = said == "done";
+        let err = watched(root.path(), run, i32::from(!is_done));
+        assert!(err.contains(if is_done { "it is done" } else { "told to panic" }), "{run}: {err}");
+    }
+    // It resumes from what is left, and the line goes.
+    trained(of("whole", 3), &[0.5, 0.25]);
+    assert_eq!(
+        (status(root.path(), "whole").0, end_lines(root.path(), "whole")),
+        ("done".to_owned(), vec![])
+    );
+}
+
+/// How the starts of the newest best checkpoint ended.
+fn ends_of_starts(root: &Path, run: &str) -> Vec<Value> {
+    let newest = run_dir(root).with_file_name(run).join("checkpoint/best_val_score.ckpt");
+    metadata(&newest)["starts"].as_array().unwrap().iter().map(|start| start["ended"].clone()).collect()
+}
+
+#[test]
+fn the_starts_of_a_run_say_how_they_ended_also_where_the_checkpoint_that_was_resumed_does_not() {
+    let root = tempfile::tempdir().unwrap();
+    let stopped = Value::from("stopped: the test called stop");
+    // No checkpoint says it, and the log does.
+    let of = |run: &str| best_alone(root.path(), run, 3);
+    interrupted(of("log"), &SCORES, Some(15), None);
+    trained(of("log"), &[0.5, 0.25]);
+    assert_eq!(ends_of_starts(root.path(), "log"), [stopped.clone(), Value::Null]);
+    // A newer one says it than that which is resumed.
+    let last = || StrategyConfig::Last(Last::default());
+    let both = |run: &str| of(run).with_strategies([StrategyConfig::Best(Best::new()), last()]);
+    interrupted(both("newer"), &SCORES, Some(15), None);
+    trained(both("newer").with_ckpt_path("best"), &[0.5, 0.25]);
+    assert_eq!(ends_of_starts(root.path(), "newer"), [stopped.clone(), Value::Null]);
+    // A start that has saved nothing is not listed, and its end is not that of the one before.
+    interrupted(of("between"), &SCORES, Some(15), None);
+    interrupted(of("between"), &SCORES, None, Some(5));
+    let (failed, why) = status(root.path(), "between");
+    assert!(failed == "failed" && why.contains("told to panic"), "{failed}: {why}");
+    trained(of("between"), &[0.5, 0.25]);
+    assert_eq!(ends_of_starts(root.path(), "between"), [Value::Null, Value::Null]);
 }

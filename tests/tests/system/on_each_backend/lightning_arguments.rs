@@ -102,6 +102,7 @@ fn arguments(root: &Path) -> TrainerConfig {
     TrainerConfig::new()
         .with_max_epochs(4)
         .with_min_epochs(2)
+        .with_min_steps(10)
         .with_max_steps(18)
         .with_max_time(Interval(Duration::from_secs(12 * 3600)))
         .with_limit_train_batches(0.5)

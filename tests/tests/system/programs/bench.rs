@@ -119,6 +119,23 @@ fn a_mirror_in_a_slow_store_is_measured_in_turns_with_runs_without_one() {
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
 }
 
+#[cfg(feature = "mirror")]
+#[test]
+fn a_store_that_takes_nothing_is_a_usage_error() {
+    let program = build(&["bench-mirror"]).join("bench-mirror");
+    for speed in ["0", "-1", "1e-300", "NaN", "inf", "fast"] {
+        let mut command = Command::new(&program);
+        command.args(["--backend", "flex", "--rounds", "1", "--steps", "6", "--save-every", "2"]);
+        let output = command.arg(format!("--megabytes-per-second={speed}")).output().unwrap();
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{speed}: {error}");
+        assert!(
+            error.contains("--megabytes-per-second") && error.contains("0.001 at least"),
+            "{speed}: {error}"
+        );
+    }
+}
+
 #[test]
 fn very_many_epochs_are_measured_and_their_checkpoints_hardly_grow() {
     let root = in_memory();

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use burn::data::dataloader::DataLoader;
 use burn::data::dataloader::batcher::Batcher;
@@ -14,13 +15,14 @@ use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, TrainingStrategy};
 use burn_ckpt::{Checkpoint, ErrorKind};
 use burn_trainer::burn_loops::ddp;
-use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::models::small::{
     Batch, Model, Script, ScriptedMetric, keeping_every_epoch, learner, loader, stopper,
     train_scripted_with_strategy, train_with_strategy,
 };
+use system_tests::programs::test_alone::said_alone;
 use system_tests::run_files::{
     checkpoints, described_state, files, in_memory, last_epochs, metadata, stems, target,
 };
@@ -247,6 +249,61 @@ fn what_does_not_fit_is_an_error_before_the_first_step() {
     let text = error(trainer.fit_with(training, learner(Script::default()), multi())).to_string();
     assert!(text.contains("leave Trainer::devices out"), "{text}");
     assert_eq!(last_epochs(root.path()), ["epoch=0-step=10"]);
+}
+
+/// Has the directory, in the process that the test starts.
+const WITHOUT_EFFECT: &str = "TEST_SETTINGS_WITHOUT_EFFECT_IN";
+
+#[test]
+fn settings_that_another_loop_does_not_have_are_said() {
+    let Some(root) = std::env::var_os(WITHOUT_EFFECT) else {
+        let root = in_memory();
+        let test = "settings_that_another_loop_does_not_have_are_said";
+        let said = said_alone(module_path!(), test, WITHOUT_EFFECT, root.path());
+        let [plain, set, listed, _] = said.split("NEXT").collect::<Vec<_>>()[..] else { panic!("{said}") };
+        let warning = "without effect in fit_with, ";
+        assert_eq!(plain.matches(warning).count(), 0, "{plain}");
+        for (said, names) in [
+            (
+                set,
+                "warning: last.every_n_steps, last.save_on_time_interval and on_exception are without effect",
+            ),
+            (listed, "warning: strategies.1 (on_exception) is without effect"),
+        ] {
+            assert_eq!((said.matches(warning).count(), said.matches(names).count()), (1, 1), "{said}");
+        }
+        return;
+    };
+    let run = |id: &str, set_up: fn(TrainerConfig) -> TrainerConfig| {
+        let config = config(Path::new(&root), 1).with_run_id(id).with_primary_metric("val_loss");
+        train_with_strategy(set_up(config), single()).unwrap();
+        eprintln!("NEXT");
+    };
+    run("plain", |config| config);
+    run("set", |config| {
+        let last = Last::new().with_every_n_steps(3).with_save_on_time_interval(Duration::from_secs(60));
+        config.with_last(last).with_on_exception(OnException::new())
+    });
+    run("listed", |config| {
+        let on_exception = StrategyConfig::OnException(OnException::new());
+        config.with_strategies([StrategyConfig::Last(Last::new()), on_exception])
+    });
+}
+
+#[test]
+fn where_an_optimizer_is_placed_is_an_error_in_another_loop() {
+    let root = in_memory();
+    let trainer = Trainer::new(config(root.path(), 1), &()).unwrap();
+    let trainer = trainer.optimizer_placement(MultiDeviceOptim::OptimSharded);
+    let data = || loader(&Script::default());
+    let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
+    match error(trainer.fit_with(training, learner(Script::default()), multi())) {
+        Error::Config { setting, reason } => {
+            assert!(setting == "Trainer::optimizer_placement" && reason.contains("strategy"), "{reason}");
+        }
+        other => panic!("{other}"),
+    }
+    assert!(!checkpoints(root.path()).join("last").exists());
 }
 
 #[test]

@@ -215,6 +215,51 @@ fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_epochs() {
 }
 
 #[test]
+fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_steps() {
+    let roots = [root(), root(), root()];
+    let config =
+        |position: usize| config(roots[position].path(), 5).with_min_steps(25).with_ckpt_path("auto");
+    let result = train_by(config(0), Script::default(), |trainer| trainer.callback(AlwaysStops)).unwrap();
+    assert_eq!((result.global_step, result.epochs), (25, 2));
+    assert_eq!(result.ended_because.map(|reason| reason.to_string()).as_deref(), Some("at once"));
+    // Of the two the later one counts.
+    let both = config(1).with_min_epochs(4);
+    let result = train_by(both, Script::default(), |trainer| trainer.callback(AlwaysStops)).unwrap();
+    assert_eq!((result.global_step, result.epochs), (40, 4));
+    let stopping = |training: SupervisedTraining<Model>| {
+        let score = ScriptedMetric::new("Score", &[1.0, 2.0, 3.0, 4.0, 5.0]);
+        let stopping = stopping_after(1, &score);
+        training.metrics((LossMetric::new(),)).metric_valid_numeric(score).early_stopping(stopping)
+    };
+    let by_burns = || train_with(config(2), Script::default(), stopping).unwrap();
+    let result = by_burns();
+    assert_eq!((result.global_step, result.stopped_early), (30, true));
+    assert!(by_burns().finished_before);
+}
+
+#[test]
+fn a_run_that_resumes_within_an_epoch_does_not_end_by_what_came_before_the_least_number_of_steps() {
+    let root = root();
+    let config = |max_steps| {
+        config(root.path(), 9).with_min_steps(25).with_max_steps(max_steps).with_ckpt_path("auto")
+    };
+    let trained = |max_steps, scores: &[f64]| {
+        let score = ScriptedMetric::new("Score", scores);
+        let stopping = stopping_after(1, &score);
+        let set_up = |training: SupervisedTraining<Model>| {
+            training.metrics((LossMetric::new(),)).metric_valid_numeric(score).early_stopping(stopping)
+        };
+        train_with(config(max_steps), Script::default(), set_up).unwrap()
+    };
+    // It would have stopped after step 20, and trains to step 27, in the next epoch.
+    let result = trained(27, &[1.0, 2.0, 3.0]);
+    assert_eq!((result.global_step, result.stopped_early), (27, false));
+    // Step 20 was too early, also seen from step 27.
+    let result = trained(60, &[3.0, 4.0]);
+    assert_eq!((result.global_step, result.stopped_early, result.finished_before), (30, true, false));
+}
+
+#[test]
 fn limits_that_cannot_be_are_errors_that_name_the_setting() {
     let with = |change: fn(TrainerConfig) -> TrainerConfig| {
         let root = root();
@@ -223,6 +268,7 @@ fn limits_that_cannot_be_are_errors_that_name_the_setting() {
     assert_eq!(with(|c| c.with_max_steps(0)), "max_steps");
     assert_eq!(with(|c| c.with_max_time(Duration::ZERO)), "max_time");
     assert_eq!(with(|c| c.with_min_epochs(3)), "min_epochs");
+    assert_eq!(with(|c| c.with_min_steps(6).with_max_steps(5)), "min_steps");
     assert_eq!(with(|c| c.with_limit_train_batches(0)), "limit_train_batches");
     assert_eq!(with(|c| c.with_limit_train_batches(1.5)), "limit_train_batches");
     assert_eq!(with(|c| c.with_limit_train_batches(f64::NAN)), "limit_train_batches");

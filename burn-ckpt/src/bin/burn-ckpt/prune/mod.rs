@@ -3,6 +3,7 @@
 //! First the rules decide, then the files that stay are verified, then the others are removed, the oldest
 //! first. The run's lock is held all the time. A file that a link points to is never removed.
 
+mod keep_end;
 pub mod rules;
 
 use std::collections::HashMap;
@@ -38,7 +39,8 @@ use rules::{Rule, parse_mode};
 /// a file is removed, the files that stay are read and verified. If one of them
 /// is not complete, or none would stay, no file is removed. Files that are known
 /// not to be complete count for no rule, and are kept (see --broken). Unfinished
-/// files of killed processes are removed. A run that is being written to is an
+/// files of killed processes are removed. If only a removed file says how the run
+/// ended, that is kept in metrics.jsonl. A run that is being written to is an
 /// error. Prints one line per removed file.
 ///
 /// Exit status 1 if no file can be removed safely.
@@ -85,6 +87,9 @@ pub fn run(args: &Args) -> VerbResult {
     let to_remove = plan.to_remove(args.broken);
     if !to_remove.is_empty() {
         verify_kept(&plan.kept, &args.run)?;
+        if !args.dry_run {
+            keep_end::keep_end(run.run_dir(), &listing, &to_remove)?;
+        }
     }
     let mut output = Output::new();
     let (done, failure) = remove(&to_remove, &listing, args, &mut output);

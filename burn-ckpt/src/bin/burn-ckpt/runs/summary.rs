@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_directory};
-use burn_ckpt::{Checkpoint, RunLayout, chain};
+use burn_ckpt::{Checkpoint, Error, ErrorKind, RunLayout, chain};
 use serde_json::Value;
 
 use crate::ls::listing::{Listing, Row, reason};
@@ -14,6 +14,10 @@ use crate::runs::run_directory::is_run;
 use crate::runs::status::{Status, StatusKind};
 use crate::tag::run_tags::RunTags;
 use crate::terminal::figures::count;
+
+/// How often a run is listed again whose newest checkpoint was deleted meanwhile. A run deletes it after a
+/// newer one is durable.
+const LISTED_AGAIN: usize = 10;
 
 /// A run, or what stands in its place.
 pub struct RunSummary {
@@ -39,10 +43,25 @@ impl RunSummary {
     pub fn of(directory: &Path) -> Self {
         let layout = RunLayout::at(directory);
         let checkpoints = directory.join(CHECKPOINT_DIR);
-        let found = is_run(directory).and_then(|is_run| match is_run && is_directory(&checkpoints)? {
-            true => Ok((is_run, Some(Listing::of_run(&layout)?))),
-            false => Ok((is_run, None)),
-        });
+        let list = || {
+            is_run(directory).and_then(|is_run| match is_run && is_directory(&checkpoints)? {
+                true => Ok((is_run, Some(Listing::of_run(&layout)?))),
+                false => Ok((is_run, None)),
+            })
+        };
+        let (mut found, mut state) = (list(), Ok(Value::Null));
+        for again in 0..=LISTED_AGAIN {
+            state = match &found {
+                Ok((_, Some(listing))) => state_of_newest(&listing.rows),
+                _ => Ok(Value::Null),
+            };
+            if again == LISTED_AGAIN
+                || !state.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+            {
+                break;
+            }
+            found = list();
+        }
         let mut summary = Self {
             name: layout.run_id().to_owned(),
             directory: directory.to_path_buf(),
@@ -55,7 +74,7 @@ impl RunSummary {
             unreadable: Vec::new(),
         };
         match found {
-            Ok((true, listing)) => summary.fill(listing),
+            Ok((true, listing)) => summary.fill(listing, state),
             Ok((false, _)) => {}
             Err(error) => {
                 summary.unreadable.push(chain(&error));
@@ -65,7 +84,8 @@ impl RunSummary {
         summary
     }
 
-    fn fill(&mut self, listing: Option<Listing>) {
+    /// `state` is that of the training in the newest checkpoint.
+    fn fill(&mut self, listing: Option<Listing>, state: Result<Value, Error>) {
         let (mut rows, mut unreadable, mut later) = (Vec::new(), Vec::new(), LaterTags::default());
         if let Some(listing) = listing {
             // `.` has no name of its own.
@@ -78,8 +98,11 @@ impl RunSummary {
         let mut files = HashSet::new();
         let once = rows.iter().filter(|row| files.insert(identity(&row.path)));
         self.bytes = once.map(|row| row.bytes).fold(0, u64::saturating_add);
-        let newest = rows.iter().rfind(|row| row.problem.is_none() && row.metadata.is_some());
-        let state = newest.map_or(Value::Null, |row| self.trainer_state(row));
+        let newest = newest(&rows);
+        let state = state.unwrap_or_else(|error| {
+            self.unreadable.push(chain(&error));
+            Value::Null
+        });
         self.progress = newest.and_then(|newest| Progress::of(&rows, newest, &state));
         let config = newest.and_then(|newest| Some(&newest.metadata.as_ref()?.trainer_config));
         self.tags = RunTags::new(config.unwrap_or(&Value::Null), &later);
@@ -93,13 +116,13 @@ impl RunSummary {
             self.status.add(&broken);
         }
     }
+}
 
-    /// The state of the training in a checkpoint. Null where there is none.
-    fn trainer_state(&mut self, row: &Row) -> Value {
-        let read = Checkpoint::open(&row.path).and_then(|checkpoint| checkpoint.trainer_state());
-        read.unwrap_or_else(|error| {
-            self.unreadable.push(chain(&error));
-            Value::Null
-        })
-    }
+fn newest(rows: &[Row]) -> Option<&Row> {
+    rows.iter().rfind(|row| row.problem.is_none() && row.metadata.is_some())
+}
+
+/// The state of the training in the newest checkpoint. Null where there is none.
+fn state_of_newest(rows: &[Row]) -> Result<Value, Error> {
+    newest(rows).map_or(Ok(Value::Null), |row| Checkpoint::open(&row.path)?.trainer_state())
 }

@@ -1,13 +1,15 @@
 //! After which steps a run validates, and what follows each validation.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use burn::data::dataloader::DataLoader;
-use burn::train::ExecutionStrategy;
+use burn::optim::AdamConfig;
 use burn::train::metric::LossMetric;
+use burn::train::{ExecutionStrategy, Learner};
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, EarlyStopping, ReduceOnPlateau};
-use burn_trainer::config::Validation;
+use burn_trainer::config::{ProgressMode, Validation};
 use burn_trainer::strategy::{Best, MetricMode, StrategyConfig, TopK};
 use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use parking_lot::Mutex;
@@ -15,9 +17,12 @@ use system_tests::models::small::{
     BATCH, Batch, Model, Script, ScriptedMetric, config, learner, loader, shuffling, train, train_by,
     train_with, train_with_strategy,
 };
+use system_tests::programs::test_alone::said_alone;
 use system_tests::run_files::{checkpoints, metadata, stems};
 
 use super::{root, wrong_setting};
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Notes the steps that are validated, in which epoch.
 #[derive(Clone, Default)]
@@ -137,23 +142,90 @@ fn settings_that_cannot_be_are_errors_before_the_first_step() {
     assert_eq!(setting, "validation");
 }
 
-#[test]
-fn a_plateau_on_a_validation_that_is_left_out_is_an_error_before_the_first_step() {
-    let root = root();
-    let config = config(root.path(), 2).with_primary_metric("train_loss").with_limit_valid_batches(0);
+/// Trains with a plateau on `val_loss`, with data whose length the loader says.
+fn with_plateau(config: TrainerConfig) -> Result<FitResult<Model>> {
     let trainer = Trainer::new(config, &()).unwrap().callback(ReduceOnPlateau::new("val_loss"));
-    let script = Script::default();
-    let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
-    let model = Model::new(script, &system_tests::backend::device().autodiff());
+    let training = trainer.training(resumable(), resumable()).metrics((LossMetric::new(),));
+    let model = Model::new(Script::default(), &system_tests::backend::device().autodiff());
     let rate = burn_trainer::lr_scheduler::scaled(1e-2);
-    let learner = burn::train::Learner::new(model, burn::optim::AdamConfig::new().init(), rate);
-    let Err(Error::Callback { name, method, source, .. }) = trainer.fit(training, learner) else { panic!() };
-    assert_eq!((name.as_str(), method), ("reduce_on_plateau", "on_fit_start"));
-    assert!(source.to_string().contains("limit_valid_batches"), "{source}");
+    trainer.fit(training, Learner::new(model, AdamConfig::new().init(), rate))
+}
+
+#[test]
+fn a_plateau_on_a_validation_that_is_left_out_or_never_due_is_an_error_before_the_first_step() {
+    let set_ups: [(SetUp, &[&str]); 4] = [
+        (|config| config.with_limit_valid_batches(0), &["limit_valid_batches"]),
+        (
+            |config| config.with_validation(Validation::every_n_steps(1000)).with_max_steps(5),
+            &["validation.every_n_steps is 1000", "max_steps is 5"],
+        ),
+        (
+            |config| config.with_validation(Validation::every_n_epochs(3)),
+            &["validation.every_n_epochs is 3", "max_epochs is 2"],
+        ),
+        (
+            |config| config.with_validation(Validation::every(HOUR * 2)).with_max_time(HOUR),
+            &["validation.every is 2 h", "max_time is 1 h"],
+        ),
+    ];
+    for (set_up, words) in set_ups {
+        let root = root();
+        let config = set_up(config(root.path(), 2)).with_primary_metric("train_loss");
+        let Err(Error::Callback { name, method, source, .. }) = with_plateau(config) else {
+            panic!("{words:?}")
+        };
+        assert_eq!((name.as_str(), method), ("reduce_on_plateau", "on_fit_start"));
+        let reason = source.to_string();
+        assert!(words.iter().all(|word| reason.contains(word)), "{reason}");
+    }
+}
+
+/// Has the directory, in the process that the test starts.
+const NEVER_DUE: &str = "TEST_VALIDATION_THAT_IS_NEVER_DUE_IN";
+
+#[test]
+fn what_looks_at_a_validation_that_does_not_come_says_it() {
+    let Some(root) = std::env::var_os(NEVER_DUE) else {
+        let root = root();
+        let test = "what_looks_at_a_validation_that_does_not_come_says_it";
+        let said = said_alone(module_path!(), test, NEVER_DUE, root.path());
+        let before = |said: &str, words: &str| said.split(words).next().unwrap().to_owned();
+        let [known, unknown, looked_at, _] = said.split("NEXT").collect::<Vec<_>>()[..] else {
+            panic!("{said}")
+        };
+        // An epoch has ten steps, and the run ends after five: said before the first one.
+        let start = before(known, "epoch 1/2 train");
+        for who in ["a strategy", "early_stopping", "reduce_on_plateau"] {
+            let warning =
+                format!("warning: {who} looks at val_loss, and the run ends before its first validation");
+            assert_eq!(known.matches(&warning).count(), 1, "{known}");
+            assert_eq!(start.matches(&warning).count(), 1, "{known}");
+            assert_eq!(looked_at.matches("looks at val_loss").count(), 0, "{looked_at}");
+        }
+        assert!(start.contains("max_steps is 5") && start.contains("has 10 batches"), "{start}");
+        // How long a step takes is not known before.
+        for who in ["early_stopping", "reduce_on_plateau"] {
+            let warning = format!(
+                "warning: {who} looks at val_loss, and the run has ended before its first validation"
+            );
+            assert_eq!(unknown.matches(&warning).count(), 1, "{unknown}");
+        }
+        return;
+    };
+    let run = |id: &str, set_up: SetUp| {
+        let config = config(Path::new(&root), 2).with_run_id(id).with_primary_metric("val_loss");
+        let config =
+            config.with_early_stopping(EarlyStopping::new("val_loss")).with_progress(ProgressMode::Plain);
+        with_plateau(set_up(config)).unwrap();
+        eprintln!("NEXT");
+    };
+    run("known", |config| config.with_max_steps(5));
+    run("unknown", |config| config.with_validation(Validation::every(HOUR)));
+    run("looked-at", |config| config.with_max_steps(10));
 }
 
 /// Trains two epochs, validated every five steps, with a metric `val_score` that has these values.
-fn scored(root: &std::path::Path, scores: &[f64], early_stopping: Option<EarlyStopping>) -> FitResult<Model> {
+fn scored(root: &Path, scores: &[f64], early_stopping: Option<EarlyStopping>) -> FitResult<Model> {
     let mut config =
         config(root, 2).with_primary_metric("val_score").with_validation(Validation::every_n_steps(5));
     config.early_stopping = early_stopping;
