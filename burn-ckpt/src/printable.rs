@@ -14,17 +14,23 @@ pub fn shown(name: &str) -> String {
     text
 }
 
-/// A text from a file in its whole length, with escapes in place of control characters.
+/// A text from a file in its whole length, with escapes in place of control characters: `\n`, `\u{1b}`.
 #[must_use]
 pub fn without_controls(text: &str) -> String {
     escaped(text.chars())
+}
+
+/// The same with the text's line ends as they are.
+#[must_use]
+pub fn lines_without_controls(text: &str) -> String {
+    text.split('\n').map(without_controls).collect::<Vec<String>>().join("\n")
 }
 
 fn escaped(characters: impl Iterator<Item = char>) -> String {
     let mut text = String::new();
     for character in characters {
         match is_unsafe(character) {
-            true => text.extend(character.escape_unicode()),
+            true => text.extend(character.escape_default()),
             false => text.push(character),
         }
     }
@@ -45,12 +51,13 @@ mod tests {
     #[test]
     fn a_name_is_cut_and_its_control_characters_are_escaped() {
         assert_eq!(shown("fc.weight"), "fc.weight");
-        assert_eq!(shown("a\u{1b}[2Jb\n\u{9b}\u{202e}é"), r"a\u{1b}[2Jb\u{a}\u{9b}\u{202e}é");
+        assert_eq!(shown("a\u{1b}[2Jb\n\u{9b}\u{202e}é"), r"a\u{1b}[2Jb\n\u{9b}\u{202e}é");
         assert_eq!(shown(&"n".repeat(100)), "n".repeat(100));
         assert_eq!(shown(&"n".repeat(10_000_000)), format!("{}..", "n".repeat(100)));
         assert_eq!(
             without_controls(&format!("\x07{}", "n".repeat(200))),
             format!(r"\u{{7}}{}", "n".repeat(200))
         );
+        assert_eq!(lines_without_controls("a\tb\nc\r\n"), "a\\tb\nc\\r\n");
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use crate::printable::without_controls;
+use crate::printable::lines_without_controls;
 
 /// The longest text of one error, in characters. What a parser quotes of a hostile file can have a hundred
 /// megabytes.
@@ -43,8 +43,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 /// The beginning of a text, without control characters but line breaks.
 fn harmless(text: &str) -> String {
     let begin = text.char_indices().nth(MAX_TEXT_CHARS).map_or(text, |(end, _)| &text[..end]);
-    let lines: Vec<String> = begin.split('\n').map(without_controls).collect();
-    lines.join("\n") + if begin.len() < text.len() { " .." } else { "" }
+    lines_without_controls(begin) + if begin.len() < text.len() { " .." } else { "" }
 }
 
 /// What to do about an error that the system calls "File too large".

@@ -144,6 +144,11 @@ impl MirroredCheckpoint {
         own.map_or("", |file| file.sha256.as_str())
     }
 
+    /// What tells the states of a run that had one name.
+    pub(crate) fn state(&self) -> (Timestamp, u64) {
+        (self.checkpoint_timestamp, self.global_step)
+    }
+
     /// Later states are larger.
     pub(crate) fn order(&self) -> (Timestamp, u64, &str) {
         (self.checkpoint_timestamp, self.global_step, &self.name)

@@ -1,7 +1,8 @@
 //! The lease of a run's mirror: one writer at a time.
 //!
 //! It is a small object, which is changed by conditional writes alone. A writer renews it while it works.
-//! When it was not renewed for its whole time, another writer takes it over, with the next *term*.
+//! When it was not renewed for its whole time, another writer takes it over, with the next *term*. That time
+//! counts from the renewal, or from when the other writer has seen it, if the holder's clock is ahead.
 //!
 //! Nothing in the mirror depends on clocks that agree. Content has the term in its name, and commit objects
 //! are conditional writes. So a writer that was stopped for an hour, and continues after it has lost the
@@ -55,8 +56,20 @@ struct Record {
 
 impl Record {
     fn ends(&self) -> Timestamp {
+        self.ends_after(self.renewed)
+    }
+
+    /// When it ends for another writer. The holder's clock can be ahead: it was renewed at the latest when it
+    /// was seen.
+    fn ends_for(&self, other: &Writer, key: &str) -> Timestamp {
+        let Self { term, token, renewed, .. } = self;
+        let seen = other.first_seen(&format!("{key} {term} {token} {renewed}"));
+        self.ends_after(seen.min(*renewed))
+    }
+
+    fn ends_after(&self, renewed: Timestamp) -> Timestamp {
         let timeout = SignedDuration::from_secs(self.timeout_seconds.max(0));
-        self.renewed.checked_add(timeout).unwrap_or(Timestamp::MAX)
+        renewed.checked_add(timeout).unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -95,8 +108,9 @@ impl Lease {
                 Some((Some(record), _)) => {
                     // A lease of this writer: the answer to an earlier write of it was lost.
                     let is_own = record.token == token(writer);
-                    if record.holder.is_some() && !is_own && writer.now() < record.ends() {
-                        return Err(in_use(store, run_id, record));
+                    let ends = record.ends_for(writer, &key);
+                    if record.holder.is_some() && !is_own && writer.now() < ends {
+                        return Err(in_use(store, run_id, record, ends));
                     }
                     record.term.saturating_add(1)
                 }
@@ -261,7 +275,10 @@ impl Lease {
                 Some((Some(there), version)) if is_same_holding(&there, &self.record) => {
                     self.version = version;
                 }
-                Some((Some(there), _)) => return Err(in_use(&self.store, &self.run_id, &there)),
+                Some((Some(there), _)) => {
+                    let ends = there.ends_for(&self.writer, &self.key);
+                    return Err(in_use(&self.store, &self.run_id, &there, ends));
+                }
                 // What was just written was cut off.
                 Some((None, version)) if is_written => self.version = version,
                 Some((None, _)) => {
@@ -321,8 +338,8 @@ fn with_advice(mut error: Error) -> Error {
     error
 }
 
-fn in_use(store: &Store, run_id: &str, record: &Record) -> Error {
+fn in_use(store: &Store, run_id: &str, record: &Record, until: Timestamp) -> Error {
     let holder =
         record.holder.clone().unwrap_or_else(|| "another writer, which has given it back".to_owned());
-    Error::MirrorInUse { address: store.shown(run_id), holder, until: record.ends() }
+    Error::MirrorInUse { address: store.shown(run_id), holder, until }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 /// How long a lease lasts, unless configured otherwise.
 const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
@@ -24,6 +25,8 @@ pub struct Writer {
     token: u64,
     timeout: SignedDuration,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// The lease of another writer that was seen last, and when it was seen first.
+    seen: Arc<Mutex<Option<(String, Timestamp)>>>,
 }
 
 impl Writer {
@@ -43,7 +46,13 @@ impl Writer {
         token: u64,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), token, timeout: DEFAULT_TIMEOUT, clock: Arc::new(clock) }
+        Self {
+            name: name.into(),
+            token,
+            timeout: DEFAULT_TIMEOUT,
+            clock: Arc::new(clock),
+            seen: Arc::default(),
+        }
     }
 
     /// How long the lease lasts when it is not renewed. After that another writer can take it over.
@@ -69,6 +78,20 @@ impl Writer {
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// When this writer has seen another one's lease first, which is told from others by this text. It keeps
+    /// the one that it has seen last.
+    pub(crate) fn first_seen(&self, lease: &str) -> Timestamp {
+        let mut seen = self.seen.lock();
+        match &*seen {
+            Some((last, first)) if last == lease => *first,
+            _ => {
+                let now = self.now();
+                *seen = Some((lease.to_owned(), now));
+                now
+            }
+        }
     }
 }
 

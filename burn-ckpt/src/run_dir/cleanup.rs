@@ -68,13 +68,16 @@ fn orphans_outside(layout: &RunLayout, directory: &Path) -> Result<Vec<PathBuf>>
     Ok(left)
 }
 
-/// Whether what is without its checkpoint, and has the run's id, is the run's. Evaluations say no more than
-/// the id.
+/// Whether what is without its checkpoint, and has the run's id, is the run's. Evaluations of an earlier
+/// version say no more than the id: they stay.
 fn is_left_by(own: &OwnCheckpoints, directory: &Path, path: &Path) -> Result<bool> {
     let Some(checkpoint) = checkpoint_of_shards(path) else {
-        let is_evaluation = checkpoint_of_metadata(path).is_none();
+        if checkpoint_of_metadata(path).is_none() {
+            let start = evaluations::owner(path).and_then(|owner| owner.start_timestamp);
+            return Ok(start.is_some_and(|start| own.have_start(directory, start)));
+        }
         let is_own = |metadata: Metadata| own.have(directory, &metadata);
-        return Ok(is_evaluation || Metadata::read(path).is_ok_and(is_own));
+        return Ok(Metadata::read(path).is_ok_and(is_own));
     };
     let claim = claim_of_shards(path)?;
     let beside = Metadata::read(&metadata_path(&checkpoint));
@@ -297,6 +300,6 @@ fn is_orphan(path: &Path, run_id: &str) -> Result<bool> {
         && entry(path)?.is_some_and(|entry| entry.is_file())
         && match is_metadata {
             true => Metadata::read(path).is_ok_and(|metadata| metadata.run_id == run_id),
-            false => evaluations::is_of_run(path, run_id),
+            false => evaluations::owner(path).is_some_and(|owner| owner.run_id == run_id),
         })
 }

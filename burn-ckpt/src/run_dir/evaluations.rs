@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::disk::storage::StoredFile;
@@ -13,16 +14,20 @@ use crate::format::container::limits::MAX_JSON_VALUES;
 /// Upper limit in bytes of a file of evaluations: thousands of metrics.
 pub const MAX_EVALUATION_BYTES: u64 = 1024 * 1024;
 
+/// Whose checkpoint a file of evaluations is beside.
 #[derive(Deserialize)]
-struct Owner {
-    run_id: String,
+pub(crate) struct Owner {
+    pub(crate) run_id: String,
+    /// When that run was started. `None` in a file of an earlier version.
+    pub(crate) start_timestamp: Option<Timestamp>,
 }
 
-/// Whether a file has evaluations of a run's checkpoint. Any other file has not, nor one that cannot be read.
-pub(crate) fn is_of_run(path: &Path, run_id: &str) -> bool {
+/// Whose checkpoint's evaluations a file has. `None` for any other file, and one that cannot be read.
+pub(crate) fn owner(path: &Path) -> Option<Owner> {
     let mut text = Vec::new();
-    let read = StoredFile::open(path).and_then(|file| file.take(MAX_EVALUATION_BYTES).read_to_end(&mut text));
-    read.is_ok() && parse::<Owner>(&text, MAX_JSON_VALUES).is_ok_and(|owner| owner.run_id == run_id)
+    let file = StoredFile::open(path).ok()?;
+    file.take(MAX_EVALUATION_BYTES).read_to_end(&mut text).ok()?;
+    parse(&text, MAX_JSON_VALUES).ok()
 }
 
 /// Whether the text of such a file is of a checkpoint, which is named by the SHA-256 of its file.

@@ -10,6 +10,7 @@ use burn_ckpt::plumbing::{
     Existing, MAX_EVALUATION_BYTES as MAX_BYTES, MAX_JSON_VALUES, evaluation_path, is_there, parse_json,
     write_whole,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::evaluator::evaluated;
@@ -26,6 +27,10 @@ struct EvaluationFile {
     /// The run of the checkpoint, which removes the file if it is left without its checkpoint.
     #[serde(default)]
     run_id: String,
+    /// When that run was started, which tells it from another one of the same id. Not in files of an earlier
+    /// version.
+    #[serde(default)]
+    start_timestamp: Option<Timestamp>,
     /// One for each name of data, the newest of it.
     evaluations: Vec<Evaluation>,
 }
@@ -67,6 +72,7 @@ impl Evaluation {
             checkpoint_path: name.into_owned(),
             checkpoint_checksum: checkpoint.checksum.clone(),
             run_id: checkpoint.run_id.clone(),
+            start_timestamp: Some(checkpoint.start_timestamp),
             evaluations,
         };
         let text = to_json(&kept).map_err(|reason| Error::config(file.display().to_string(), reason))?;
@@ -142,7 +148,6 @@ fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Er
 mod tests {
     use super::*;
     use indexmap::IndexMap;
-    use jiff::Timestamp;
 
     fn kept(metrics: usize) -> EvaluationFile {
         let metrics: IndexMap<String, f64> =
@@ -161,6 +166,7 @@ mod tests {
             checkpoint_path: "a.ckpt".to_owned(),
             checkpoint_checksum: checksum,
             run_id: "r1".to_owned(),
+            start_timestamp: Some(Timestamp::UNIX_EPOCH),
             evaluations: vec![evaluation],
         }
     }

@@ -13,7 +13,7 @@ use burn::train::renderer::{EvaluationName, MetricsRenderer};
 use burn::train::{
     AsyncProcessorEvaluation, EvaluationItem, EvaluatorEvent, EventProcessorEvaluation, InferenceStep,
 };
-use burn_ckpt::{Checkpoint, FromCheckpoint, Loaded};
+use burn_ckpt::{Checkpoint, FromCheckpoint, Loaded, Metadata};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -266,5 +266,6 @@ pub(super) fn evaluated(checkpoint: &Checkpoint) -> Result<EvaluatedCheckpoint> 
     let path = checkpoint.path().to_path_buf();
     let mut metadata = checkpoint.metadata()?;
     metadata.fill_in_checksum(&path)?;
-    Ok(EvaluatedCheckpoint::new(path, metadata.checkpoint_checksum, metadata.run_id))
+    let Metadata { checkpoint_checksum, run_id, start_timestamp, .. } = metadata;
+    Ok(EvaluatedCheckpoint::new(path, checkpoint_checksum, run_id, start_timestamp))
 }

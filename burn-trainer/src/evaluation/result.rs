@@ -45,10 +45,12 @@ pub struct EvaluatedCheckpoint {
     pub checksum: String,
     /// The run that saved it.
     pub run_id: String,
+    /// When that run was started, in UTC.
+    pub start_timestamp: Timestamp,
 }
 
 impl EvaluatedCheckpoint {
-    pub(super) fn new(path: PathBuf, checksum: String, run_id: String) -> Self {
-        Self { path, checksum, run_id }
+    pub(super) fn new(path: PathBuf, checksum: String, run_id: String, start_timestamp: Timestamp) -> Self {
+        Self { path, checksum, run_id, start_timestamp }
     }
 }

@@ -2,6 +2,7 @@
 //! others that the run needs, and the log of metrics. Each is compared with its digest before it gets its
 //! name. What is on disk stays until then.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::METRICS_FILE;
@@ -12,7 +13,6 @@ use jiff::Timestamp;
 
 use super::needed::needed;
 use crate::config::TrainerConfig;
-use crate::metrics::remove_metrics_log;
 use crate::process::console::{note, warn};
 
 type Result<T> = burn_ckpt::Result<T>;
@@ -123,9 +123,21 @@ fn download_with_needed(
         others => format!(" and {others} others"),
     };
     note(&format!("downloading {}{count}, {}{why}", run.address_of(&newest.name), size(bytes)));
-    download_log(run, newest, layout)?;
+    // A start that fails before leaves the log and the links on disk as they belong to the states there. The
+    // next one gets them no more once the newest state is there, whatever its name.
+    let are_replaced = Cell::new(false);
+    let replace_rest = || {
+        if !are_replaced.get() {
+            download_log(run, newest, layout)?;
+            remove_links(layout)?;
+            are_replaced.set(true);
+        }
+        Ok(())
+    };
     for other in others {
-        match download_one(run, other, layout, progress) {
+        let is_newest_state = other.checkpoint_timestamp == newest.checkpoint_timestamp;
+        let work: &dyn Fn() -> Result<()> = if is_newest_state { &replace_rest } else { &|| Ok(()) };
+        match download_one(run, other, layout, work, progress) {
             Ok(()) => {}
             Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
                 warn(&format!("{} in the mirror is left out: {}", other.name, chain(&error)));
@@ -133,22 +145,23 @@ fn download_with_needed(
             Err(error) => return Err(error),
         }
     }
-    remove_links(layout)?;
-    download_one(run, newest, layout, progress)
+    download_one(run, newest, layout, &replace_rest, progress)
 }
 
+/// Downloads a checkpoint, in place of an older state of that name, or of a damaged one. `work` is done once
+/// all of it has arrived, and before it gets its name.
 fn download_one(
     run: &MirroredRun,
     checkpoint: &MirroredCheckpoint,
     layout: &RunLayout,
+    work: &dyn Fn() -> Result<()>,
     progress: Progress<'_>,
 ) -> Result<()> {
     let place = layout.checkpoint_dir().join(&checkpoint.name);
-    if is_there(&place)? && is_same(checkpoint, &place) {
-        return Ok(());
+    match is_there(&place)? && is_same(checkpoint, &place) {
+        true => work(),
+        false => run.download_after(checkpoint, layout, work, progress).map(drop),
     }
-    // In place of an older state of that name, or of a damaged one.
-    run.download(checkpoint, layout, progress).map(drop)
 }
 
 /// Removes the links of the state on disk, which would name an older best and last. Without them the
@@ -170,13 +183,9 @@ fn is_same(checkpoint: &MirroredCheckpoint, place: &Path) -> bool {
     }
 }
 
-/// The log of metrics up to a checkpoint, in place of the one on disk. Without it the run writes it again
-/// from the checkpoint's history.
+/// The log of metrics up to a checkpoint, in place of the one on disk once it has arrived. Where it is
+/// damaged, that one stays, and the run writes it again from the checkpoint's history.
 fn download_log(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &RunLayout) -> Result<()> {
-    if checkpoint.metrics_log.is_none() {
-        return Ok(());
-    }
-    remove_metrics_log(layout.run_dir())?;
     let path = layout.run_dir().join(METRICS_FILE);
     match run.download_metrics_log(checkpoint, &path) {
         Ok(_) => Ok(()),

@@ -1,6 +1,7 @@
 //! What waits to be sent to the mirror: at most so many checkpoints, the best ones and then the newest first,
 //! and those whose files fail behind all others. What was deleted on disk before its turn is not sent.
 
+mod outside;
 mod state;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use burn_ckpt::mirror::MirrorKeep;
 use indexmap::IndexMap;
 use parking_lot::{Condvar, Mutex};
 
+pub(super) use self::outside::SentFromOutside;
 use self::state::{QueueState, Waiting};
 use super::result::MirrorResult;
 
@@ -85,11 +87,14 @@ impl Queue {
     /// older one would take its place there.
     pub(super) fn begin(&self, keep: MirrorKeep, present: impl IntoIterator<Item = Present>) {
         let mut newest: IndexMap<String, Present> = IndexMap::new();
+        let mut state = self.state.lock();
         for one in present {
-            newest.shift_remove(&one.name);
+            // The same state in two directories is there once.
+            if let Some(older) = newest.shift_remove(&one.name).filter(|older| older.sha256 != one.sha256) {
+                state.leave_out(Some(older.path), hidden_by(&one.path));
+            }
             newest.insert(one.name.clone(), one);
         }
-        let mut state = self.state.lock();
         let in_mirror = std::mem::take(&mut state.in_mirror);
         for Present { path, name, sha256 } in newest.into_values() {
             state.add(path, in_mirror.get(&name).is_some_and(|there| *there == sha256));
@@ -171,6 +176,15 @@ impl Queue {
             Outcome::IsGone => state.result.skipped += u64::from(!was_there),
             Outcome::Unsendable(error) => state.leave_out(path, error),
         }
+    }
+
+    /// A checkpoint that was sent has taken the place of another one, of another directory, which is still on
+    /// disk. Returns the message, which is the reason why the mirror lacks that one.
+    pub(super) fn hides(&self, path: &Path, other: &Path) -> String {
+        let mut state = self.state.lock();
+        let reason = hidden_by(path);
+        state.leave_out(Some(other.to_path_buf()), reason.clone());
+        format!("the mirror lacks {}: {reason}", other.display())
     }
 
     /// A checkpoint was sent again that the mirror had lost.
@@ -286,6 +300,15 @@ impl Queue {
     pub(super) fn result(&self) -> MirrorResult {
         self.state.lock().result.clone()
     }
+}
+
+/// Why the mirror lacks a checkpoint that is on disk, where another directory has a newer one of its name.
+fn hidden_by(newer: &Path) -> String {
+    format!(
+        "its name in the mirror is that of {}, which is newer: give strategies that save outside of the run different \
+         filenames",
+        newer.display()
+    )
 }
 
 #[cfg(test)]

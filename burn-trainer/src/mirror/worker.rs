@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::chores::{Chores, FailedChore};
 use super::is_final;
-use super::queue::{FailedSide, Next, Outcome, Queue};
+use super::queue::{FailedSide, Next, Outcome, Queue, SentFromOutside};
 use crate::process::console::warn;
 use crate::retry_pause::RetryPause;
 
@@ -39,6 +39,7 @@ pub(super) struct Worker {
     chores: Chores,
     /// What was in the mirror, is not any more, and is to be sent again.
     gone: Vec<String>,
+    outside: SentFromOutside,
 }
 
 /// Why the thread ends early.
@@ -76,6 +77,7 @@ impl Worker {
             has_reported,
             chores,
             gone: Vec::new(),
+            outside: SentFromOutside::default(),
         }
     }
 
@@ -166,6 +168,7 @@ impl Worker {
             false => Err(io::Error::other("it is not wanted any more")),
         };
         let sent = self.opened()?.send(&layout, path, &wanted)?;
+        self.outside.note(&sent.name, path, &self.queue);
         Ok(if sent.was_there { Outcome::WasThere } else { Outcome::Sent })
     }
 

@@ -35,9 +35,26 @@ impl MirroredRun {
         run: &RunLayout,
         progress: Progress<'_>,
     ) -> Result<PathBuf> {
+        self.download_after(checkpoint, run, || Ok(()), progress)
+    }
+
+    /// The same with work that is done once all of the checkpoint has arrived, and before anything on disk is
+    /// replaced. After its error the disk is as it was, but for that work.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MirroredRun::download`], and that of the work.
+    pub fn download_after(
+        &self,
+        checkpoint: &MirroredCheckpoint,
+        run: &RunLayout,
+        work: impl FnOnce() -> Result<()>,
+        progress: Progress<'_>,
+    ) -> Result<PathBuf> {
         let place = run.checkpoint_dir().join(&checkpoint.name);
         let arrived = self.stage(checkpoint, &place, progress)?;
         let evaluations = self.evaluations_of(checkpoint)?;
+        work()?;
         // A kill in between costs nothing: the mirror has what the next start downloads.
         remove_checkpoint(&place)?;
         if let Some(text) = evaluations {

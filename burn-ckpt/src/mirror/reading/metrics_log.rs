@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::disk::directories::entry;
 use crate::disk::staged_file::{Existing, write_whole};
+use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 use crate::format::digest::checksum;
+use crate::metrics_log::is_metrics_log;
 use crate::mirror::commit_object::MirroredCheckpoint;
 use crate::mirror::metrics_pieces::{Part, parts_up_to};
 use crate::mirror::object_names::METRICS_DIR;
@@ -15,7 +18,8 @@ use crate::mirror::reading::mirrored_run::MirroredRun;
 
 impl MirroredRun {
     /// Gets the run's log of metrics up to a checkpoint, and compares it with its digest before it gets its
-    /// name. Whether the checkpoint has such a log. A file of that name is kept, and an error.
+    /// name. Whether the checkpoint has such a log. A log of that name is replaced once all of this one has
+    /// arrived. Any other file of that name is kept, and an error.
     ///
     /// # Errors
     ///
@@ -29,7 +33,7 @@ impl MirroredRun {
             let reason = format!("a piece of the log of metrics up to {} bytes is missing", log.bytes);
             return Err(Error::damaged(&shown, reason, None));
         }
-        write_whole(path, Existing::Keep, |file| {
+        write_whole(path, existing(path)?, |file| {
             let mut hasher = Sha256::new();
             for Part { piece, end } in &parts {
                 let end = (*end).min(log.bytes);
@@ -47,5 +51,15 @@ impl MirroredRun {
             }
         })?;
         Ok(true)
+    }
+}
+
+/// Only a log of metrics is replaced, not through a link.
+fn existing(path: &Path) -> Result<Existing> {
+    let is_file = entry(path)?.is_some_and(|entry| entry.is_file());
+    let is_log = || is_metrics_log(&StoredFile::open(path)?);
+    match is_file && is_log().map_err(Error::io("read", path))? {
+        true => Ok(Existing::Replace),
+        false => Ok(Existing::Keep),
     }
 }

@@ -12,7 +12,7 @@ use crate::mirror::commit_object::{MIRROR_VERSION, MirroredCheckpoint};
 use crate::mirror::object_names::link;
 use crate::mirror::reading::mirrored_run::{LINK_FORMAT, LinkObject};
 use crate::mirror::sending::run_mirror::RunMirror;
-use crate::mirror::sending::upload::name_in_mirror;
+use crate::mirror::sending::upload::{OUTSIDE_DIR, name_in_mirror};
 use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::RunLayout;
 
@@ -31,6 +31,28 @@ impl RunMirror {
             });
         }
         self.lease.keep()?;
+        self.write_link(link_name, checkpoint)?;
+        self.links.insert(link_name.to_owned(), checkpoint.to_owned());
+        Ok(())
+    }
+
+    /// Before a checkpoint takes the place of another directory's, which has its name: the links to that one
+    /// lead nowhere from then on. Those that lead to the new one are sent after it. They are not deleted, as
+    /// the credentials may not allow that.
+    pub(super) fn empty_links_to_other_state(&mut self, new: &MirroredCheckpoint) -> Result<()> {
+        let is_other = |there: &MirroredCheckpoint| there.name == new.name && there.state() != new.state();
+        if !Path::new(&new.name).starts_with(OUTSIDE_DIR) || !self.checkpoints.iter().any(is_other) {
+            return Ok(());
+        }
+        let stale = self.links.iter().filter(|(_, target)| **target == new.name);
+        for name in stale.map(|(name, _)| name.clone()).collect::<Vec<String>>() {
+            self.write_link(&name, "")?;
+            self.links.remove(&name);
+        }
+        Ok(())
+    }
+
+    fn write_link(&self, name: &str, checkpoint: &str) -> Result<()> {
         let object = LinkObject {
             format: LINK_FORMAT.to_owned(),
             version: MIRROR_VERSION,
@@ -38,9 +60,7 @@ impl RunMirror {
         };
         let json = serde_json::to_string(&object)
             .map_err(|error| Error::snapshot("the link cannot be written as JSON", error))?;
-        self.store.put(&link(&self.run_id, link_name), (json + "\n").as_bytes())?;
-        self.links.insert(link_name.to_owned(), checkpoint.to_owned());
-        Ok(())
+        self.store.put(&link(&self.run_id, name), (json + "\n").as_bytes())
     }
 
     /// Makes the links of the mirror those of the run, as far as the checkpoints are in the mirror that they
@@ -88,7 +108,6 @@ impl RunMirror {
             return None;
         };
         let state = (metadata.checkpoint_timestamp, metadata.global_step);
-        let mut checkpoints = self.checkpoints.iter().filter(|there| there.name == name);
-        checkpoints.find(|there| (there.checkpoint_timestamp, there.global_step) == state)
+        self.checkpoints.iter().find(|there| there.name == name && there.state() == state)
     }
 }

@@ -158,6 +158,7 @@ impl RunMirror {
     /// Writes the commit object, and reads it back.
     fn commit(&mut self, mut commit_object: MirroredCheckpoint) -> Result<()> {
         self.lease.keep()?;
+        self.empty_links_to_other_state(&commit_object)?;
         commit_object.term = self.lease.term();
         commit_object.committed = self.lease.writer().now();
         let (key, json) = (commit(&self.run_id, &commit_object.name), commit_object.to_json()?);

@@ -16,6 +16,8 @@ use tracing::Dispatch;
 
 use crate::disk::directories::{create_directory, parent};
 use crate::disk::storage::{ExistingContent, StoredFile};
+use crate::error::chain::chain;
+use crate::error::kind::ErrorKind;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::mirror::address::MirrorAddress;
@@ -251,10 +253,12 @@ impl Store {
         bytes: &[u8],
         was: &Version,
     ) -> Result<Option<Version>> {
-        create_directory(parent(lock))?;
-        let file = StoredFile::open_own(lock, ExistingContent::Keep).map_err(Error::io("open", lock))?;
+        let failed = |error: Error| self.lock_failed(key, &error);
+        create_directory(parent(lock)).map_err(failed)?;
+        let file = StoredFile::open_own(lock, ExistingContent::Keep).map_err(Error::io("open", lock));
+        let file = file.map_err(failed)?;
         let begun = Instant::now();
-        while !file.try_lock().map_err(Error::io("lock", lock))? {
+        while !file.try_lock().map_err(Error::io("lock", lock)).map_err(failed)? {
             if begun.elapsed() >= LOCK_WAIT {
                 let reason = format!("another process has locked {}", lock.display());
                 return Err(self.failure("write", key, MirrorFailure::TimedOut, reason));
@@ -268,6 +272,15 @@ impl Store {
             return Ok(None);
         }
         self.conditional(key, self.put_with(key, bytes, PutMode::Overwrite))
+    }
+
+    /// An error of the lock's file is one of the store, and not of what is sent to it.
+    fn lock_failed(&self, key: &str, error: &Error) -> Error {
+        let failure = match error.kind() {
+            ErrorKind::PermissionDenied => MirrorFailure::Denied,
+            _ => MirrorFailure::Failed,
+        };
+        self.failure("write", key, failure, chain(error))
     }
 
     fn put_with(&self, key: &str, bytes: &[u8], mode: PutMode) -> object_store::Result<Version> {

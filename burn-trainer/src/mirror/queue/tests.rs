@@ -237,3 +237,30 @@ fn of_two_on_disk_that_have_one_name_in_the_mirror_the_newest_is_sent() {
     assert_eq!(sent(&queue), ["two/a", "one/b"]);
     assert_eq!(queue.result().skipped, 0);
 }
+
+#[test]
+fn one_whose_name_in_the_mirror_is_that_of_a_newer_one_is_unsent() {
+    let present = |path: &str, sha256: &str| Present {
+        path: path.into(),
+        name: "outside/x".to_owned(),
+        sha256: sha256.to_owned(),
+    };
+    let queue = Queue::new("memory:".to_owned());
+    queue.leads("best:val_loss", Path::new("one/x"));
+    queue.begin(MirrorKeep::all(), [present("one/x", "1"), present("same/x", "2"), present("two/x", "2")]);
+    assert_eq!(sent(&queue), ["two/x"]);
+    queue.end(Duration::ZERO, &|| false);
+    assert_eq!(queue.result().unsent, [PathBuf::from("one/x")]);
+    let (why, is_of_its_own) = queue.why_unsent(Path::new("one/x"));
+    assert!(is_of_its_own && why.unwrap().contains("two/x, which is newer"));
+
+    let queue = self::queue();
+    for path in ["one/x", "two/x"] {
+        queue.saved(path.into());
+        assert_eq!(sent(&queue), [path]);
+    }
+    queue.leads("best:val_loss", Path::new("one/x"));
+    assert!(queue.hides(Path::new("two/x"), Path::new("one/x")).contains("lacks one/x"));
+    queue.end(Duration::ZERO, &|| false);
+    assert_eq!(queue.result().unsent, [PathBuf::from("one/x")]);
+}

@@ -5,6 +5,8 @@ mod plain_renderer;
 
 use std::io::stderr;
 
+#[cfg(feature = "cli")]
+use burn_ckpt::plumbing::lines_without_controls;
 use burn_ckpt::plumbing::without_controls;
 use held_back::{HeldBack, WARNING, write_held_back, write_line};
 pub use plain_renderer::PlainRenderer;
@@ -19,13 +21,13 @@ use super::terminal::{is_held_back, settle_output};
 ///
 /// A file's name can be in it, by which nothing else is written to the terminal, and no further line.
 pub(crate) fn say(line: &str) {
-    write(&harmless(line).replace('\n', "\\n"));
+    write(&without_controls(line));
 }
 
 /// The same with a text of several lines, as the message of a panic can be.
 #[cfg(feature = "cli")]
 pub(crate) fn say_lines(text: &str) {
-    write(&harmless(text));
+    write(&lines_without_controls(text));
 }
 
 fn write(line: &str) {
@@ -43,11 +45,6 @@ fn write(line: &str) {
     drop(held_back);
     write_held_back(lines);
     write_line(stderr(), &text);
-}
-
-/// A text without control characters but line breaks.
-fn harmless(text: &str) -> String {
-    text.split('\n').map(without_controls).collect::<Vec<String>>().join("\n")
 }
 
 /// Writes the lines that were held back, unless a dashboard is still drawn.

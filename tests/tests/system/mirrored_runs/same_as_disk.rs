@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::train::LearnerModel;
+use burn_ckpt::mirror::MirroredRun;
+use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{Catalog, RunLayout};
 use burn_trainer::TrainerConfig;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
@@ -14,10 +16,11 @@ use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
 use system_tests::models::small::{Script, train_by};
-use system_tests::object_stores::{HookedStore, give_store};
+use system_tests::object_stores::{HookedStore, connect, give_store};
 use system_tests::run_files::run_dir;
+use system_tests::train_scored;
 
-use super::{in_mirror, mirrored};
+use super::{in_mirror, memory_store, mirrored};
 
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -144,4 +147,27 @@ fn the_mirror_keeps_as_many_as_it_is_told() {
         [best.to_str().unwrap(), "last/epoch=4-step=48.ckpt", "last/epoch=4-step=50.ckpt"].map(str::to_owned);
     assert_eq!(sorted(in_mirror(address)), expected);
     assert!(on_disk(root.path()).len() > 10);
+}
+
+#[test]
+fn of_two_directories_outside_the_mirror_lacks_what_has_the_name_of_a_newer_state_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, best, last] = ["root", "best", "last"].map(|name| directory.path().join(name));
+    let address = "memory:one-name-outside";
+    let _store = memory_store(address);
+    let within = Last::new().with_every_epoch(false).with_every_n_steps(14).with_dirpath(last);
+    let first = Best::new().with_mode(MetricMode::Min).with_dirpath(&best);
+    let mut config = mirrored(&root, 2, address).with_primary_metric("val_score").with_strategies([
+        StrategyConfig::Best(first.with_filename("model")),
+        StrategyConfig::Last(within.with_filename("model")),
+    ]);
+    config.last = None;
+    // The next start has both on disk, and resumes from the newer one. Its scores are worse.
+    for scores in [[1.0, 2.0], [3.0, 4.0]] {
+        let mirror = train_scored(config.clone(), &scores).unwrap().mirror.unwrap();
+        assert_eq!(mirror.unsent, [best.join("model.ckpt")], "{mirror:?}");
+        let run = MirroredRun::open(&connect(&address.parse().unwrap()).unwrap(), "r1").unwrap();
+        assert_eq!(run.find("last").unwrap().global_step, 14);
+        assert_eq!(run.link_target("best_val_score.ckpt").unwrap(), None);
+    }
 }

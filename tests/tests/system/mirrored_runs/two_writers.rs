@@ -60,17 +60,20 @@ impl<M: LearnerModel> Callback<M> for TryToTrain {
 
 #[test]
 fn the_lease_of_a_dead_process_is_taken_over_after_its_time() {
-    let root = tempfile::tempdir().unwrap();
-    let address = "memory:dead-process";
-    let _store = memory_store(address);
-    let store = connect(&address.parse().unwrap()).unwrap();
-    let writer =
-        Writer::new("a dead one", 7, Timestamp::now).with_lease_timeout(SignedDuration::from_secs(1));
-    // It gives no sign of life any more.
-    std::mem::forget(RunMirror::open(&store, "r1", &writer).unwrap());
-    let result = train(mirrored(root.path(), 1, address)).unwrap();
-    assert!(result.mirror.unwrap().unsent.is_empty());
-    assert_eq!(in_mirror(address).len(), 2);
+    // Also of one whose clock was ahead.
+    for hours_ahead in [0, 3] {
+        let root = tempfile::tempdir().unwrap();
+        let address = &format!("memory:dead-process-{hours_ahead}");
+        let _store = memory_store(address);
+        let store = connect(&address.parse().unwrap()).unwrap();
+        let clock = move || Timestamp::now() + SignedDuration::from_hours(hours_ahead);
+        let writer = Writer::new("a dead one", 7, clock).with_lease_timeout(SignedDuration::from_secs(1));
+        // It gives no sign of life any more.
+        std::mem::forget(RunMirror::open(&store, "r1", &writer).unwrap());
+        let result = train(mirrored(root.path(), 1, address)).unwrap();
+        assert!(result.mirror.unwrap().unsent.is_empty());
+        assert_eq!(in_mirror(address).len(), 2);
+    }
 }
 
 #[test]

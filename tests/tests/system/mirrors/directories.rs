@@ -164,3 +164,21 @@ fn a_lock_that_another_process_has_is_waited_for() {
         renewed.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn a_lock_that_cannot_be_opened_is_named_and_is_an_error_of_the_store() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let path = save(&run, "last/step=1.ckpt", 1, Timestamp::now(), 1, false);
+    let store = Store::connect(&format!("file://{}/mirror", root.path().display()).parse().unwrap()).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::new("one", 1, fast_clock())).unwrap();
+    let lock = root.path().join("mirror/r1/.mirror.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let error = mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
+    let Error::Mirror { object, reason, .. } = &error else { panic!("{error:?}") };
+    assert!(object.ends_with("mirror/r1/lease.json"), "{error}");
+    assert!(reason.contains(lock.to_str().unwrap()), "{error}");
+    fs::remove_dir(&lock).unwrap();
+    mirror.send(&run, &path, &|_| Ok(())).unwrap();
+}

@@ -57,6 +57,30 @@ fn a_lease_that_is_renewed_or_given_back_is_not_taken_over_or_waited_for() {
 }
 
 #[test]
+fn a_lease_of_a_clock_that_is_ahead_is_over_once_it_was_not_renewed_for_its_time() {
+    let objects = SimulatedStore::new(1, FaultRates::default());
+    let clock = objects.clone();
+    let ahead = Writer::new("ahead", 1, move || clock.now() + SignedDuration::from_hours(3));
+    let second = writer(&objects, "second", 2);
+    let mut held = RunMirror::open(&store(&objects), "r1", &ahead).unwrap();
+    let left = || {
+        let error = RunMirror::open(&store(&objects), "r1", &second).unwrap_err();
+        let Error::MirrorInUse { until, .. } = error else { panic!("{error:?}") };
+        until.duration_since(objects.now())
+    };
+    // Its time counts from when it was first seen, and again once it was renewed.
+    assert_eq!(left(), SignedDuration::from_mins(5));
+    objects.pass(SignedDuration::from_mins(4));
+    assert_eq!(left(), SignedDuration::from_mins(1));
+    held.keep_lease().unwrap();
+    assert_eq!(left(), SignedDuration::from_mins(5));
+    objects.pass(SignedDuration::from_mins(5));
+    RunMirror::open(&store(&objects), "r1", &second).unwrap();
+    let error = held.keep_lease().unwrap_err();
+    assert!(matches!(&error, Error::MirrorInUse { holder, .. } if holder == "second"), "{error:?}");
+}
+
+#[test]
 fn a_writer_that_was_overtaken_can_send_nothing_and_its_content_replaces_nothing() {
     let root = tempfile::tempdir().unwrap();
     let (one, other) = (run_in(&root.path().join("one")), run_in(&root.path().join("other")));

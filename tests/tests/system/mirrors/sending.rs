@@ -324,8 +324,22 @@ fn a_link_out_of_the_run_names_a_checkpoint_of_the_mirror_only_if_that_has_its_s
     let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
     assert_eq!(mirrored.links(), ["best_val_loss.ckpt"]);
     assert_eq!(mirrored.find("best").unwrap().name, "outside/x.ckpt");
-    send(&mut mirror, &run, &two);
+    // The other one takes its place, also where nothing can be deleted. The older link names no state that
+    // is not its own, before the links are sent too.
+    for are_links_sent in [false, true] {
+        send(&mut mirror, &run, &two);
+        if are_links_sent {
+            mirror.send_links(&run).unwrap();
+        }
+        let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+        assert_eq!(mirrored.link_target("best_val_loss.ckpt").unwrap(), None);
+        let error = mirrored.find("best").unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+        assert_eq!(mirrored.find("last").unwrap().global_step, 2);
+    }
+    send(&mut mirror, &run, &one);
     mirror.send_links(&run).unwrap();
     let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
-    assert_eq!(mirrored.find("last").unwrap().global_step, 2);
+    assert_eq!(mirrored.find("best").unwrap().global_step, 1);
+    assert_eq!(mirrored.link_target("last.ckpt").unwrap(), None);
 }

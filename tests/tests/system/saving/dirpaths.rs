@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+use burn_trainer::evaluation::ModelEvaluator;
+use burn_trainer::metric::MeanLoss;
 use burn_trainer::strategy::{
     Best, CheckpointOutput, KeepRule, Last, OnException, RunProgress, SaveDecision, Strategy, StrategyConfig,
     TopK, TrainingEvent,
 };
 use burn_trainer::{Error, FitResult, TrainerConfig};
-use system_tests::models::small::{Model, Script, train_by};
+use system_tests::models::small::{Model, Script, loader, train_by};
 use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{checkpoints, files, metadata, stems, target};
-use system_tests::{config, train, train_scored};
+use system_tests::{backend, config, train, train_scored};
 
 fn with_last(config: TrainerConfig, last: Last) -> TrainerConfig {
     config.with_strategies([StrategyConfig::Best(Best::default()), StrategyConfig::Last(last)])
@@ -162,6 +164,30 @@ fn two_runs_of_one_id_below_two_roots_keep_what_is_theirs_in_a_shared_directory(
     // A run whose own directory is lost is known by its place.
     std::fs::remove_dir_all(a.path().join("burn_trainer_logs")).unwrap();
     assert_eq!(train(run(&a, 4)).unwrap().resumed_from, Some(shared.join("epoch=2-step=30.ckpt")));
+}
+
+#[test]
+fn an_evaluation_without_its_checkpoint_in_a_shared_directory_is_removed_by_its_own_run() {
+    let [a, b, shared] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let shared = std::fs::canonicalize(shared.path()).unwrap();
+    let run = |root: &tempfile::TempDir, epochs| {
+        config(root.path(), epochs)
+            .with_strategies([StrategyConfig::Last(at(&shared))])
+            .with_ckpt_path("auto")
+    };
+    train(run(&a, 1)).unwrap();
+    let saved = train(run(&b, 1)).unwrap().run_dir.join("last");
+    let mut evaluator = ModelEvaluator::<Model>::of_checkpoint(&saved, &backend::device()).unwrap();
+    let evaluation = evaluator.evaluate(loader(&Script::default()), (MeanLoss::new(),)).unwrap();
+    let kept = evaluation.keep().unwrap();
+    assert!(kept.starts_with(&shared), "{kept:?}");
+    // Its checkpoint is moved into an archive, as its user does who keeps the evaluation of it.
+    let of_b = evaluation.checkpoint.unwrap().path;
+    std::fs::rename(&of_b, b.path().join("archived.ckpt")).unwrap();
+    train(run(&a, 2)).unwrap();
+    assert!(kept.exists(), "it is another run's, of the same id");
+    train(run(&b, 1)).unwrap();
+    assert!(!kept.exists(), "its own run removes it");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::store::{KeyRemapper, map_indices_contiguous};
 use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::plumbing::without_controls;
 
 use crate::foreign::listed;
 use crate::terminal::output::say;
@@ -66,7 +67,7 @@ pub fn copied(mut tensors: Vec<Tensor>, copies: &[(String, String)]) -> Result<V
     for (from, to) in copies {
         let find = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
         let Some(tensor) = find(from) else {
-            let names = listed(tensors.iter().map(|tensor| tensor.name.escape_debug().to_string()).collect());
+            let names = listed(tensors.iter().map(|tensor| without_controls(&tensor.name)).collect());
             return Err(Failure::Other(format!(
                 "--copy {from}={to}: there is no tensor {from:?}; after --rename, and with contiguous layer numbers, \
                  there are {names}"

@@ -3,19 +3,14 @@
 
 use std::borrow::Cow;
 
-use burn_ckpt::plumbing::is_unsafe;
+use burn_ckpt::plumbing::{is_unsafe, lines_without_controls, without_controls};
 
 /// A text with these characters escaped, except for line ends.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| is_unsafe(c) && c != '\n';
-    if !text.contains(is_escaped) {
-        return Cow::Borrowed(text);
+    match text.contains(|c: char| is_unsafe(c) && c != '\n') {
+        true => Cow::Owned(lines_without_controls(text)),
+        false => Cow::Borrowed(text),
     }
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_escaped(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    Cow::Owned(shown)
 }
 
 /// JSON with those of these characters escaped that JSON may have: from U+007F on.
@@ -33,5 +28,5 @@ pub fn json_for_terminals(json: &str) -> Cow<'_, str> {
 
 /// The same with line ends escaped too.
 pub fn in_one_line(text: &str) -> String {
-    printable(text).replace('\n', "\\n")
+    without_controls(text)
 }

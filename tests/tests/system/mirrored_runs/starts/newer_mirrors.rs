@@ -15,7 +15,7 @@ use object_store::memory::InMemory;
 use system_tests::models::small::{Script, train_by};
 use system_tests::object_stores::{HookedStore, delete_objects, give_store, unreachable};
 use system_tests::programs::commands::sha256sum;
-use system_tests::run_files::checkpoints;
+use system_tests::run_files::{checkpoints, files, run_dir};
 use system_tests::train;
 
 use super::{assert_same, in_mirror, lose_disk, memory_store, mirrored, unmirrored};
@@ -79,6 +79,47 @@ fn a_newer_state_of_the_same_name_replaces_the_one_on_disk_once_it_has_arrived()
     assert_eq!(resumed.global_step, 20);
     assert!(resumed.resumed_from.unwrap().ends_with("epoch=0-step=10.ckpt"));
     assert!(in_mirror(address).iter().any(|name| name.contains("step=20")));
+}
+
+#[test]
+fn the_log_and_the_links_on_disk_stay_until_the_newer_ones_have_arrived() {
+    for unreachable_part in ["/metrics/", "/epoch=1-step=20.ckpt"] {
+        let directory = tempfile::tempdir().unwrap();
+        let [whole, root, copy] = ["whole", "root", "copy"].map(|name| directory.path().join(name));
+        let address = &format!("memory:stays{}", unreachable_part.replace('/', "-"));
+        let is_cut_off = Arc::new(AtomicBool::new(false));
+        let cut_off = Arc::clone(&is_cut_off);
+        let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+            let is_part = operation.path.contains(unreachable_part) && !operation.path.ends_with(".json");
+            match operation.name == "get" && is_part && cut_off.load(Ordering::SeqCst) {
+                true => Err(unreachable()),
+                false => Ok(()),
+            }
+        });
+        give_store(address, Arc::new(store) as Arc<dyn ObjectStore>);
+        train(unmirrored(&whole, 3)).unwrap();
+        train(mirrored(&root, 1, address)).unwrap();
+        copy_run(&root, &copy);
+        train(mirrored(&root, 2, address)).unwrap();
+        let on_disk = || {
+            let log = fs::read(run_dir(&copy).join("metrics.jsonl")).unwrap();
+            let mut links = files(&checkpoints(&copy));
+            links.retain(|name| name.contains(" -> "));
+            (String::from_utf8(log).unwrap(), links)
+        };
+        let before = on_disk();
+        assert_eq!(before.1.len(), 4, "{before:?}");
+
+        is_cut_off.store(true, Ordering::SeqCst);
+        let error = train(mirrored(&copy, 3, address)).unwrap_err();
+        assert!(matches!(error, Error::MirrorNotDownloaded { .. }), "{error:?}");
+        assert!(on_disk() == before, "without {unreachable_part}: {:?}", files(&run_dir(&copy)));
+
+        is_cut_off.store(false, Ordering::SeqCst);
+        let resumed = train(mirrored(&copy, 3, address)).unwrap();
+        assert!(resumed.resumed_from.unwrap().ends_with("epoch=1-step=20.ckpt"));
+        assert_same(&whole, &copy, 2..=2);
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::Path;
 
 use burn_ckpt::burn_pack::MAX_TENSOR_COUNT;
-use burn_ckpt::plumbing::parse_json;
 use burn_ckpt::plumbing::storage::StoredFile;
+use burn_ckpt::plumbing::{parse_json, shown};
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -54,12 +54,12 @@ impl ShardIndex {
         let mut known = BTreeSet::new();
         for (tensor, file) in &weight_map {
             if !known.insert(tensor) {
-                return Err(format!("it names the tensor {} twice", short(tensor)));
+                return Err(format!("it names the tensor {} twice", shown(tensor)));
             }
             if !is_plain(file) {
                 return Err(format!(
                     "it names the file {}, which is not the name of a file beside it",
-                    short(file)
+                    shown(file)
                 ));
             }
         }
@@ -83,11 +83,6 @@ impl ShardIndex {
 fn is_plain(file: &str) -> bool {
     let drive = file.as_bytes().get(1) == Some(&b':');
     !file.is_empty() && file != "." && file != ".." && !file.contains(['/', '\\', '\0']) && !drive
-}
-
-/// The beginning of a text that may be very long, without what a terminal would obey.
-pub fn short(text: &str) -> String {
-    text.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
 /// The pairs of a map, those of equal keys as well.

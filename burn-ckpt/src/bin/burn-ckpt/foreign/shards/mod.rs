@@ -7,9 +7,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::burn_pack::Tensor;
-use burn_ckpt::plumbing::storage;
+use burn_ckpt::plumbing::{shown, storage};
 
-use self::index::{ShardIndex, short};
+use self::index::ShardIndex;
 use super::{FileFormat, Foreign, Notes};
 
 /// How many names a message lists.
@@ -32,7 +32,7 @@ pub fn read(
     let mut found: BTreeMap<(String, String), Tensor> = BTreeMap::new();
     let (mut notes, mut size) = (None::<Notes>, 0u64);
     for file in shards.files() {
-        let (path, name) = (index.with_file_name(file), short(file));
+        let (path, name) = (index.with_file_name(file), shown(file));
         let stat = storage::stat(&path).map_err(|error| format!("{name}: {error}"))?;
         let Some(stat) = stat else {
             return Err(format!("it names the file {name}, which is not beside it"));
@@ -56,14 +56,14 @@ pub fn read(
     for (name, file) in shards.weight_map {
         match found.remove(&(name.clone(), file.clone())) {
             Some(tensor) => tensors.push(tensor),
-            None => missing.push(format!("{} in {}", short(&name), short(&file))),
+            None => missing.push(format!("{} in {}", shown(&name), shown(&file))),
         }
     }
     if !missing.is_empty() {
         return Err(format!("it names tensors that the files lack: {}", listed(missing)));
     }
     let left_out =
-        found.into_keys().map(|(name, file)| format!("{} in {}", short(&name), short(&file))).collect();
+        found.into_keys().map(|(name, file)| format!("{} in {}", shown(&name), shown(&file))).collect();
     Ok((Foreign { tensors, notes: notes.unwrap_or_default() }, size, left_out))
 }
 
