@@ -77,6 +77,32 @@ fn the_lease_of_a_dead_process_is_taken_over_after_its_time() {
 }
 
 #[test]
+fn a_lease_is_renewed_at_once_after_the_clock_was_set_back() {
+    let address = "memory:clock-set-back";
+    let (written, hours) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(2)));
+    let (counted, ahead) = (Arc::clone(&written), Arc::clone(&hours));
+    let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        let is_renewal = operation.name.starts_with("put") && operation.path.ends_with("lease.json");
+        counted.fetch_add(u64::from(is_renewal), Ordering::SeqCst);
+        Ok(())
+    });
+    give_store(address, Arc::new(store));
+    let clock =
+        move || Timestamp::now() + SignedDuration::from_hours(ahead.load(Ordering::SeqCst).cast_signed());
+    let store = connect(&address.parse().unwrap()).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &Writer::new("one", 7, clock)).unwrap();
+    let before = written.load(Ordering::SeqCst);
+    mirror.keep_lease().unwrap();
+    assert_eq!(written.load(Ordering::SeqCst), before, "it is new");
+    hours.store(0, Ordering::SeqCst);
+    for _ in 0..2 {
+        mirror.keep_lease().unwrap();
+        assert_eq!(written.load(Ordering::SeqCst), before + 1);
+    }
+    mirror.close().unwrap();
+}
+
+#[test]
 fn a_run_whose_mirror_was_taken_over_trains_to_its_end_and_sends_nothing_more() {
     let root = tempfile::tempdir().unwrap();
     let address = "memory:taken-over";
