@@ -252,7 +252,7 @@ fn one_whose_name_in_the_mirror_is_that_of_a_newer_one_is_unsent() {
     queue.end(Duration::ZERO, &|| false);
     assert_eq!(queue.result().unsent, [PathBuf::from("one/x")]);
     let (why, is_of_its_own) = queue.why_unsent(Path::new("one/x"));
-    assert!(is_of_its_own && why.unwrap().contains("two/x, which is newer"));
+    assert!(is_of_its_own && why.unwrap().contains("same/x, which is newer"));
 
     let queue = self::queue();
     for path in ["one/x", "two/x"] {
