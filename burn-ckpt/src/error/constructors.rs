@@ -7,8 +7,9 @@ use crate::error::pack_error::PackError;
 use crate::error::{Cause, Error};
 
 impl Error {
-    /// Wraps an operating system error with what was tried on which file.
-    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+    /// Wraps an operating system error with what was tried on which file. For burn-trainer too.
+    #[doc(hidden)]
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
         move |source| Self::Io { action, path, source }
     }

@@ -21,13 +21,13 @@ const BEGINNING: usize = 512;
 ///
 /// [`Error::Config`] naming the flag, [`Error::Checkpoint`] when the file cannot be read.
 pub(super) fn check(flag: &str, file: &Path) -> Result<()> {
-    let failed = |source| burn_ckpt::Error::Io { action: "read", path: file.to_path_buf(), source };
-    let Some(stat) = storage::stat(file).map_err(failed)? else { return Ok(()) };
+    let failed = || burn_ckpt::Error::io("read", file);
+    let Some(stat) = storage::stat(file).map_err(failed())? else { return Ok(()) };
     let place = file.display();
     if !stat.is_file() {
         return Err(Error::config(flag, format!("{place} is not a file: name another one")));
     }
-    let beginning = StoredFile::open(file).and_then(|file| file.read_range(0, BEGINNING)).map_err(failed)?;
+    let beginning = StoredFile::open(file).and_then(|file| file.read_range(0, BEGINNING)).map_err(failed())?;
     let text = String::from_utf8_lossy(&beginning);
     if stat.len() == 0 || MARKS.iter().any(|mark| text.contains(mark)) {
         return Ok(());

@@ -51,7 +51,10 @@ impl Evaluation {
         };
         let file = evaluation_path(&checkpoint.path);
         if !is_there(&checkpoint.path)? {
-            return Err(io_error("keep the evaluation of", &checkpoint.path)(storage::not_found()));
+            return Err(burn_ckpt::Error::io("keep the evaluation of", &checkpoint.path)(
+                storage::not_found(),
+            )
+            .into());
         }
         let mut evaluations = match read(&file)? {
             Some(Ok(kept)) if kept.checkpoint_checksum == checkpoint.checksum => kept.evaluations,
@@ -77,12 +80,8 @@ impl Evaluation {
         };
         let text = to_json(&kept).map_err(|reason| Error::config(file.display().to_string(), reason))?;
         write_whole(&file, Existing::Replace, |file| {
-            let path = file.path().to_path_buf();
-            file.write_all(text.as_bytes()).map_err(|source| burn_ckpt::Error::Io {
-                action: "write",
-                path,
-                source,
-            })
+            let written = file.write_all(text.as_bytes());
+            written.map_err(burn_ckpt::Error::io("write", file.path()))
         })?;
         Ok(file)
     }
@@ -124,24 +123,20 @@ fn to_json(kept: &EvaluationFile) -> std::result::Result<String, String> {
 
 /// Reads a file of evaluations. `None` if there is none; the inner error says what is wrong with it.
 fn read(path: &Path) -> Result<Option<std::result::Result<EvaluationFile, String>>> {
-    if storage::stat(path).map_err(io_error("read", path))?.is_none() {
+    if storage::stat(path).map_err(burn_ckpt::Error::io("read", path))?.is_none() {
         return Ok(None);
     }
     let mut file = match StoredFile::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(io_error("open", path))?,
+        opened => opened.map_err(burn_ckpt::Error::io("open", path))?,
     };
     let mut text = Vec::new();
-    { &mut file }.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(io_error("read", path))?;
+    { &mut file }.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(burn_ckpt::Error::io("read", path))?;
     if text.len() as u64 > MAX_BYTES {
         return Ok(Some(Err(format!("it has more than {MAX_BYTES} bytes"))));
     }
     let kept = parse_json(&text, MAX_JSON_VALUES);
     Ok(Some(kept.map_err(|error| format!("its JSON does not describe evaluations: {error}"))))
-}
-
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
-    move |source| burn_ckpt::Error::Io { action, path: path.to_path_buf(), source }.into()
 }
 
 #[cfg(test)]

@@ -110,12 +110,7 @@ impl OpenMirror {
             output.set_for_thread();
             worker.run();
         };
-        let failed = |source| burn_ckpt::Error::Io {
-            action: "start a thread for",
-            path: address.to_string().into(),
-            source,
-        };
-        thread.spawn(work).map_err(failed)?;
+        thread.spawn(work).map_err(burn_ckpt::Error::io("start a thread for", address.to_string()))?;
         Ok(Self { queue, has_downloaded, existing, run: downloaded.map(|(run, _)| run) })
     }
 

@@ -163,8 +163,8 @@ fn leading(layout: &RunLayout) -> burn_ckpt::Result<Vec<(String, PathBuf)>> {
     let directory = layout.checkpoint_dir();
     let mut leading = Vec::new();
     for link in list(&directory)?.into_iter().filter(|path| is_checkpoint(path)) {
-        let failed = |source| burn_ckpt::Error::Io { action: "read the link", path: link.clone(), source };
-        let Some(target) = storage::read_link(&link).map_err(failed)? else { continue };
+        let target = storage::read_link(&link).map_err(burn_ckpt::Error::io("read the link", &link))?;
+        let Some(target) = target else { continue };
         let name = link.file_stem().unwrap_or_default().to_string_lossy();
         let strategy = name.strip_prefix("best_").map_or(name.to_string(), |metric| format!("best:{metric}"));
         leading.push((strategy, place(layout, &target)?));

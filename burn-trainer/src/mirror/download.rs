@@ -168,7 +168,7 @@ fn download_one(
 /// checkpoints say which these are, and the writer makes new links.
 fn remove_links(layout: &RunLayout) -> Result<()> {
     for link in links_of_run(layout)? {
-        storage::remove_file(&link).map_err(|source| Error::Io { action: "remove", path: link, source })?;
+        storage::remove_file(&link).map_err(Error::io("remove", &link))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::storage;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::process::console::warn;
 
 /// How many names are tried.
@@ -30,9 +30,7 @@ impl TemporaryRoot {
                 Ok(()) => return Ok(Self(path)),
                 // Of an earlier process with this number, which was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tried < TRIES => {}
-                Err(source) => {
-                    return Err(Error::from(burn_ckpt::Error::Io { action: "create", path, source }));
-                }
+                Err(error) => return Err(burn_ckpt::Error::io("create", path)(error).into()),
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Opens a run: its id, its directory, its lock, and what is done with checkpoints that exist already.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -245,8 +244,7 @@ fn is_own(resume: Option<&ResumePoint>, layout: &RunLayout, present: &Catalog) -
 /// Whether a checkpoint is in the run's directory, or is one of those that are present, under any name of its
 /// directory.
 fn is_in_run(path: &Path, layout: &RunLayout, present: &Catalog) -> Result<bool> {
-    let resolved =
-        |path: &Path| storage::canonicalize(path).map_err(|source| io_error("resolve", path, source));
+    let resolved = |path: &Path| storage::canonicalize(path).map_err(burn_ckpt::Error::io("resolve", path));
     let Some(path) = resolved(path)? else { return Ok(false) };
     if resolved(&layout.checkpoint_dir())?.is_some_and(|directory| path.starts_with(directory)) {
         return Ok(true);
@@ -265,7 +263,7 @@ fn check_directories(config: &TrainerConfig, layout: &RunLayout) -> Result<()> {
     let above = root.ancestors().filter(|part| !part.as_os_str().is_empty());
     let splits = ["train", "valid"].map(|split| layout.run_dir().join(split));
     for part in splits.iter().filter(|_| config.metric_files).map(PathBuf::as_path).chain(above) {
-        let stat = storage::stat(part).map_err(|source| io_error("read", part, source))?;
+        let stat = storage::stat(part).map_err(burn_ckpt::Error::io("read", part))?;
         if stat.is_some_and(|stat| !stat.is_dir()) {
             let reason = match part == root || !root.starts_with(part) {
                 true => format!("{} is not a directory", part.display()),
@@ -321,7 +319,7 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
         ));
     }
     let noted = layout.run_dir().join(DIRECTORIES_FILE);
-    storage::remove_file(&noted).map_err(|source| io_error("remove", &noted, source))?;
+    storage::remove_file(&noted).map_err(burn_ckpt::Error::io("remove", &noted))?;
     remove_metrics_log(layout.run_dir())?;
     remove_shown(layout)?;
     for split in [Split::Train, Split::Valid] {
@@ -334,7 +332,7 @@ fn remove_run(layout: &RunLayout, present: &Catalog) -> Result<()> {
 fn remove_shown(layout: &RunLayout) -> Result<()> {
     remove_report_page(layout.run_dir())?;
     for path in tracker_files(layout.run_dir())? {
-        storage::remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+        storage::remove_file(&path).map_err(burn_ckpt::Error::io("remove", &path))?;
     }
     Ok(())
 }
@@ -343,8 +341,4 @@ fn log_broken(present: &Catalog) {
     for (path, error) in &present.broken {
         log::warn!("{} is ignored: {}", path.display(), chain(error));
     }
-}
-
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
-    burn_ckpt::Error::Io { action, path: PathBuf::from(path), source }.into()
 }

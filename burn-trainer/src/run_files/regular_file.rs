@@ -35,7 +35,7 @@ pub(crate) fn continued(path: &Path, content: ExistingContent) -> io::Result<Sto
     }
     let copied = write_whole(path, Existing::Replace, |copy| {
         let copied = copy.copy_from(&mut file);
-        copied.map(drop).map_err(|source| burn_ckpt::Error::Io { action: "copy", path: path.into(), source })
+        copied.map(drop).map_err(burn_ckpt::Error::io("copy", path))
     });
     copied.map_err(io::Error::other)?;
     let file = StoredFile::open_own(path, content)?;

@@ -136,7 +136,7 @@ fn check_lengths(directory: &Path) -> Result<()> {
     ));
     match storage::entry(&path) {
         Err(source) if source.kind() == ErrorKind::InvalidFilename => {
-            Err(burn_ckpt::Error::Io { action: "save into", path: directory.to_path_buf(), source }.into())
+            Err(burn_ckpt::Error::io("save into", directory)(source).into())
         }
         _ => Ok(()),
     }

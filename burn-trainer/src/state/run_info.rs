@@ -67,10 +67,7 @@ impl RunInfo {
     pub fn logged_before(&self) -> burn_ckpt::Result<impl Iterator<Item = burn_ckpt::Result<Line>> + use<>> {
         let path = self.run_dir.join(METRICS_FILE);
         let mark = self.counted.as_ref();
-        let is_in = |mark: &LogMark| {
-            let read = mark.is_in(&path);
-            read.map_err(|source| burn_ckpt::Error::Io { action: "read", path: path.clone(), source })
-        };
+        let is_in = |mark: &LogMark| mark.is_in(&path).map_err(burn_ckpt::Error::io("read", &path));
         let again = self.written_again.as_ref().map(|history| history.lines().into_iter().map(Ok));
         let lines = match mark {
             Some(mark) if again.is_none() && is_in(mark)? => Some(metrics_log::read(&path)?.until(mark)),

@@ -103,12 +103,10 @@ impl Table {
         before.seek(SeekFrom::Start(skipped))?;
         // What a failed write has left after the last row is not copied.
         let mut before = before.take(self.file.length().saturating_sub(skipped));
-        let copied =
-            write_whole(&self.path, Existing::Replace, |table| {
-                copy_rows(&mut before, &heading(&metrics), &added, table).map_err(|source| {
-                    burn_ckpt::Error::Io { action: "write", path: self.path.clone(), source }
-                })
-            });
+        let copied = write_whole(&self.path, Existing::Replace, |table| {
+            let copied = copy_rows(&mut before, &heading(&metrics), &added, table);
+            copied.map_err(burn_ckpt::Error::io("write", &self.path))
+        });
         copied.map_err(io::Error::other)?;
         self.metrics = metrics;
         self.file = LineFile::new(self.path.clone(), Box::new(opened_at_its_end));

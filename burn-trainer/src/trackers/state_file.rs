@@ -1,7 +1,7 @@
 //! What a tracker has sent, and its own state: `tracker-<name>.json` in the run's directory. It is ahead of
 //! the checkpoints, so it is not in them.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use burn_ckpt::plumbing::storage::{self, StoredFile};
@@ -52,7 +52,8 @@ impl StateFile {
     ///
     /// When the file cannot be read; permanent when it is something else.
     pub(super) fn read(&self) -> TrackerResult<Option<SentState>> {
-        let Some(entry) = storage::entry(&self.path).map_err(|error| self.failed("read", error))? else {
+        let Some(entry) = storage::entry(&self.path).map_err(burn_ckpt::Error::io("read", &self.path))?
+        else {
             return Ok(None);
         };
         let content = if entry.is_file() { self.content()? } else { None };
@@ -70,9 +71,9 @@ impl StateFile {
 
     fn content(&self) -> TrackerResult<Option<SentState>> {
         let mut text = Vec::new();
-        let file = StoredFile::open(&self.path).map_err(|error| self.failed("open", error))?;
+        let file = StoredFile::open(&self.path).map_err(burn_ckpt::Error::io("open", &self.path))?;
         let read = file.take(MAX_BYTES + 1).read_to_end(&mut text);
-        read.map_err(|error| self.failed("read", error))?;
+        read.map_err(burn_ckpt::Error::io("read", &self.path))?;
         if text.len() as u64 > MAX_BYTES {
             return Ok(None);
         }
@@ -97,13 +98,9 @@ impl StateFile {
             return Err(TrackerError::permanent(format!("its state has more than {MAX_BYTES} bytes")));
         }
         let write = |file: &mut StoredFile| -> burn_ckpt::Result<()> {
-            file.write_all(text.as_bytes()).map_err(|error| self.failed("write", error))
+            file.write_all(text.as_bytes()).map_err(burn_ckpt::Error::io("write", &self.path))
         };
         Ok(write_whole(&self.path, Existing::Replace, write)?)
-    }
-
-    fn failed(&self, action: &'static str, source: io::Error) -> burn_ckpt::Error {
-        burn_ckpt::Error::Io { action, path: self.path.clone(), source }
     }
 }
 

@@ -2,7 +2,7 @@
 //! in these directories.
 
 use std::fs::Metadata;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::train::metric::store::Split;
@@ -29,7 +29,7 @@ pub(crate) fn remove_metric_files(run_dir: &Path, split: &Split, first: usize) -
         }
         for file in list(&epoch)? {
             if is_metric_file(&file)? {
-                storage::remove_file(&file).map_err(failed("remove", &file))?;
+                storage::remove_file(&file).map_err(Error::io("remove", &file))?;
             }
         }
         remove_if_empty(&epoch)?;
@@ -58,19 +58,16 @@ fn is_own_directory(path: &Path) -> Result<bool> {
 }
 
 fn entry(path: &Path) -> Result<Option<Metadata>> {
-    storage::entry(path).map_err(failed("read", path))
+    storage::entry(path).map_err(Error::io("read", path))
 }
 
 fn remove_if_empty(directory: &Path) -> Result<()> {
     match storage::remove_directory(directory) {
-        Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(failed("remove", directory)(error)),
+        Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => {
+            Err(Error::io("remove", directory)(error))
+        }
         _ => Ok(()),
     }
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Io { action, path, source }
 }
 
 #[cfg(test)]

@@ -112,10 +112,7 @@ fn continued(path: &Path, mark: &LogMark) -> io::Result<StoredFile> {
 /// [`Error::Io`] for a log that cannot be read or removed.
 pub(crate) fn remove_metrics_log(run_dir: &Path) -> Result<()> {
     let path = run_dir.join(METRICS_FILE);
-    let failed = |action| {
-        let path = path.clone();
-        move |source| Error::Io { action, path, source }
-    };
+    let failed = |action| Error::io(action, &path);
     let is_file = storage::entry(&path).map_err(failed("read"))?.is_some_and(|entry| entry.is_file());
     let is_log = || is_metrics_log(&StoredFile::open(&path)?);
     if is_file && is_log().map_err(failed("read"))? {
