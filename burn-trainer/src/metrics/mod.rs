@@ -28,5 +28,5 @@ pub(crate) use metric_files::{check_file_names, remove_metric_files};
 pub(crate) use metrics_log::{
     HistoryLines, LogPosition, ResumedLog, StepOfBatch, add_earlier_epochs, remove_metrics_log,
 };
-pub(crate) use run_metrics::RunMetrics;
+pub(crate) use run_metrics::{RunMetrics, burn_epoch};
 pub(crate) use table::{MetricTable, MetricsOf, SharedMetrics, is_of_validation, split_name};

@@ -68,7 +68,7 @@ impl RunMetrics {
         self.log.log_validation(position, values.clone());
         let step = std::iter::once((STEP.to_owned(), position.step as f64));
         let row = is_listed.then(|| step.chain(values).collect());
-        self.history.end_validation(burns_number(position.epoch), row);
+        self.history.end_validation(burn_epoch(position.epoch), row);
         self.table.lock().end_validation();
         // The logger writes the row now.
         Self::await_updates(store);
@@ -117,14 +117,14 @@ impl RunMetrics {
         validated: Option<u64>,
         store: &EventStoreClient,
     ) {
-        let values = self.values_of_epoch(burns_number(position.epoch), store);
+        let values = self.values_of_epoch(burn_epoch(position.epoch), store);
         self.close(position, validated, values);
     }
 
     /// The same in a loop that is not the trainer's: it validates at the end of each epoch, and does not tell
     /// of it.
     pub(crate) fn close_validated_epoch(&self, position: LogPosition, store: &EventStoreClient) {
-        let values = self.values_of_epoch(burns_number(position.epoch), store);
+        let values = self.values_of_epoch(burn_epoch(position.epoch), store);
         self.log.log_validation(position, values_of(&values, is_of_validation));
         self.close(position, Some(position.step), values);
     }
@@ -159,6 +159,6 @@ fn values_of(values: &EpochValues, is_wanted: impl Fn(&str) -> bool) -> EpochVal
 }
 
 /// burn's number of an epoch: burn counts from 1.
-fn burns_number(epoch: u64) -> usize {
+pub(crate) fn burn_epoch(epoch: u64) -> usize {
     usize::try_from(epoch.saturating_add(1)).unwrap_or(usize::MAX)
 }

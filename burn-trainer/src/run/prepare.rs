@@ -20,7 +20,9 @@ use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
 use crate::learner_state::warm_start;
-use crate::metrics::{ResumedLog, RunMetricLogger, RunMetrics, add_earlier_epochs, check_file_names};
+use crate::metrics::{
+    ResumedLog, RunMetricLogger, RunMetrics, add_earlier_epochs, burn_epoch, check_file_names,
+};
 use crate::model_summary::model_summary;
 use crate::process::console::warn;
 use crate::process::environment_devices::described_by;
@@ -28,7 +30,6 @@ use crate::saving::existing_checkpoints::ExistingCheckpoints;
 use crate::saving::requested_save::SaverSettings;
 use crate::saving::run_saves::{OpenSaver, OpenedSaver, RunSaves};
 use crate::saving::saver::Saver;
-use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_info::RunInfo;
 use crate::state::training_data::TrainingData;

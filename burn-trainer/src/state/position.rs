@@ -321,8 +321,3 @@ impl Position {
         self.batches + u64::from(self.trained)
     }
 }
-
-/// burn's number of an epoch: burn counts from 1.
-pub(crate) fn burn_epoch(epoch: u64) -> usize {
-    usize::try_from(epoch + 1).unwrap_or(usize::MAX)
-}

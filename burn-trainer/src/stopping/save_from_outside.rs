@@ -14,11 +14,11 @@ use super::parked_state::{ParkedState, ParkingSlot};
 use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::snapshot::take_snapshot_of;
-use crate::metrics::{METRICS_LIMIT, RunMetrics};
+use crate::metrics::{METRICS_LIMIT, RunMetrics, burn_epoch};
 use crate::process::progress::figures::exact_time;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{Position, TrainerState, burn_epoch};
+use crate::state::position::{Position, TrainerState};
 use crate::state::run_clock::RunClock;
 
 /// How often the loop is looked at while it is in an update.

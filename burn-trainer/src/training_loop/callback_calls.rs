@@ -32,7 +32,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         batch: u64,
         call: impl FnMut(&mut dyn Callback<M>, &mut CallbackContext<'_, M>) -> CallbackResult,
     ) -> Result<()> {
-        if self.callbacks.callbacks.is_empty() {
+        if self.callbacks.is_empty() {
             return Ok(());
         }
         self.with_view(split, batch, |callbacks, run| callbacks.each(method, run, call))
@@ -85,7 +85,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Shows the gradients of a step to the callbacks, which can change them. Returns whether the step is
     /// left out.
     pub(super) fn call_before_step(&mut self, gradients: &mut SummedGradients, batch: u64) -> Result<bool> {
-        if self.callbacks.callbacks.is_empty() {
+        if self.callbacks.is_empty() {
             return Ok(false);
         }
         let model = self.learner.get().model();
@@ -100,7 +100,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Tells the callbacks what was logged, and what the writer has done, since they were told last.
     pub(super) fn call_events_since(&mut self) -> Result<()> {
-        if self.callbacks.callbacks.is_empty() {
+        if self.callbacks.is_empty() {
             return Ok(());
         }
         self.call_logged()?;

@@ -19,9 +19,9 @@ use super::validation_data::ValidationData;
 use crate::callbacks::scalars::LoggedSplit;
 use crate::dataloader::NamedLoader;
 use crate::error::{Error, Result};
-use crate::metrics::MetricsOf;
+use crate::metrics::{MetricsOf, burn_epoch};
 use crate::state::event::TrainingEvent;
-use crate::state::position::{Position, burn_epoch};
+use crate::state::position::Position;
 use crate::state::speed_meter::SplitPlan;
 
 /// The data and the devices of a run.

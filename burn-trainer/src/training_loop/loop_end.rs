@@ -15,13 +15,12 @@ use super::loop_state::{LoopProgress, LoopState};
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
-use crate::metrics::METRICS_LIMIT;
+use crate::metrics::{METRICS_LIMIT, burn_epoch};
 use crate::process::signals::StopSignal;
 use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
 use crate::state::end_reason::EndReason;
 use crate::state::event::TrainingEvent;
-use crate::state::position::burn_epoch;
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_info::{RunEnd, RunOutcome};
 use crate::strategy::FAST_DEV_RUN;
@@ -192,7 +191,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Waits for the values of the last batches, for the callbacks: a stop that saves nothing has not.
     fn await_last_values(&mut self, has_failed: bool) {
-        if self.callbacks.callbacks.is_empty() {
+        if self.callbacks.is_empty() {
             return;
         }
         if has_failed {

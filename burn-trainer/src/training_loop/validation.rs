@@ -12,10 +12,10 @@ use crate::callbacks::missing_validation::{ended_before_validation, ends_before_
 use crate::callbacks::scalars::LoggedSplit;
 use crate::dataloader::without_batch;
 use crate::error::Result;
-use crate::metrics::MetricsOf;
+use crate::metrics::{MetricsOf, burn_epoch};
 use crate::process::console::{note, warn};
 use crate::state::event::TrainingEvent;
-use crate::state::position::{Position, burn_epoch};
+use crate::state::position::Position;
 use crate::state::speed_meter::Activity;
 
 /// What looks at a metric, in a warning.

@@ -138,8 +138,8 @@ mod with_pipe {
         if Builder::new().spawn(move || pipe.write_all(MARK)).is_err() {
             return;
         }
-        let is_read = |progress: &mut Progress| progress.marks_read < wanted && !progress.has_ended;
-        shared.changed.wait_while_for(&mut progress, is_read, limit);
+        let is_unread = |progress: &mut Progress| progress.marks_read < wanted && !progress.has_ended;
+        shared.changed.wait_while_for(&mut progress, is_unread, limit);
     }
 
     /// Ends the drawing, and gives standard error back. `sequences` leave the screen. `None` where there is

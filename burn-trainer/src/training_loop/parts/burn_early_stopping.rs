@@ -3,9 +3,8 @@
 use burn::train::CloneEarlyStoppingStrategy;
 use burn::train::metric::store::EventStoreClient;
 
-use crate::metrics::RunMetrics;
+use crate::metrics::{RunMetrics, burn_epoch};
 use crate::state::end_reason::EARLY_STOPPING_TEXT;
-use crate::state::position::burn_epoch;
 
 /// The program's early stopping, if it has one.
 pub(in crate::training_loop) struct BurnEarlyStopping {

@@ -25,6 +25,10 @@ impl<M: LearnerModel> LoopCallbacks<M> {
         Self { callbacks, device: device.clone(), info, ended: None, states: None }
     }
 
+    pub(in crate::training_loop) fn is_empty(&self) -> bool {
+        self.callbacks.is_empty()
+    }
+
     /// Drops the request to end the run: it came too early.
     pub(in crate::training_loop) fn forget_stop(&mut self) {
         self.callbacks.requests.stop = None;
