@@ -81,6 +81,7 @@
 // Tests make and break files as they please.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod addresses;
 mod average;
 mod byte_size;
 mod disk;
@@ -148,6 +149,7 @@ pub use burn_pack;
 /// instead.
 #[doc(hidden)]
 pub mod plumbing {
+    pub use crate::addresses::{is_address, mirror_address};
     pub use crate::byte_size::size;
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use burn::server::{RemoteServer, TokenAuthorizer};
 use burn::tensor::Device;
+use burn_trainer::burn_ckpt::plumbing::is_address;
 use burn_trainer::remote::{Relays, Token};
 
 use crate::args::Args;
@@ -52,6 +53,13 @@ impl Plan {
     }
 
     fn with_token(args: &Args, token: Option<Token>) -> Result<Self> {
+        for (flag, file) in [("--identity", &args.identity), ("--address-file", &args.address_file)] {
+            if file.as_deref().is_some_and(is_address) {
+                return Err(Error::Usage(format!(
+                    "{flag} takes no address: give the path of a file on disk"
+                )));
+            }
+        }
         let over = match args.websocket {
             true => Over::WebSocket { listen: args.listen.unwrap_or(WEBSOCKET) },
             false => Over::Iroh {
@@ -148,6 +156,14 @@ mod tests {
             let error = planned(arguments).unwrap_err().to_string();
             assert!(error.contains("openssl rand") && error.contains("--insecure"), "{arguments}: {error}");
             assert!(planned(&format!("{arguments} --insecure")).is_ok(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_file_to_write_is_wrong_usage() {
+        for flag in ["--identity", "--address-file"] {
+            let error = planned(&format!("--listen 127.0.0.1:0 {flag} s3://hunter2@b/x")).unwrap_err();
+            assert!(matches!(&error, Error::Usage(said) if said.contains(flag) && !said.contains("hunter2")));
         }
     }
 

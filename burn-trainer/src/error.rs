@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::train::TrainingError;
-use burn_ckpt::plumbing::without_controls;
+use burn_ckpt::plumbing::{is_address, without_controls};
 use burn_ckpt::{ErrorKind, chain};
 
 /// A result of this crate. See the example of [`Error`].
@@ -82,8 +82,10 @@ pub enum Error {
     /// them.
     #[error(
         "the run {run_id} has checkpoints already ({}): resume it with ckpt_path \"auto\", choose another run id, \
-         or set overwrite to remove them",
-        path.display()
+         or {}",
+        path.display(),
+        // Of a mirror, `overwrite` removes nothing.
+        if is_address(path) { "another address of the mirror" } else { "set overwrite to remove them" }
     )]
     RunExists {
         /// The run's id.
@@ -312,5 +314,19 @@ fn found_on_this_machine(adapters: &[String]) -> String {
                compute on the CPU"
             .to_owned(),
         adapters => format!("on this machine there is {}", adapters.join(" and ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_exists_in_a_mirror_is_not_to_be_overwritten() {
+        let message =
+            |path: &str| Error::RunExists { run_id: "r1".to_owned(), path: path.into() }.to_string();
+        let (disk, mirror) = (message("logs/r1/checkpoint"), message("file:///mnt/disk/r1"));
+        assert!(disk.contains("overwrite") && !disk.contains("address"), "{disk}");
+        assert!(mirror.contains("another address") && !mirror.contains("overwrite"), "{mirror}");
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::addresses::mirror_address;
 use crate::disk::storage;
 use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
@@ -27,9 +28,9 @@ use crate::hparams::typed::typed;
 use crate::load::apply_weights;
 use crate::load::checked_tensors::{check_hparams, verified};
 use crate::load::match_tensors::{Matches, match_tensors};
+use crate::load::opening::address::open_address;
 #[cfg(feature = "mirror")]
 use crate::load::opening::address::open_files;
-use crate::load::opening::address::{mirror_address, open_address};
 use crate::load::opening::beside::{Beside, Opened, open_shards, recognise_version_2};
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;

@@ -1,12 +1,16 @@
 //! `--evaluate CKPT`: the numbers of a checkpoint, printed after training.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use burn_ckpt::plumbing::is_address;
 use burn_ckpt::{chain, locate};
 use clap::Args;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 
 use super::print_result::{print, print_and_keep_model};
 use crate::config::TrainerConfig;
@@ -24,7 +28,7 @@ use crate::result::FitResult;
 pub struct EvaluateArgs {
     /// After training, evaluate a checkpoint: best, last, best_METRIC, or a path. Prints its metrics, and
     /// keeps them beside it. A run that is done is not trained again
-    #[arg(long, value_name = "CKPT", value_parser = parse_checkpoint)]
+    #[arg(long, value_name = "CKPT", value_parser = CheckpointOnDisk)]
     pub evaluate: Option<PathBuf>,
 }
 
@@ -126,6 +130,29 @@ fn is_name(wanted: &Path) -> bool {
     ["best", "last"].contains(&name) || (name.starts_with("best_") && locate(wanted).is_err())
 }
 
+/// Parses a checkpoint that is on disk, as its evaluation is kept beside it. An address is an error that does
+/// not repeat it, as it can have a credential.
+#[derive(Clone)]
+struct CheckpointOnDisk;
+
+impl TypedValueParser for CheckpointOnDisk {
+    type Value = PathBuf;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> std::result::Result<PathBuf, clap::Error> {
+        if is_address(Path::new(value)) {
+            let reason = "--evaluate takes no address, but best, last, best_METRIC or a path, beside which it keeps the metrics: get \
+                          the checkpoint with burn-ckpt cp";
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, format!("{reason}\n")).with_cmd(command));
+        }
+        parse_checkpoint.parse_ref(command, argument, value)
+    }
+}
+
 /// Before training: hours later it would be too late to find a mistyped name.
 fn parse_checkpoint(text: &str) -> std::result::Result<PathBuf, String> {
     let path = PathBuf::from(text);
@@ -134,5 +161,30 @@ fn parse_checkpoint(text: &str) -> std::result::Result<PathBuf, String> {
         false => locate(&path).map(|_| path).map_err(|error| {
             format!("it is neither best, last nor best_<metric>, and not a checkpoint: {}", chain(&error))
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        evaluate: EvaluateArgs,
+    }
+
+    #[test]
+    fn an_address_is_wrong_usage_that_is_not_repeated() {
+        for address in ["s3://hunter2@b/r1/last", "file:///hunter2/r1/best"] {
+            let error = Program::try_parse_from(["program", "--evaluate", address]).unwrap_err();
+            assert_eq!((error.exit_code(), error.kind()), (2, ErrorKind::ValueValidation));
+            let error = error.to_string();
+            assert!(error.contains("burn-ckpt cp") && !error.contains("hunter2"), "{error}");
+        }
+        let given = Program::try_parse_from(["program", "--evaluate", "best_val_loss"]).unwrap();
+        assert_eq!(given.evaluate.evaluate.as_deref(), Some(Path::new("best_val_loss")));
     }
 }

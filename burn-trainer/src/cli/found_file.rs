@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn_ckpt::plumbing::is_address;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 
 use crate::error::{Error, Result};
@@ -21,6 +22,9 @@ const BEGINNING: usize = 512;
 ///
 /// [`Error::Config`] naming the flag, [`Error::Checkpoint`] when the file cannot be read.
 pub(super) fn check(flag: &str, file: &Path) -> Result<()> {
+    if is_address(file) {
+        return Err(Error::config(flag, "it is an address: give the path of a file on disk"));
+    }
     let failed = || burn_ckpt::Error::io("read", file);
     let Some(stat) = storage::stat(file).map_err(failed())? else { return Ok(()) };
     let place = file.display();
@@ -65,6 +69,8 @@ mod tests {
         }
         let reason = check("--find-lr", directory.path()).unwrap_err().to_string();
         assert!(reason.contains("is not a file"), "{reason}");
+        let reason = check("--find-lr", Path::new("s3://hunter2@b/curve.svg")).unwrap_err().to_string();
+        assert!(reason.contains("it is an address") && !reason.contains("hunter2"), "{reason}");
     }
 
     #[allow(clippy::disallowed_methods, reason = "a user's file")]

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_directory, is_there};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_address, is_directory, is_there};
 use burn_ckpt::{Catalog, Metadata, RunLayout, locate};
 use serde::de::DeserializeOwned;
 
@@ -18,6 +18,11 @@ pub(super) fn resume<C: DeserializeOwned>(
     trainer: &mut TrainerConfig,
     program: &mut C,
 ) -> Result<()> {
+    if is_address(run) {
+        let reason = "it is an address: give the run's directory, its id or a checkpoint on disk; or start the run with its \
+                      id where only the mirror has it: --run-id ID --ckpt-path auto --mirror ADDRESS";
+        return Err(Error::config("--resume", reason));
+    }
     let ResumedRun { run_dir, ckpt_path, metadata } = find(run, trainer)?;
     let unreadable = |what: &str, error: serde_json::Error| {
         let place = run_dir.display();
@@ -117,6 +122,16 @@ pub(super) fn is_given(arguments: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_an_error_that_does_not_repeat_it() {
+        for address in ["s3://hunter2@b/r1", "file:///hunter2/r1/last"] {
+            let error = resume(Path::new(address), &mut TrainerConfig::new(), &mut ()).unwrap_err();
+            assert!(matches!(&error, Error::Config { setting, .. } if setting == "--resume"), "{error:?}");
+            let error = error.to_string();
+            assert!(error.contains("--mirror ADDRESS") && !error.contains("hunter2"), "{error}");
+        }
+    }
 
     #[test]
     fn a_runs_directory_has_a_root_a_directory_of_runs_and_an_id() {

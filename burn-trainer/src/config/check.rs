@@ -47,9 +47,10 @@ impl TrainerConfig {
         }
         self.check_limits()?;
         self.check_validation()?;
-        check_path("root", &self.root)?;
-        check_home("logs", Path::new(&self.logs))?;
+        check_directory("root", &self.root)?;
+        check_directory("logs", Path::new(&self.logs))?;
         if let Some(init_from) = &self.init_from {
+            // It can be an address: nothing is written there.
             check_path("init_from", &init_from.checkpoint)?;
         }
         let ckpt_path = self.ckpt_path.as_deref().unwrap_or_default();
@@ -199,7 +200,7 @@ impl TrainerConfig {
             return wrong("topk", "it must be above 0, or \"all\"");
         }
         if let Some(dirpath) = files.dirpath {
-            check_path(&format!("{name}.dirpath"), dirpath)?;
+            check_directory(&format!("{name}.dirpath"), dirpath)?;
         }
         match strategy {
             StrategyConfig::Best(best) if best.metric.is_none() && self.primary_metric.is_none() => {
@@ -240,12 +241,23 @@ fn wrong_trigger(last: &Last) -> Option<(&'static str, &'static str)> {
     ))
 }
 
+/// Checks the path of a directory that the run writes to.
+///
+/// # Errors
+///
+/// [`Error::Config`] for the setting, as for any other path, and where it is an address. It can have a
+/// credential, and is not repeated.
+pub(crate) fn check_directory(setting: &str, path: &Path) -> Result<()> {
+    mirror::reject_address_of_directory(setting, path)?;
+    check_path(setting, path)
+}
+
 /// Checks a path that a person may have written for a shell, and that files of the run will have as text.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] for the setting, where the path begins with `~` or is not UTF-8.
-pub(crate) fn check_path(setting: &str, path: &Path) -> Result<()> {
+fn check_path(setting: &str, path: &Path) -> Result<()> {
     check_home(setting, path)?;
     match path.to_str() {
         Some(_) => Ok(()),

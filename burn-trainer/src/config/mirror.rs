@@ -1,7 +1,9 @@
 //! The mirror of a run's checkpoints, as the configuration has it.
 
 use std::fmt;
+use std::path::Path;
 
+use burn_ckpt::plumbing::is_address;
 use burn_ckpt::retention::TopK;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -178,9 +180,19 @@ fn check_address(_: &str) -> Result<()> {
 /// Rejects an address of a mirror in the place of a path, which nothing would be found at. It can have a
 /// credential, and is not repeated.
 pub(super) fn reject_address(setting: &str, path: &str) -> Result<()> {
-    if ["s3://", "gs://", "az://", "file://"].iter().any(|start| path.starts_with(start)) {
+    if is_address(Path::new(path)) {
         let reason = "it is an address: set mirror to the address of the run's mirror, and this to \"auto\", \"last\" or \"best\"; or get a \
                       checkpoint with burn-ckpt cp, and give its path";
+        return Err(Error::config(setting, reason));
+    }
+    Ok(())
+}
+
+/// Rejects an address in the place of a directory that a run writes to, which would be one named `s3:`.
+pub(super) fn reject_address_of_directory(setting: &str, path: &Path) -> Result<()> {
+    if is_address(path) {
+        let reason = "it is an address, and a run writes to the disk: give the path of a directory, and set mirror \
+                      (--mirror) to the address, to which the checkpoints are sent";
         return Err(Error::config(setting, reason));
     }
     Ok(())
@@ -241,6 +253,8 @@ impl<'de> Visitor<'de> for AddressOrObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TrainerConfig;
+    use crate::strategy::{Best, Last, OnException};
 
     fn parsed(json: &str) -> std::result::Result<MirrorConfig, serde_json::Error> {
         serde_json::from_str(json)
@@ -305,6 +319,30 @@ mod tests {
             assert!(matches!(&error, Error::Config { setting, .. } if setting == "ckpt_path"), "{error:?}");
             let error = error.to_string();
             assert!(!error.contains("hunter2") && error.contains("burn-ckpt cp"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_directory_to_write_to_is_an_error_that_does_not_repeat_it() {
+        let config = || TrainerConfig::new().with_primary_metric("val_loss");
+        for address in ["s3://hunter2@b/p", "gs://hunter2", "file:///hunter2", "https://hunter2/p"] {
+            for (config, named) in [
+                (config().with_root(address), "root"),
+                (config().with_logs(address), "logs"),
+                (config().with_best(Best::new().with_dirpath(address)), "best.dirpath"),
+                (config().with_last(Last::new().with_dirpath(address)), "last.dirpath"),
+                (
+                    config().with_on_exception(OnException::new().with_dirpath(address)),
+                    "on_exception.dirpath",
+                ),
+            ] {
+                let error = config.check().unwrap_err();
+                assert!(matches!(&error, Error::Config { setting, .. } if setting == named), "{error:?}");
+                let error = error.to_string();
+                assert!(error.contains("--mirror") && !error.contains("hunter2"), "{error}");
+            }
+            // Weights are read from there.
+            config().with_init_from(address).check().unwrap();
         }
     }
 

@@ -31,7 +31,7 @@ pub use burn_ckpt::plumbing::LockMode;
 /// ```
 #[doc(inline)]
 pub use burn_ckpt::plumbing::WhenBusy;
-pub(crate) use check::check_path;
+pub(crate) use check::check_directory;
 pub use early_stopping::EarlyStopping;
 pub use init_from::InitFrom;
 pub use mirror::{FailedMirror, MirrorConfig};

@@ -4,7 +4,7 @@ use burn_ckpt::plumbing::FilenameTemplate;
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexSet;
 
-use crate::config::{TrainerConfig, check_path};
+use crate::config::{TrainerConfig, check_directory};
 use crate::error::{Error, Result};
 use crate::metrics::MetricTable;
 use crate::process::console::warn;
@@ -67,7 +67,7 @@ pub(crate) fn choose_strategies(
     }
     if config.checkpoint_saving {
         for strategy in custom {
-            check_path(
+            check_directory(
                 &format!("the directory of the strategy {}", strategy.name()),
                 &strategy.output().directory,
             )?;

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{is_directory, metadata_path};
+use burn_ckpt::plumbing::{is_address, is_directory, metadata_path};
 use burn_ckpt::{Catalog, Checkpoint, RunLayout, average};
 
+use crate::addresses::takes_none;
 use crate::foreign::{self, print_written};
 use crate::runs::run_directory::check_is_not_of_runs;
 use crate::show::averages::{self, OF_CHECKPOINTS};
@@ -79,6 +80,9 @@ fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
     let [run] = args.checkpoints.as_slice() else {
         return Err(Failure::Usage("with --last, name one run's directory".to_owned()));
     };
+    if is_address(run) {
+        return Err(takes_none("average --last", "RUN"));
+    }
     check_is_not_of_runs(run)?;
     if !is_directory(&RunLayout::at(run).checkpoint_dir())? {
         return Err(Failure::Usage(format!(

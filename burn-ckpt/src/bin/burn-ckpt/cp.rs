@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{
-    CHECKPOINT_SUFFIX, Existing, copy_checkpoint, is_checkpoint, is_directory, metadata_path, remove_written,
-};
+use burn_ckpt::plumbing::{Existing, copy_checkpoint, metadata_path, remove_written};
 use burn_ckpt::{Checkpoint, Error, ErrorKind, Metadata, chain};
 use serde_json::json;
 
-use crate::foreign::{check_destination, same_file};
+use crate::foreign::{check_destination, copy_destination, same_file};
 use crate::parallel_verify::{all_processors, verify_all};
 use crate::terminal::figures::{count, exact_size};
 use crate::terminal::output::Output;
@@ -43,7 +41,7 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     #[cfg(feature = "mirror")]
     if let Some(address) = crate::mirror::address_of(&args.checkpoint)? {
-        return crate::mirror::cp::run(&address, &args.destination, args.json);
+        return crate::mirror::cp::run(&address, &args.destination, args.force, args.json);
     }
     let (source, destination) = copied(args)?;
     let metadata = verified(&destination).map_err(|error| {
@@ -94,7 +92,7 @@ fn copied(args: &Args) -> Result<(PathBuf, PathBuf), Failure> {
 fn copied_once(args: &Args) -> Result<(PathBuf, PathBuf), Failure> {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let source = checkpoint.path().to_path_buf();
-    let destination = destination(&args.destination, &source)?;
+    let destination = copy_destination(&args.destination, &source)?;
     if same_file(&source, &destination)? {
         return Err(Failure::Other(format!("{} is the checkpoint itself", destination.display())));
     }
@@ -107,20 +105,6 @@ fn copied_once(args: &Args) -> Result<(PathBuf, PathBuf), Failure> {
     }
     copy_checkpoint(&source, &destination, existing)?;
     Ok((source, destination))
-}
-
-/// Where the copy is to be.
-fn destination(wanted: &Path, source: &Path) -> Result<PathBuf, Failure> {
-    if is_directory(wanted)? {
-        return Ok(wanted.join(source.file_name().unwrap_or_default()));
-    }
-    match is_checkpoint(wanted) {
-        true => Ok(wanted.to_path_buf()),
-        false => Err(Failure::Usage(format!(
-            "{} is not a directory, and a checkpoint's name ends in {CHECKPOINT_SUFFIX}: create the directory, or add the ending",
-            wanted.display()
-        ))),
-    }
 }
 
 fn verified(path: &Path) -> Result<Metadata, Failure> {

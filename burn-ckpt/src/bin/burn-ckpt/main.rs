@@ -7,6 +7,7 @@
 // A test makes the files that it needs.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod addresses;
 mod average;
 mod completions;
 mod contents;
@@ -38,10 +39,10 @@ mod watch;
 use std::process::ExitCode;
 
 use burn_ckpt::chain;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::terminal::{output, warnings};
-use crate::verb_result::Failure;
+use crate::verb_result::{Failure, VerbResult};
 
 /// List, compare, draw and remove runs of burn models, and list, verify, copy, convert and remove their
 /// checkpoints
@@ -87,10 +88,8 @@ fn make_file_size_limit_an_error() {
     }
 }
 
-fn main() -> ExitCode {
-    make_file_size_limit_an_error();
-    warnings::print_warnings();
-    let answer = match Cli::parse().verb {
+fn run(verb: Verb) -> VerbResult {
+    match verb {
         Verb::Runs(args) => runs::run(&args),
         Verb::Log(args) => metrics::log::run(&args),
         Verb::Csv(args) => metrics::csv::run(&args),
@@ -113,8 +112,16 @@ fn main() -> ExitCode {
         Verb::Watch(args) => watch::run(&args),
         Verb::Env(args) => env::run(&args),
         Verb::Completions(args) => completions::run(&args, &mut Cli::command()),
-    };
-    match answer {
+    }
+}
+
+fn main() -> ExitCode {
+    make_file_size_limit_an_error();
+    warnings::print_warnings();
+    let matches = Cli::command().get_matches();
+    let cli =
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut Cli::command()).exit());
+    match addresses::check(&Cli::command(), &matches).and_then(|()| run(cli.verb)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {

@@ -1,16 +1,8 @@
 //! A checkpoint that is named by an address in place of a path (`s3://bucket/prefix/run/best`): opened
 //! without a copy of it on disk. Its header and the tensors that are asked for are read by ranges.
 
-use std::path::Path;
-
 use crate::error::Result;
 use crate::load::opening::beside::Opened;
-
-/// The address of a checkpoint in a mirror, if that is what a path is.
-pub(in crate::load) fn mirror_address(path: &Path) -> Option<&str> {
-    const STARTS: [&str; 4] = ["s3://", "gs://", "az://", "file://"];
-    path.to_str().filter(|text| STARTS.iter().any(|start| text.starts_with(start)))
-}
 
 /// Opens a checkpoint by its address.
 ///
@@ -29,6 +21,8 @@ pub(in crate::load) fn open_files(
     files: crate::mirror::CheckpointFiles,
     with_shards: bool,
 ) -> Result<Opened> {
+    use std::path::Path;
+
     use crate::file_names::{METADATA_SUFFIX, shard_name, shards_directory};
     use crate::format::header::ContainerHeader;
     use crate::load::opening::beside::{Beside, open_shards, recognise_version_2};

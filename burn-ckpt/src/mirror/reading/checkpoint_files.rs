@@ -10,6 +10,7 @@ use crate::mirror::address::MirrorAddress;
 use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{commit, link};
+use crate::mirror::reading::by_address;
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::{RangedFile, Store};
 
@@ -29,9 +30,7 @@ impl CheckpointFiles {
     ///
     /// [`Error::NotFound`] when there is none; those of [`MirroredRun::open`].
     pub(crate) fn find(address: &MirrorAddress) -> Result<Self> {
-        let (run, name) = address.split_checkpoint()?;
-        let (mirror, run_id) = run.split_last()?;
-        Self::find_in(&Store::connect(&mirror)?, &run_id, &name)
+        by_address::find(address, Self::find_in)
     }
 
     /// The same with a store that is connected.

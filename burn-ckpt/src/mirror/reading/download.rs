@@ -64,7 +64,7 @@ impl MirroredRun {
                 file.write_all(&text).map_err(Error::io("write", &path))
             })?;
         }
-        arrived.commit()?;
+        arrived.commit(Existing::Keep)?;
         Ok(place)
     }
 
@@ -79,7 +79,21 @@ impl MirroredRun {
         place: &Path,
         progress: Progress<'_>,
     ) -> Result<()> {
-        self.stage(checkpoint, place, progress)?.commit()
+        self.stage(checkpoint, place, progress)?.commit(Existing::Keep)
+    }
+
+    /// The same, but a checkpoint of that name is replaced, once all of this one has arrived.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MirroredRun::download`].
+    pub fn download_over(
+        &self,
+        checkpoint: &MirroredCheckpoint,
+        place: &Path,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        self.stage(checkpoint, place, progress)?.commit(Existing::Replace)
     }
 
     /// The evaluations of a checkpoint. Those of another state of its name are left out, and what is not the
@@ -186,8 +200,8 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn commit(self) -> Result<()> {
-        commit(self.files, &self.metadata, Existing::Keep, &self.owner)
+    fn commit(self, existing: Existing) -> Result<()> {
+        commit(self.files, &self.metadata, existing, &self.owner)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::file_names::CHECKPOINT_SUFFIX;
 use crate::format::container::bounded_json::parse;
 use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, newest_finite};
-use crate::mirror::object_names::{check_relative, checkpoint_of_commit, link, link_of_key};
+use crate::mirror::object_names::{LEASE_NAME, check_relative, checkpoint_of_commit, link, link_of_key};
 use crate::mirror::store::{Listed, Store};
 use crate::retention::MetricMode;
 use crate::run_dir::layout::{CHECKPOINT_DIR, RunLayout};
@@ -199,6 +199,13 @@ impl MirroredRun {
             true => "the mirror has no complete checkpoint of this run".to_owned(),
             false => names.join(", ") + " are there",
         }))
+    }
+
+    /// Whether the mirror has nothing of the run but who writes to it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let lease = format!("{}/{LEASE_NAME}", self.run_id);
+        self.objects.keys().all(|key| *key == lease)
     }
 
     /// The names of the links: `last.ckpt`.

@@ -14,7 +14,7 @@ use object_store::memory::InMemory;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use parking_lot::Mutex;
 
-use crate::disk::directories::create_directory;
+use crate::disk::directories::{create_directory, is_directory};
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::mirror::address::{MirrorAddress, StoreKind};
@@ -40,8 +40,21 @@ pub(super) fn environment() -> Variables {
     std::env::vars_os().filter_map(text).collect()
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To read. A directory that is not there stays so, and is an error.
+    Reading,
+    /// To write too. A directory that is not there is made.
+    Writing,
+}
+
 /// The client of a store. Nothing is sent.
-pub(super) fn connect(address: &MirrorAddress, variables: &Variables) -> Result<Arc<dyn ObjectStore>> {
+pub(super) fn connect(
+    address: &MirrorAddress,
+    variables: &Variables,
+    purpose: Purpose,
+) -> Result<Arc<dyn ObjectStore>> {
     let kind = address.kind();
     match kind {
         StoreKind::S3 => check_values::<AmazonS3ConfigKey>(address, variables, "AWS_")?,
@@ -58,12 +71,25 @@ pub(super) fn connect(address: &MirrorAddress, variables: &Variables) -> Result<
         StoreKind::Azure => azure(address.bucket(), variables),
         StoreKind::Directory => {
             let directory = address.directory().unwrap_or_default();
-            create_directory(&directory)?;
+            match purpose {
+                Purpose::Writing => create_directory(&directory)?,
+                Purpose::Reading if !is_directory(&directory)? => return Err(no_directory(address)),
+                Purpose::Reading => {}
+            }
             LocalFileSystem::new_with_prefix(directory).map(|store| Arc::new(store.with_fsync(true)) as _)
         }
         StoreKind::Memory => Ok(in_memory(address)),
     };
     client.map_err(|cause| failure::error("use the mirror", address.to_string(), &cause))
+}
+
+fn no_directory(address: &MirrorAddress) -> Error {
+    Error::Mirror {
+        action: "read",
+        object: address.to_string(),
+        failure: MirrorFailure::NotFound,
+        reason: "there is no such directory".to_owned(),
+    }
 }
 
 fn retries() -> RetryConfig {

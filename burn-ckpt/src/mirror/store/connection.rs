@@ -21,7 +21,7 @@ use crate::error::kind::ErrorKind;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::mirror::address::MirrorAddress;
-use crate::mirror::store::connect::{self, Variables};
+use crate::mirror::store::connect::{self, Purpose, Variables};
 use crate::mirror::store::failure;
 
 /// The size of a part of a large object. A smaller object is one request.
@@ -91,10 +91,29 @@ impl Store {
         Self::connect_with(address, &connect::environment())
     }
 
-    /// The same with variables that are given in place of the environment: for tests.
+    /// The same to read alone: the directory of a `file://` address is not made.
+    ///
+    /// ```
+    /// use burn_ckpt::MirrorFailure;
+    /// use burn_ckpt::mirror::Store;
+    ///
+    /// let error = Store::connect_to_read(&"file:///no/such/mirror".parse()?).unwrap_err();
+    /// assert!(matches!(error, burn_ckpt::Error::Mirror { failure: MirrorFailure::NotFound, .. }));
+    /// # Ok::<(), burn_ckpt::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mirror`] when a setting is missing or invalid, and when there is no such directory.
+    pub fn connect_to_read(address: &MirrorAddress) -> Result<Self> {
+        let objects = connect::connect(address, &connect::environment(), Purpose::Reading)?;
+        Self::with_objects(address, objects, PART_BYTES)
+    }
+
+    /// As [`connect`](Self::connect), with variables that are given in place of the environment: for tests.
     #[doc(hidden)]
     pub fn connect_with(address: &MirrorAddress, variables: &Variables) -> Result<Self> {
-        Self::with_objects(address, connect::connect(address, variables)?, PART_BYTES)
+        Self::with_objects(address, connect::connect(address, variables, Purpose::Writing)?, PART_BYTES)
     }
 
     /// The same over a store of objects that is given, with parts of this size: for tests.

@@ -218,3 +218,29 @@ fn completions_name_the_verbs_for_every_shell() {
     let checked = std::process::Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
 }
+
+#[test]
+fn an_address_in_the_place_of_a_path_is_wrong_usage_and_makes_no_directory_of_that_name() {
+    let directory = tempfile::tempdir().unwrap();
+    for words in [
+        &["export", "x.ckpt", "s3://canary@b/x.safetensors"][..],
+        &["import", "x", "s3://canary@b/x.ckpt"],
+        &["report", ".", "-o", "s3://canary@b/x.html"],
+        &["average", "a.ckpt", "b.ckpt", "-o", "gs://canary/x.ckpt"],
+        &["average", "--last", "2", "s3://canary@b/r1", "-o", "x.ckpt"],
+        &["cp", "x.ckpt", "s3://canary@b/x.ckpt"],
+        &["describe", "file:///canary/r1/best"],
+        &["runs", "az://canary/p"],
+        &["watch", "file:///canary/r1"],
+        &["rm", "file:///canary/r1", "--yes"],
+    ] {
+        let output = burn_ckpt_command().args(words).current_dir(directory.path()).output().unwrap();
+        let (out, err) = ended_with(&output, 2);
+        let verb = words[0];
+        // In a build without mirrors nothing takes an address.
+        assert!(out.is_empty() && err.contains(&format!("{verb} ")), "{out}{err}");
+        assert!(err.contains(" takes no address as ") || err.contains("in this build"), "{err}");
+        assert!(!err.contains("canary") && err.lines().count() == 1, "{err}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{words:?}");
+    }
+}

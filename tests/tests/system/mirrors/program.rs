@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use system_tests::object_stores::moto_server::{ACCESS_KEY, MotoServer, SECRET_KEY};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::run_files::run_dir;
+use system_tests::run_files::{files, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 use super::{files_of, run_in, save};
@@ -62,10 +62,26 @@ fn an_old_run_is_sent_and_each_verb_takes_its_address() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| row["name"].as_str().unwrap())
+        .map(|row| row["file"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["last/step=1.ckpt", "last/step=2.ckpt", "last/step=3.ckpt"]);
-    assert_eq!(listed[0]["checkpoints"][2]["links"][0], "last.ckpt");
+    assert_eq!(listed[0]["checkpoints"][2]["links"][0], "last");
+    // As of the disk.
+    let on_disk: Value = serde_json::from_slice(&run(&server, &["ls", "--json", &run_dir]).stdout).unwrap();
+    for key in [
+        "file",
+        "run_id",
+        "links",
+        "whole",
+        "size_bytes",
+        "checkpoint_timestamp",
+        "epoch",
+        "global_step",
+        "metrics",
+    ] {
+        let of = |listed: &Value| listed[0]["checkpoints"][2][key].clone();
+        assert_eq!(of(&listed), of(&on_disk), "{key}");
+    }
     assert!(succeeds(&server, &["ls", "s3://models/p"]).contains("last/step=2.ckpt"));
     assert!(succeeds(&server, &["show", "s3://models/p/r1/last"]).contains("model"));
     assert!(succeeds(&server, &["verify", "s3://models/p/r1"]).contains("3 checkpoints, all whole"));
@@ -151,4 +167,94 @@ fn a_program_that_cannot_print_what_it_has_sent_gives_the_lease_back() {
     assert_eq!(command.stdout(full).output().unwrap().status.code(), Some(1));
     let store = Store::connect(&address.parse().unwrap()).unwrap();
     RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap().close().unwrap();
+}
+
+/// A run that was sent to a mirror in a directory. Returns the run's address too.
+fn sent() -> (tempfile::TempDir, String) {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 1.0], 1).unwrap();
+    let address = format!("file://{}", root.path().join("mirror").display());
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]));
+    (root, format!("{address}/r1"))
+}
+
+#[test]
+fn what_only_reads_makes_nothing_where_there_is_no_mirror_or_no_run() {
+    let (root, run) = sent();
+    let before = files(root.path());
+    let nowhere = format!("file://{}/no/where/at/all", root.path().display());
+    let typo = run.replace("r1", "r2");
+    let copy = root.path().join("copy.ckpt");
+    for address in [&nowhere, &typo] {
+        let checkpoint = format!("{address}/last");
+        let verbs: [&[&dyn AsRef<std::ffi::OsStr>]; 7] = [
+            &[&"ls", address],
+            &[&"show", &checkpoint],
+            &[&"verify", address],
+            &[&"verify", &checkpoint],
+            &[&"diff", &checkpoint, &checkpoint],
+            &[&"cp", &checkpoint, &copy],
+            &[&"prune", address, &"--keep", &"last=1"],
+        ];
+        for arguments in verbs {
+            let (out, err) = ended_with(&burn_ckpt(arguments), 1);
+            assert!(out.is_empty() || out.starts_with("unknown"), "{out}");
+            assert!(err.contains("error: ") || out.starts_with("unknown"), "{err}");
+            assert!(files(root.path()) == before, "{err}");
+            assert!(!root.path().join("no").exists() && !root.path().join("mirror/r2").exists(), "{err}");
+        }
+    }
+}
+
+#[test]
+fn each_flag_works_for_an_address_or_is_an_error() {
+    let (root, run) = sent();
+    let copy = root.path().join("copy.ckpt");
+    let last = format!("{run}/last");
+    stdout(&burn_ckpt(&[&"cp", &last, &copy]));
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &copy]), 1);
+    assert!(err.contains("copy.ckpt exists: choose another name, or --force"), "{err}");
+    fs::write(&copy, "damaged").unwrap();
+    stdout(&burn_ckpt(&[&"cp", &last, &copy, &"--force"]));
+    stdout(&burn_ckpt(&[&"diff", &last, &copy]));
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run, &"--tag", &"foo"]), 2);
+    assert!(err.contains("--tag is not for addresses"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run, &"--metrics", &"typo"]), 1);
+    assert!(err.contains("no checkpoint has the metric typo; the metrics are "), "{err}");
+    let prune = |more: &[&dyn AsRef<std::ffi::OsStr>]| {
+        burn_ckpt(&[&[&"prune" as &dyn AsRef<std::ffi::OsStr>, &run, &"--keep"], more].concat())
+    };
+    let (_, err) = ended_with(&prune(&[&"last=1", &"--broken"]), 2);
+    assert!(err.contains("--broken is not for addresses"), "{err}");
+    let (_, err) = ended_with(&prune(&[&"best=typo:1:min"]), 1);
+    assert!(err.contains("no checkpoint has the metric typo"), "{err}");
+    assert!(stdout(&burn_ckpt(&[&"verify", &run])).lines().count() > 1, "nothing was removed");
+}
+
+#[test]
+fn a_checkpoint_of_an_address_is_exported_averaged_and_taken_as_an_example() {
+    let (root, run) = sent();
+    let (last, first) = (format!("{run}/last"), format!("{run}/checkpoint/last/epoch=0-step=10.ckpt"));
+    let [exported, average, imported] =
+        ["x.safetensors", "average.ckpt", "y.ckpt"].map(|name| root.path().join(name));
+    stdout(&burn_ckpt(&[&"export", &last, &exported]));
+    stdout(&burn_ckpt(&[&"average", &last, &first, &"-o", &average]));
+    stdout(&burn_ckpt(&[&"import", &exported, &imported, &"--like", &last]));
+    stdout(&burn_ckpt(&[&"verify", &average, &imported]));
+}
+
+#[test]
+fn the_address_of_a_run_names_its_checkpoints_where_one_is_needed() {
+    let (root, run) = sent();
+    let copy = root.path().join("copy.ckpt");
+    for arguments in [&[&"show" as &dyn AsRef<std::ffi::OsStr>, &run][..], &[&"cp", &run, &copy]] {
+        let (_, err) = ended_with(&burn_ckpt(arguments), 1);
+        assert!(err.contains("it is a run; name one of its checkpoints: "), "{err}");
+        let last = format!("{run}/last");
+        assert!(err.trim_end().split([' ', ',']).any(|word| word == last), "{err}");
+    }
+    let runs = run_dir(root.path());
+    let runs = runs.parent().unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"mirror", &runs, &run]), 1);
+    assert!(err.contains("but one of runs: name one of them: ") && err.contains("r1"), "{err}");
 }

@@ -182,3 +182,23 @@ fn a_run_whose_states_are_not_finite_is_not_to_be_resumed_and_says_why() {
     let again = Running::start(digits(root.path(), "--run-id r1 --epochs 2 --ckpt-path auto")).end();
     assert_ne!(again.code(), Some(0), "{again:?}");
 }
+
+#[test]
+fn an_address_in_the_place_of_a_path_is_wrong_usage_and_makes_no_directory_of_that_name() {
+    let root = tempfile::tempdir().unwrap();
+    for flags in [
+        &["--root", "s3://canary@b/p"][..],
+        &["--set", "logs=s3://canary@b/p"],
+        &["--set", "best.dirpath=file:///canary"],
+        &["--resume", "s3://canary@b/r1"],
+        &["--ckpt-path", "s3://canary@b/r1/last"],
+        &["--evaluate", "s3://canary@b/r1/last"],
+        &["--find-lr", "s3://canary@b/x.svg"],
+    ] {
+        let output = train_example(root.path(), &[flags, &["--epochs", "1"]].concat());
+        let error = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {error}");
+        assert!(error.contains("address") && !error.contains("canary"), "{flags:?}: {error}");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "{flags:?}: {error}");
+    }
+}

@@ -1,9 +1,11 @@
-//! Checks before `export` and `import` write a file, and the line that they print after it.
+//! Checks before `export`, `import` and others write a file, and the line that they print after it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::Error;
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_checkpoint, sha256_of_file, storage, unfinished_writes_of};
+use burn_ckpt::plumbing::{
+    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, sha256_of_file, storage, unfinished_writes_of,
+};
 use serde_json::json;
 
 use crate::terminal::figures::count;
@@ -22,6 +24,24 @@ pub fn check_checkpoint_name(path: &Path) -> Result<(), Failure> {
         false => Err(Failure::Usage(format!(
             "{} is not the name of a checkpoint, which ends in {CHECKPOINT_SUFFIX}: add the ending",
             path.display()
+        ))),
+    }
+}
+
+/// Where the copy of a checkpoint of this path is to be.
+///
+/// # Errors
+///
+/// Wrong usage for a name that is neither that of a directory nor that of a checkpoint.
+pub fn copy_destination(wanted: &Path, source: &Path) -> Result<PathBuf, Failure> {
+    if is_directory(wanted)? {
+        return Ok(wanted.join(source.file_name().unwrap_or_default()));
+    }
+    match is_checkpoint(wanted) {
+        true => Ok(wanted.to_path_buf()),
+        false => Err(Failure::Usage(format!(
+            "{} is not a directory, and a checkpoint's name ends in {CHECKPOINT_SUFFIX}: create the directory, or add the ending",
+            wanted.display()
         ))),
     }
 }

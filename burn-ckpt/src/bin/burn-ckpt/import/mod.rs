@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use burn::store::KeyRemapper;
 use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::metadata_path;
 use burn_ckpt::plumbing::storage::StoredFile;
+use burn_ckpt::plumbing::{is_address, metadata_path};
 use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section, TensorLayout};
 use serde_json::Value;
 
+use crate::addresses::takes_none;
 use crate::foreign::{self, FileFormat, Foreign, LayoutName, Notes};
 use crate::terminal::output::say;
 use crate::verb_result::{Failure, VerbResult};
@@ -100,6 +101,9 @@ impl Hparams {
             Self::Json(value) => return Ok(value.clone()),
             Self::File(path) => path,
         };
+        if is_address(path) {
+            return Err(takes_none("import", "@FILE of --hparams"));
+        }
         let unreadable = |error| Failure::Other(format!("cannot read {}: {error}", path.display()));
         let file = StoredFile::open(path).map_err(unreadable)?;
         let bytes = file.stat().map_err(unreadable)?.len();

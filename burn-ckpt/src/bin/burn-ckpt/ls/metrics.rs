@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use burn_ckpt::Metadata;
 use indexmap::IndexMap;
 
 use crate::ls::listing::Listing;
@@ -12,7 +11,7 @@ use crate::verb_result::Failure;
 /// How many metrics are shown by default.
 const SHOWN_METRICS: usize = 3;
 /// Stands for all metrics.
-const ALL: &str = "all";
+pub const ALL: &str = "all";
 
 /// The metrics that get a column: those from the command line, or else all if they are few, or else the
 /// primary metric and those of the validation split.
@@ -51,15 +50,14 @@ pub fn check_metrics(listings: &[Listing], wanted: &[String]) -> Result<(), Fail
     let metadata = || rows().filter_map(|row| row.metadata.as_ref());
     let is_known = |name: &str| name == ALL || metadata().any(|metadata| metadata.metrics.contains_key(name));
     match wanted.iter().find(|name| !is_known(name)) {
-        Some(name) => Err(unknown_metric(name, metadata())),
+        Some(name) => Err(unknown_metric(name, metadata().flat_map(|metadata| metadata.metrics.keys()))),
         None => Ok(()),
     }
 }
 
 /// No checkpoint has a metric. Names those that there are.
-pub fn unknown_metric<'a>(metric: &str, metadata: impl Iterator<Item = &'a Metadata>) -> Failure {
-    let known: BTreeSet<&str> =
-        metadata.flat_map(|metadata| metadata.metrics.keys()).map(String::as_str).collect();
+pub fn unknown_metric<'a>(metric: &str, known: impl Iterator<Item = &'a String>) -> Failure {
+    let known: BTreeSet<&str> = known.map(String::as_str).collect();
     let known = match known.is_empty() {
         true => "there are no metrics".to_owned(),
         false => format!("the metrics are {}", known.into_iter().collect::<Vec<_>>().join(", ")),

@@ -60,6 +60,11 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     #[cfg(feature = "mirror")]
     if let Some(address) = crate::mirror::address_of(&args.directory)? {
+        if !args.tag.is_empty() {
+            let message = "--tag is not for addresses: what a mirror says of a checkpoint has no tags";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        // It lists all checkpoints, also without --all.
         return crate::mirror::ls::run(&address, &args.metrics, args.json);
     }
     let mut listings = listings(&args.directory)?;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use burn_ckpt::chain;
 use burn_ckpt::mirror::{MirrorAddress, MirroredCheckpoint, MirroredRun};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::ls::metrics::{ALL, unknown_metric};
 use crate::mirror::runs_at;
 use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::{Output, say};
@@ -16,9 +18,10 @@ use crate::verb_result::{Failure, VerbResult};
 /// How many metrics a table has, unless they are named.
 const SHOWN_METRICS: usize = 3;
 
-/// Lists an address. `wanted` are the metrics to show, `all` every one.
+/// Lists an address. `wanted` are the metrics to show, or all of them.
 pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbResult {
     let runs = runs_at(address)?;
+    check_metrics(&runs, wanted)?;
     let mut output = Output::new();
     if as_json {
         let runs = runs.iter().map(run_json).collect::<Result<Vec<_>, _>>()?;
@@ -38,12 +41,25 @@ pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbRes
     Ok(runs.iter().all(|run| run.broken().is_empty()))
 }
 
-/// The links to each checkpoint.
+/// Checks that each of the names is that of a metric of some checkpoint.
+fn check_metrics(runs: &[MirroredRun], wanted: &[String]) -> Result<(), Failure> {
+    let checkpoints = || runs.iter().flat_map(MirroredRun::checkpoints);
+    let is_known = |name: &str| name == ALL || checkpoints().any(|it| it.metrics.contains_key(name));
+    match wanted.iter().find(|name| !is_known(name)) {
+        Some(name) => {
+            Err(unknown_metric(name, checkpoints().flat_map(|checkpoint| checkpoint.metrics.keys())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The links to each checkpoint, without ending.
 fn links(run: &MirroredRun) -> Result<BTreeMap<String, Vec<String>>, Failure> {
     let mut links: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for link in run.links() {
         if let Some(target) = run.link_target(link)? {
-            links.entry(target).or_default().push(link.to_owned());
+            let name = link.strip_suffix(CHECKPOINT_SUFFIX).unwrap_or(link);
+            links.entry(target).or_default().push(name.to_owned());
         }
     }
     Ok(links)
@@ -62,7 +78,7 @@ fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
             metrics.sort_by_key(|metric| !metric.starts_with("val_"));
             metrics.truncate(SHOWN_METRICS);
         }
-        [all] if all == "all" => {}
+        wanted if wanted.iter().any(|name| name == ALL) => {}
         wanted => metrics = wanted.to_vec(),
     }
     let mut columns = vec![("file", Align::Left), ("epoch", Align::Right), ("step", Align::Right)];
@@ -82,12 +98,18 @@ fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
                 .iter()
                 .map(|metric| checkpoint.metrics.get(metric).copied().map_or_else(String::new, number)),
         );
-        cells.extend([size(checkpoint.total_bytes()), age(checkpoint.checkpoint_timestamp, now)]);
+        cells.extend([size(bytes(checkpoint)), age(checkpoint.checkpoint_timestamp, now)]);
         let own = links.get(&checkpoint.name).map(|links| links.join(" ")).unwrap_or_default();
         let state = Cell::new(state(checkpoint), if checkpoint.non_finite { Tone::Bad } else { Tone::Plain });
         table.row(cells.into_iter().map(Cell::from).chain([Cell::new(own, Tone::Good), state]));
     }
     Ok(table)
+}
+
+/// The size of a checkpoint as on disk: without the metadata beside it.
+fn bytes(checkpoint: &MirroredCheckpoint) -> u64 {
+    let metadata = format!("{}{METADATA_SUFFIX}", checkpoint.name);
+    checkpoint.files.iter().filter(|file| file.name != metadata).map(|file| file.size).sum()
 }
 
 fn state(checkpoint: &MirroredCheckpoint) -> &'static str {
@@ -101,20 +123,23 @@ fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
         .iter()
         .map(|checkpoint| {
             json!({
-                "name": checkpoint.name,
+                "file": checkpoint.name,
+                "path": run.address_of(&checkpoint.name),
+                "run_id": checkpoint.run_id,
                 "links": links.get(&checkpoint.name).cloned().unwrap_or_default(),
+                "whole": true,
                 "epoch": checkpoint.epoch,
                 "global_step": checkpoint.global_step,
                 "checkpoint_timestamp": checkpoint.checkpoint_timestamp,
                 "reason": checkpoint.reason,
                 "metrics": serde_json::to_value(checkpoint).unwrap_or_default()["metrics"],
                 "non_finite": checkpoint.non_finite,
-                "size_bytes": checkpoint.total_bytes(),
+                "size_bytes": bytes(checkpoint),
                 "files": checkpoint.files,
             })
         })
         .collect();
     let broken: Vec<Value> =
-        run.broken().iter().map(|(name, error)| json!({ "name": name, "problem": chain(error) })).collect();
-    Ok(json!({ "run_id": run.run_id(), "checkpoints": checkpoints, "broken": broken }))
+        run.broken().iter().map(|(name, error)| json!({ "file": name, "problem": chain(error) })).collect();
+    Ok(json!({ "name": run.run_id(), "checkpoints": checkpoints, "broken": broken }))
 }

@@ -9,6 +9,7 @@ mod send;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::{Error, MirrorFailure};
 
 use crate::verb_result::Failure;
 
@@ -38,21 +39,25 @@ pub fn address_of(path: &Path) -> Result<Option<MirrorAddress>, Failure> {
     }
 }
 
-/// The run of an address, or each run of the mirror that it is.
+/// The run of an address, or each run of the mirror that it is. Nothing is made there.
 pub fn runs_at(address: &MirrorAddress) -> Result<Vec<MirroredRun>, Failure> {
+    let has_any = |run: &MirroredRun| !run.checkpoints().is_empty() || !run.broken().is_empty();
     if let Ok((mirror, run_id)) = address.split_last() {
-        let run = MirroredRun::open(&Store::connect(&mirror)?, &run_id)?;
-        if !run.checkpoints().is_empty() || !run.broken().is_empty() {
+        let run = MirroredRun::open(&Store::connect_to_read(&mirror)?, &run_id)?;
+        if has_any(&run) {
             return Ok(vec![run]);
         }
     }
-    let store = Store::connect(address)?;
     let mut runs = Vec::new();
-    for run_id in store.runs()? {
-        let run = MirroredRun::open(&store, &run_id)?;
-        if !run.checkpoints().is_empty() || !run.broken().is_empty() {
-            runs.push(run);
+    match Store::connect_to_read(address) {
+        Ok(store) => {
+            for run_id in store.runs()? {
+                runs.extend(Some(MirroredRun::open(&store, &run_id)?).filter(has_any));
+            }
         }
+        // Neither a run nor a mirror.
+        Err(Error::Mirror { failure: MirrorFailure::NotFound, .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     match runs.is_empty() {
         true => Err(Failure::Other(format!("{address} has no checkpoints, and no run that has any"))),

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::ls::metric_mode::{configured_mode, noted_mode};
+use crate::ls::metrics::unknown_metric;
 use crate::mirror::with_lease;
 use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
@@ -26,17 +27,19 @@ pub fn run(
 ) -> VerbResult {
     check_rules(rules)?;
     let (mirror, run_id) = address.split_last()?;
-    let store = Store::connect(&mirror)?;
-    let keep = keep(rules, mode, &MirroredRun::open(&store, &run_id)?)?;
+    let run = MirroredRun::open(&Store::connect_to_read(&mirror)?, &run_id)?;
+    if run.is_empty() {
+        return Err(Failure::Other(format!("{address} is not a run: the mirror has nothing of it")));
+    }
+    let keep = keep(rules, mode, &run)?;
     let mut output = Output::new();
     let (names, freed) = if dry_run {
-        let run = MirroredRun::open(&store, &run_id)?;
         let names = run.would_remove(&keep)?;
         let bytes = run.checkpoints().iter().filter(|checkpoint| names.contains(&checkpoint.name));
         let bytes = bytes.map(|checkpoint| checkpoint.total_bytes()).sum::<u64>();
         (names, bytes)
     } else {
-        with_lease(&store, &run_id, |mirror| {
+        with_lease(&Store::connect(&mirror)?, &run_id, |mirror| {
             let removed = mirror.apply_retention(&keep)?;
             let leftovers = mirror.remove_leftovers(LEFTOVER_AGE)?;
             Ok((removed.checkpoints, removed.bytes + leftovers.bytes))
@@ -72,6 +75,10 @@ fn keep(rules: &[Rule], mode: Option<MetricMode>, run: &MirroredRun) -> Result<M
     let mut keep = MirrorKeep::last(last.max(1));
     for rule in rules {
         if let Rule::Best { metric, count, mode: own } = rule {
+            let known = || run.checkpoints().iter().flat_map(|checkpoint| checkpoint.metrics.keys());
+            if !known().any(|name| name == metric) {
+                return Err(unknown_metric(metric, known()));
+            }
             let mode = choose_mode(metric, own.or(mode), mode_of_run(run, metric)?)?;
             keep = keep.and_best(metric, mode, count.get());
         }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::mirror::with_lease;
+use crate::runs::run_directory::check_is_not_of_runs;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -50,6 +51,7 @@ pub fn run(args: &Args) -> VerbResult {
     if !is_directory(&args.run)? {
         return Err(Failure::Other(format!("{} is not a directory", args.run.display())));
     }
+    check_is_not_of_runs(&args.run)?;
     let Some(run) = run_at(&args.run)? else {
         return Err(Failure::Other(format!(
             "{} is not a run's directory: it has no checkpoints",

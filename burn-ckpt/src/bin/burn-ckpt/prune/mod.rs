@@ -73,6 +73,10 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     #[cfg(feature = "mirror")]
     if let Some(address) = crate::mirror::address_of(&args.run)? {
+        if args.broken {
+            let message = "--broken is not for addresses: a checkpoint in a mirror that is not whole stays";
+            return Err(Failure::Usage(message.to_owned()));
+        }
         return crate::mirror::prune::run(&address, &args.keep, args.mode, args.dry_run, args.json);
     }
     let run = run_to_prune(args)?;

@@ -97,7 +97,10 @@ impl Rule {
             Self::Best { metric, count, mode: own } => {
                 let metadata = || rows.iter().filter_map(|row| row.metadata.as_ref());
                 if !metadata().any(|metadata| metadata.metrics.contains_key(metric)) {
-                    return Err(unknown_metric(metric, metadata()));
+                    return Err(unknown_metric(
+                        metric,
+                        metadata().flat_map(|metadata| metadata.metrics.keys()),
+                    ));
                 }
                 let asked = own.or(mode);
                 let stated = mode_of_run(rows, metric).or_else(|| mode_of_best_link(rows, metric, asked));
