@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn an_address_in_the_place_of_a_path_is_an_error_that_does_not_repeat_it() {
         for address in ["s3://user:hunter2@b/p/r1/last", "file:///hunter2", "az://c/p?sig=hunter2"] {
-            let error = crate::TrainerConfig::new().with_ckpt_path(address).check().unwrap_err();
+            let error = TrainerConfig::new().with_ckpt_path(address).check().unwrap_err();
             assert!(matches!(&error, Error::Config { setting, .. } if setting == "ckpt_path"), "{error:?}");
             let error = error.to_string();
             assert!(!error.contains("hunter2") && error.contains("burn-ckpt cp"), "{error}");

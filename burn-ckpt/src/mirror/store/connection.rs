@@ -5,7 +5,6 @@ use std::future::Future;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -14,10 +13,6 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
 use tokio::runtime::{Builder, Handle, Runtime};
 use tracing::Dispatch;
 
-use crate::disk::directories::{create_directory, parent};
-use crate::disk::storage::{ExistingContent, StoredFile};
-use crate::error::chain::chain;
-use crate::error::kind::ErrorKind;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::mirror::address::MirrorAddress;
@@ -28,12 +23,6 @@ use crate::mirror::store::failure;
 const PART_BYTES: u64 = 16 * 1024 * 1024;
 /// The most objects of one listing.
 const MAX_OBJECTS: usize = 1_000_000;
-/// The file in a run's directory that is locked while an object of it is compared and replaced.
-const LOCK_FILE: &str = ".mirror.lock";
-/// How often a lock is tried that another process has, and how long.
-const LOCK_POLL: Duration = Duration::from_millis(10);
-const LOCK_WAIT: Duration = Duration::from_secs(5);
-
 /// A connection to a store. A clone is the same connection.
 ///
 /// ```
@@ -64,7 +53,7 @@ pub(super) struct Inner {
 
 /// What an object was when it was read: a conditional write compares it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Version(UpdateVersion);
+pub(crate) struct Version(pub(super) UpdateVersion);
 
 /// An object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -257,59 +246,24 @@ impl Store {
         match &self.inner.directory {
             Some(directory) => {
                 let run_id = key.split('/').next().unwrap_or_default();
-                self.replace_locked(&directory.join(run_id).join(LOCK_FILE), key, bytes, was)
+                self.replace_locked(&directory.join(run_id), key, bytes, was)
             }
             None => self.conditional(key, self.put_with(key, bytes, PutMode::Update(was.0.clone()))),
         }
     }
 
-    /// The same in a directory, which has no conditional write: under a lock of the file system, which ends
-    /// with the process that has it.
-    fn replace_locked(
-        &self,
-        lock: &std::path::Path,
-        key: &str,
-        bytes: &[u8],
-        was: &Version,
-    ) -> Result<Option<Version>> {
-        let failed = |error: Error| self.lock_failed(key, &error);
-        create_directory(parent(lock)).map_err(failed)?;
-        let file = StoredFile::open_own(lock, ExistingContent::Keep).map_err(Error::io("open", lock));
-        let file = file.map_err(failed)?;
-        let begun = Instant::now();
-        while !file.try_lock().map_err(Error::io("lock", lock)).map_err(failed)? {
-            if begun.elapsed() >= LOCK_WAIT {
-                let reason = format!("another process has locked {}", lock.display());
-                return Err(self.failure("write", key, MirrorFailure::TimedOut, reason));
-            }
-            std::thread::sleep(LOCK_POLL);
-        }
-        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
-        let now = self.run(async move { objects.head(&path).await });
-        let now = now.map_err(|cause| self.failed("look for", key, &cause))?;
-        if now.e_tag != was.0.e_tag {
-            return Ok(None);
-        }
-        self.conditional(key, self.put_with(key, bytes, PutMode::Overwrite))
-    }
-
-    /// An error of the lock's file is one of the store, and not of what is sent to it.
-    fn lock_failed(&self, key: &str, error: &Error) -> Error {
-        let failure = match error.kind() {
-            ErrorKind::PermissionDenied => MirrorFailure::Denied,
-            _ => MirrorFailure::Failed,
-        };
-        self.failure("write", key, failure, chain(error))
-    }
-
-    fn put_with(&self, key: &str, bytes: &[u8], mode: PutMode) -> object_store::Result<Version> {
+    pub(super) fn put_with(&self, key: &str, bytes: &[u8], mode: PutMode) -> object_store::Result<Version> {
         let (objects, path) = (Arc::clone(&self.inner.objects), self.raw_path(key)?);
         let payload = PutPayload::from(bytes.to_vec());
         let put = self.run(async move { objects.put_opts(&path, payload, mode.into()).await })?;
         Ok(Version(put.into()))
     }
 
-    fn conditional(&self, key: &str, put: object_store::Result<Version>) -> Result<Option<Version>> {
+    pub(super) fn conditional(
+        &self,
+        key: &str,
+        put: object_store::Result<Version>,
+    ) -> Result<Option<Version>> {
         match put {
             Ok(version) => Ok(Some(version)),
             // S3 answers a replacement of an object that is gone with "not found".

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `connect` | the client of a store, from an address and the environment |
 //! | `connection` | requests about whole objects |
+//! | `directory_lock` | a conditional write in a directory, under a lock |
 //! | `transfer` | large objects, in parts and by ranges |
 //! | `ranged_file` | an object that is read by ranges, as a file is |
 //! | `unfinished` | what killed uploads leave in a directory |
@@ -11,6 +12,7 @@
 
 mod connect;
 mod connection;
+mod directory_lock;
 mod failure;
 mod ranged_file;
 mod transfer;
