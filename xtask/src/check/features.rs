@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn default_features_are_off_and_warnings_are_errors() {
         assert_eq!(
-            arguments(&BUILDS[2]).join(" "),
+            arguments(&BUILDS[3]).join(" "),
             "clippy --no-default-features -p burn-ckpt -p unified-features \
              --features burn-ckpt/cli,unified-features/on -- -D warnings"
         );
