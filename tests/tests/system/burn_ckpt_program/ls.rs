@@ -383,6 +383,8 @@ fn what_is_not_a_directory_is_named_as_what_it_is() {
     assert!(err.contains("metrics.jsonl is a file: name a run's directory"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run.join("nosuch")]), 1);
     assert!(err.contains("No such file or directory"), "{err}");
-    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &"s3://bucket/runs/r1"]), 1);
-    assert!(!err.contains("No such file or directory"), "{err}");
+    if cfg!(not(feature = "mirror")) {
+        let (_, err) = ended_with(&burn_ckpt(&[&"ls", &"s3://bucket/runs/r1"]), 2);
+        assert!(err.contains("build burn-ckpt with the feature `mirror`"), "{err}");
+    }
 }

@@ -129,7 +129,7 @@ mod tests {
                 assert!(takes || message.contains(&format!("{name} takes no address as ")), "{message}");
             }
         }
-        assert!(paths > 25, "{paths}");
+        assert!(paths > 20, "{paths}");
     }
 
     #[test]
