@@ -232,9 +232,9 @@ mod tests {
 
     #[test]
     fn only_keys_that_there_are_can_be_set() {
-        let args = |set: &str| TrainArgs { set: vec![set.to_owned()], ..TrainArgs::default() };
         let mut trainer = TrainerConfig::default().with_primary_metric("val_loss");
         let mut program = serde_json::json!({ "width": 3 });
+        let args = |set: &str| TrainArgs { set: vec![set.to_owned()], ..TrainArgs::default() };
         args("width=4").apply(&mut trainer, &mut program).unwrap();
         assert_eq!(program["width"], 4);
         args("best.topk=3").apply(&mut trainer, &mut program).unwrap();

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{Existing, metadata_path, storage, write_whole};
+use burn_ckpt::plumbing::{Existing, metadata_path, write_whole};
 use burn_ckpt::{Checkpoint, Error, Metadata};
 use serde_json::json;
 
-use crate::foreign::check_destination;
+use crate::foreign::check_destination_beside;
 use crate::parallel_verify::describe;
 use crate::terminal::output::{Output, say};
 use crate::verb_result::{Failure, VerbResult};
@@ -32,10 +32,7 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let path = metadata_path(checkpoint.path());
-    if !args.force && storage::entry(&path).is_ok_and(|there| there.is_some_and(|there| there.is_file())) {
-        return Err(Failure::Other(format!("{} exists: --force replaces it", path.display())));
-    }
-    check_destination(&path, args.force)?;
+    check_destination_beside(&path, args.force)?;
     let metadata: Metadata = describe(&checkpoint)?;
     let text = metadata.to_json()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };

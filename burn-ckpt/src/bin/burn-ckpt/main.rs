@@ -118,10 +118,10 @@ fn run(verb: Verb) -> VerbResult {
 fn main() -> ExitCode {
     make_file_size_limit_an_error();
     warnings::print_warnings();
-    let matches = Cli::command().get_matches();
-    let cli =
-        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut Cli::command()).exit());
-    match addresses::check(&Cli::command(), &matches).and_then(|()| run(cli.verb)) {
+    let mut command = Cli::command();
+    let matches = command.get_matches_mut();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    match addresses::check(&command, &matches).and_then(|()| run(cli.verb)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {

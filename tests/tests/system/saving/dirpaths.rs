@@ -27,6 +27,12 @@ fn at(dirpath: impl Into<PathBuf>) -> Last {
     Last::new().with_dirpath(dirpath.into())
 }
 
+/// A run that resumes, and saves its last state in a directory outside of its own.
+fn resuming_in(dirpath: &Path, root: &tempfile::TempDir, epochs: usize) -> TrainerConfig {
+    let strategies = [StrategyConfig::Last(at(dirpath))];
+    config(root.path(), epochs).with_strategies(strategies).with_ckpt_path("auto")
+}
+
 fn links_resolve(result: &FitResult<Model>) {
     for link in ["best_val_loss.ckpt", "last.ckpt"] {
         let link = result.run_dir.join("checkpoint").join(link);
@@ -142,11 +148,7 @@ fn two_runs_that_share_a_directory_keep_what_is_theirs() {
 fn two_runs_of_one_id_below_two_roots_keep_what_is_theirs_in_a_shared_directory() {
     let [a, b, shared] = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let shared = std::fs::canonicalize(shared.path()).unwrap();
-    let run = |root: &tempfile::TempDir, epochs| {
-        config(root.path(), epochs)
-            .with_strategies([StrategyConfig::Last(at(&shared))])
-            .with_ckpt_path("auto")
-    };
+    let run = |root: &tempfile::TempDir, epochs| resuming_in(&shared, root, epochs);
     train(run(&a, 2)).unwrap();
     let begun = train(run(&b, 2)).unwrap();
     assert_eq!((begun.resumed_from, begun.global_step), (None, 20));
@@ -170,11 +172,7 @@ fn two_runs_of_one_id_below_two_roots_keep_what_is_theirs_in_a_shared_directory(
 fn an_evaluation_without_its_checkpoint_in_a_shared_directory_is_removed_by_its_own_run() {
     let [a, b, shared] = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let shared = std::fs::canonicalize(shared.path()).unwrap();
-    let run = |root: &tempfile::TempDir, epochs| {
-        config(root.path(), epochs)
-            .with_strategies([StrategyConfig::Last(at(&shared))])
-            .with_ckpt_path("auto")
-    };
+    let run = |root: &tempfile::TempDir, epochs| resuming_in(&shared, root, epochs);
     train(run(&a, 1)).unwrap();
     let saved = train(run(&b, 1)).unwrap().run_dir.join("last");
     let mut evaluator = ModelEvaluator::<Model>::of_checkpoint(&saved, &backend::device()).unwrap();

@@ -54,15 +54,27 @@ pub fn copy_destination(wanted: &Path, source: &Path) -> Result<PathBuf, Failure
 ///
 /// When something else is there, when a file is there and `force` is not set, or when that cannot be seen.
 pub fn check_destination(path: &Path, force: bool) -> Result<(), Failure> {
+    check_place(path, force, "choose another name, or --force")
+}
+
+/// The same for a file whose name is given, as it belongs to the one beside it.
+///
+/// # Errors
+///
+/// As for [`check_destination`].
+pub fn check_destination_beside(path: &Path, force: bool) -> Result<(), Failure> {
+    check_place(path, force, "--force replaces it")
+}
+
+/// `advice` is for where a file is there.
+fn check_place(path: &Path, force: bool, advice: &str) -> Result<(), Failure> {
     let shown = path.display();
     match storage::entry(path) {
         Ok(Some(present)) if !present.is_file() => Err(Failure::Other(format!(
             "{shown} is {} and is not replaced: choose another name, or remove it",
             named(present.file_type())
         ))),
-        Ok(Some(_)) if !force => {
-            Err(Failure::Other(format!("{shown} exists: choose another name, or --force")))
-        }
+        Ok(Some(_)) if !force => Err(Failure::Other(format!("{shown} exists: {advice}"))),
         Ok(_) => {
             for left in unfinished_writes_of(path)? {
                 say(format!(
