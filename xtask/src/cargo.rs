@@ -1,5 +1,7 @@
 //! Calling cargo, so that every verb builds one and the same set of artifacts, and other programs.
 
+pub mod disk;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,11 +39,14 @@ pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Does a part of a long verb, and says how long it took: a continuous integration has a limit.
+/// Does a part of a long verb, and says how long it took and what is left of the disk: a continuous
+/// integration has limits.
 pub fn timed<T>(part: &str, work: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let done = work();
-    eprintln!("{part}: {} s", begun.elapsed().as_secs());
+    let free = target().ok().and_then(|target| disk::free(&target));
+    let free = free.map(|free| format!(", {} of the disk left", disk::in_gb(free)));
+    eprintln!("{part}: {} s{}", begun.elapsed().as_secs(), free.unwrap_or_default());
     done
 }
 

@@ -9,7 +9,7 @@ mod set_up;
 use std::io::{BufRead, BufReader};
 use std::process::{ExitCode, Stdio};
 
-use crate::cargo::timed;
+use crate::cargo::{disk, timed};
 use crate::{cargo, check};
 use panics::Panics;
 
@@ -59,6 +59,22 @@ const WITHOUT_REPOSITORY: &str = "GIT_CEILING_DIRECTORIES";
 /// What tests start: cargo builds by itself only the programs of the package whose tests it builds, and the
 /// others would be built within tests.
 const PROGRAMS: [&str; 3] = ["build", "--workspace", "--bins"];
+/// Those that the tests with everything start. Each takes 300 MB in that build, of which the others make some
+/// 5 GB; what is missing here is built within the test that starts it.
+const PROGRAMS_WITH_EVERYTHING: [&str; 10] = [
+    "bench-mirror",
+    "bench-remote",
+    "burn-ckpt",
+    "burn-serve",
+    "char-lm",
+    "default-device",
+    "digits",
+    "native-inference",
+    "sample",
+    "warmup",
+];
+/// What all this builds and installs below the target directory, in bytes.
+const DISK: u64 = 16_000_000_000;
 
 /// The verb's own flags.
 #[derive(clap::Args)]
@@ -81,6 +97,9 @@ struct Counts {
 
 /// Checks, then tests. All tests run, also after one that failed.
 pub fn run(args: &Args) -> ExitCode {
+    if let Some(warning) = cargo::target().ok().and_then(|target| disk::too_little(&target, DISK)) {
+        eprintln!("{warning}");
+    }
     if let Err(failed) = timed("set up", set_up::set_up) {
         return failed;
     }
@@ -101,8 +120,7 @@ pub fn run(args: &Args) -> ExitCode {
     // Libraries, programs and system tests.
     all_succeeded &= timed("programs", || cargo::run(&PROGRAMS)).is_ok();
     all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
-    let programs = [&PROGRAMS[..], &EVERYTHING[..]].concat();
-    all_succeeded &= timed("programs with everything", || cargo::run(&programs)).is_ok();
+    all_succeeded &= timed("programs with everything", || cargo::run(&programs_with_everything())).is_ok();
     let network = BESIDE_THE_CODE.into_iter().chain(ON_THE_NETWORK).map(|tests| (tests, None));
     for (tests, backend) in network.chain([(&ON_WGPU[..], Some((BACKEND_VARIABLE, "wgpu")))]) {
         let arguments = [&WITH_EVERYTHING[..], tests].concat();
@@ -114,6 +132,11 @@ pub fn run(args: &Args) -> ExitCode {
     }
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn programs_with_everything() -> Vec<&'static str> {
+    let programs = PROGRAMS_WITH_EVERYTHING.iter().flat_map(|program| ["--bin", program]);
+    ["build", "--workspace"].into_iter().chain(EVERYTHING).chain(programs).collect()
 }
 
 /// Runs cargo, hands its output on, adds up the counts, and says how long it took. Returns whether it

@@ -14,10 +14,13 @@ use crate::usage::failed;
 
 /// The lists of requirements in `tests/python`.
 const LISTS: [List; 3] = [
-    List { file: "requirements.txt", size: "PyTorch and what it needs take 5.4 GB" },
+    List { file: "requirements.txt", size: "PyTorch and what it needs take 3.1 GB" },
     List { file: "requirements-trackers.txt", size: "TensorBoard, MLflow and what they need take 1.1 GB" },
     List { file: "requirements-mirrors.txt", size: "moto and what it needs take 320 MB" },
 ];
+
+/// How the names begin of what PyTorch loads only on a GPU: PyPI has no PyTorch for CPUs alone. It is 2.3 GB.
+const OF_GPUS: [&str; 4] = ["triton", "libcudnn_", "libcusolver", "libnvshmem_device"];
 
 #[derive(Debug, Clone, Copy)]
 struct List {
@@ -93,8 +96,33 @@ fn environment(list: List) -> Result<PathBuf, String> {
     let mut pip = Command::new(unfinished.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
     checked(&mut pip, "pip has to install packages, for which the network is needed")?;
+    let packages = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let packages =
+        checked(Command::new(unfinished.join("bin/python")).args(["-c", packages]), "Python has to start")?;
+    let packages = PathBuf::from(String::from_utf8_lossy(&packages.stdout).trim_end());
+    remove_of_gpus(&packages).map_err(|error| told(&packages, error))?;
     fs::rename(&unfinished, &directory).map_err(|error| told(&directory, error))?;
     Ok(directory)
+}
+
+/// Removes what is only for GPUs: packages, and libraries of NVIDIA's.
+fn remove_of_gpus(packages: &Path) -> io::Result<()> {
+    let nvidia = packages.join("nvidia");
+    let parts = if nvidia.is_dir() { entries(&nvidia)? } else { Vec::new() };
+    let libraries = parts.into_iter().map(|part| part.join("lib")).filter(|part| part.is_dir());
+    for directory in libraries.chain([packages.to_owned()]) {
+        for path in entries(&directory)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if OF_GPUS.iter().any(|beginning| name.starts_with(beginning)) {
+                if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 fn checked(command: &mut Command, needed: &str) -> Result<Output, String> {
