@@ -48,7 +48,6 @@ mod evaluate;
 mod find;
 mod finder_input;
 mod found_file;
-mod list_keys;
 mod named_once;
 mod print_error;
 mod print_result;
@@ -59,9 +58,9 @@ mod set;
 pub use evaluate::EvaluateArgs;
 pub use find::FindArgs;
 pub use finder_input::FinderInput;
-pub use list_keys::parse;
 pub use print_result::print_result;
 pub use restart::is_restart;
+pub use set::list_keys::parse;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
