@@ -199,7 +199,7 @@ pub mod plumbing {
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
-    pub use crate::run_dir::locate::{resolve, run_at, run_of_checkpoint};
+    pub use crate::run_dir::locate::{link_names, resolve, run_at, run_of_checkpoint};
     pub use crate::run_dir::other_runs::{
         OwnCheckpoints, RUN_MARKS, check_no_other_run, check_own, scan_with, scan_with_outside,
     };
@@ -218,5 +218,5 @@ pub mod plumbing {
     };
     pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
-    pub use crate::strategy_names::{STRATEGY_KINDS, with_named_strategies};
+    pub use crate::strategy_names::{STRATEGY_KINDS, metric_name, primary_metric, with_named_strategies};
 }

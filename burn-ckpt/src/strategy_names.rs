@@ -1,5 +1,6 @@
-//! The names of the strategies in a trainer's configuration. The metadata has all strategies as one list,
-//! however they were given; a setting is shown under the name by which `--set` changes it.
+//! The names of the strategies in a trainer's configuration, and the metric that ranks its checkpoints. The
+//! metadata has all strategies as one list, however they were given; a setting is shown under the name by
+//! which `--set` changes it.
 
 use serde_json::{Map, Value};
 
@@ -23,6 +24,21 @@ pub fn with_named_strategies(trainer_config: &Value) -> Value {
         }
     }
     Value::Object(named)
+}
+
+/// The primary metric of a trainer's configuration, or else the one by which its first strategy `best` ranks.
+#[must_use]
+pub fn primary_metric(trainer_config: &Value) -> Option<&str> {
+    let strategies = trainer_config["strategies"].as_array().into_iter().flatten();
+    let mut ranked_by = strategies.filter(|strategy| strategy["kind"] == "best");
+    metric_name(&trainer_config["primary_metric"])
+        .or_else(|| ranked_by.find_map(|strategy| metric_name(&strategy["metric"])))
+}
+
+/// The name of a metric in a configuration: a text, or an object with its mode.
+#[must_use]
+pub fn metric_name(metric: &Value) -> Option<&str> {
+    metric.as_str().or_else(|| metric["name"].as_str())
 }
 
 fn add_strategies(list: &[Value], named: &mut Map<String, Value>) {

@@ -1,12 +1,17 @@
 //! The crate's one error type.
 
+pub(crate) mod skipped_checkpoint;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::train::TrainingError;
+use burn_ckpt::chain;
 use burn_ckpt::plumbing::{is_address, without_controls};
-use burn_ckpt::{ErrorKind, chain};
+
+pub use self::skipped_checkpoint::SkippedCheckpoint;
+use self::skipped_checkpoint::what_helps;
 
 /// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -170,8 +175,9 @@ pub enum Error {
     },
     /// `ckpt_path` is `auto`, and none of the run's checkpoints can be resumed.
     #[error(
-        "none of the checkpoints in {} can be resumed: choose another run id, or set overwrite to start from the beginning ({})",
+        "none of the checkpoints in {} can be resumed: {} ({})",
         path.display(),
+        what_helps(skipped),
         skipped.iter().map(|skipped| skipped.reason.as_str()).collect::<Vec<_>>().join("; ")
     )]
     NothingToResume {
@@ -238,28 +244,6 @@ pub enum Error {
         /// The save's error, of which [`kind`](burn_ckpt::Error::kind) is the cause in one word.
         source: burn_ckpt::Error,
     },
-}
-
-/// A checkpoint that a run cannot resume from, in [`Error::NothingToResume`].
-///
-/// ```
-/// use burn_trainer::Error;
-/// use burn_trainer::burn_ckpt::ErrorKind;
-///
-/// fn all_are_damaged(error: &Error) -> bool {
-///     matches!(error, Error::NothingToResume { skipped, .. } if skipped.iter().all(|it| it.kind == ErrorKind::Damaged))
-/// }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SkippedCheckpoint {
-    /// The checkpoint.
-    pub path: PathBuf,
-    /// The cause in one word: [`Mismatch`](ErrorKind::Mismatch) for one that is valid, and of which this
-    /// program or its loop can restore nothing.
-    pub kind: ErrorKind,
-    /// What is wrong with it, with its path.
-    pub reason: String,
 }
 
 /// The error with its causes, as [`chain`] has them: for `fn main() -> Result<()>` and `unwrap`.

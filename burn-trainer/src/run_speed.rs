@@ -12,8 +12,9 @@ const MAX_SECONDS: f64 = 1e12;
 /// example.
 ///
 /// The four parts of the time do not overlap. What a start takes before its first batch, and what callbacks
-/// take between epochs, is in none of them. A device that computes beside the loop is waited for where the
-/// loop needs its results.
+/// take between epochs, is in none of them, and neither is the handing over of the last state: the numbers
+/// are those in that state's metadata, which `burn-ckpt` shows. A device that computes beside the loop is
+/// waited for where the loop needs its results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -125,6 +125,8 @@ fn measure(args: &Args) -> Result<()> {
     }
     let others = OtherPrograms::watch();
     let mut results = Results::default();
+    // Before the first process: its place may be one that cannot be written.
+    write_lines(args.json.as_deref(), &results)?;
     let is_about_saves = args.save_every.iter().any(|every| *every > 0);
     for case in cases(args) {
         for round in 0..args.rounds.max(1) {

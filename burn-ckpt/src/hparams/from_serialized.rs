@@ -102,11 +102,7 @@ impl<'de> de::Deserializer<'de> for &'de SerializedValue {
             SerializedValue::Map(map) if map.len() == 1 => {
                 visitor.visit_enum(MapAccessDeserializer::new(entries(map)))
             }
-            SerializedValue::Unreadable => Err(de::Error::unknown_variant("", variants)),
-            _ => Err(de::Error::custom(format!(
-                "expected the name of a variant ({}), or a map of one with its contents",
-                variants.join("|")
-            ))),
+            _ => Err(de::Error::unknown_variant("", variants)),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{resolve, run_at};
 use crate::run_dir::tags::LaterTags;
 use crate::run_dir::training_progress::epochs_done;
-use crate::strategy_names::with_named_strategies;
+use crate::strategy_names::{primary_metric, with_named_strategies};
 
 /// Where the environment in the metadata has what a run computed on, and its program.
 const DEVICES: &str = "/hardware/devices_used";
@@ -114,8 +114,8 @@ impl RunData {
             warnings.push(chain(&error));
             LaterTags::default()
         });
-        let primary_metric = text(&newest.trainer_config, "/primary_metric");
-        let checkpoints = checkpoints(&layout, &catalog.entries, primary_metric.as_deref())?;
+        let primary = primary_metric(&newest.trainer_config).map(str::to_owned);
+        let checkpoints = checkpoints(&layout, &catalog.entries, primary.as_deref())?;
         let best = checkpoints.iter().find(|checkpoint| checkpoint.is_best).cloned();
         let devices = texts(&newest.environment, DEVICES).join(", ");
         // Of what was logged after the newest checkpoint, or of a run without one.
@@ -149,7 +149,7 @@ impl RunData {
             model: newest.model,
             hparams: newest.hparams,
             trainer_config: with_named_strategies(&newest.trainer_config),
-            primary_metric,
+            primary_metric: primary,
             best,
             checkpoints,
             warnings,

@@ -190,13 +190,17 @@ fn named_link(run: &RunLayout, name: &str) -> Result<PathBuf> {
     {
         return Ok(path);
     }
-    let names = links(run)?;
+    let names = link_names(run)?;
     let hint = if names.is_empty() { "it has no links".to_owned() } else { names.join(", ") + " are there" };
     Err(Error::NotFound { path: run.checkpoint_dir(), wanted: name.to_owned(), hint })
 }
 
 /// The names of a run's links, without ending.
-fn links(run: &RunLayout) -> Result<Vec<String>> {
+///
+/// # Errors
+///
+/// [`Error::Io`] when the directory cannot be listed.
+pub fn link_names(run: &RunLayout) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for path in list(&run.checkpoint_dir())? {
         if is_checkpoint(&path)
@@ -214,7 +218,8 @@ fn directory_hint(path: &Path) -> Result<String> {
     let Some(run) = run_at(path)? else {
         return Ok("it is a directory; name a checkpoint in it".to_owned());
     };
-    let names: Vec<String> = links(&run)?.iter().map(|name| path.join(name).display().to_string()).collect();
+    let names: Vec<String> =
+        link_names(&run)?.iter().map(|name| path.join(name).display().to_string()).collect();
     Ok(match names.is_empty() {
         true => "it is the directory of a run without links to checkpoints".to_owned(),
         false => format!("it is a run's directory; name one of its checkpoints: {}", names.join(", ")),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::disk::directories::{entry, list, stat};
 use crate::disk::file_identity::{FileIdentity, file_identity};
 use crate::disk::storage;
+use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
 use crate::file_names::is_checkpoint;
 use crate::format::header::ContainerHeader;
@@ -62,6 +63,15 @@ pub(super) struct NewestCheckpoint {
     pub(super) trainer_state: Value,
 }
 
+/// What is known of a run's newest checkpoint.
+pub(super) enum Newest {
+    Readable(NewestCheckpoint),
+    /// There are checkpoints, and none can be read: the error of the newest.
+    Unreadable(Error),
+    /// There is none.
+    Missing,
+}
+
 impl RunCheckpoints {
     /// Lists the run's directories. Reads the metadata of files that were not there at the look before.
     pub(super) fn refresh(&mut self, layout: &RunLayout) -> Result<()> {
@@ -93,12 +103,32 @@ impl RunCheckpoints {
         own.into_iter().map(|(path, seen)| (path.clone(), seen.stamp.clone())).collect()
     }
 
-    /// What the newest checkpoint says that can be read. `None` if there is none.
-    pub(super) fn newest(&self) -> Option<NewestCheckpoint> {
-        let own = self.0.iter().filter(|(_, seen)| seen.is_own && !seen.order.0);
-        let (path, _) = own.max_by_key(|(_, seen)| seen.order)?;
-        let (metadata, header) = (Metadata::of_checkpoint(path).ok()?, ContainerHeader::read(path).ok()?);
-        Some(NewestCheckpoint { metadata, trainer_state: header.trainer_state })
+    /// What the newest checkpoint says that is not damaged, and has not been deleted meanwhile. Opening a
+    /// damaged one reports it.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read now: what an older one says could be wrong.
+    pub(super) fn newest(&self) -> Result<Newest> {
+        let own = self.0.iter().filter(|(_, seen)| seen.is_own);
+        let mut own: Vec<(&PathBuf, SaveOrder)> = own.map(|(path, seen)| (path, seen.order)).collect();
+        own.sort_by_key(|(_, order)| std::cmp::Reverse(*order));
+        let mut unreadable = None;
+        for (path, _) in own {
+            let read = Metadata::of_checkpoint(path).and_then(|metadata| {
+                let trainer_state = ContainerHeader::read(path)?.trainer_state;
+                Ok(NewestCheckpoint { metadata, trainer_state })
+            });
+            match read {
+                Ok(newest) => return Ok(Newest::Readable(newest)),
+                Err(error) => match error.kind() {
+                    ErrorKind::NotFound if stat(path)?.is_none() => {}
+                    ErrorKind::Io | ErrorKind::PermissionDenied => return Err(error),
+                    _ => _ = unreadable.get_or_insert(error),
+                },
+            }
+        }
+        Ok(unreadable.map_or(Newest::Missing, Newest::Unreadable))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::chain::chain;
 use crate::metrics_log::ended_by_log;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::training_progress::is_done;
-use crate::watch::run_checkpoints::{NewestCheckpoint, RunCheckpoints};
+use crate::watch::run_checkpoints::{Newest, NewestCheckpoint, RunCheckpoints};
 
 /// Whether a run trains, is done or was stopped, by its lock and its newest checkpoint. See
 /// [`Watch::poll`](crate::watch::Watch::poll).
@@ -57,13 +57,18 @@ impl RunCheckpoints {
             return Ok(RunState::Running(holder));
         }
         self.refresh(layout)?;
-        Ok(match self.newest() {
-            Some(newest) => state_of(layout, &newest, lock)?,
-            None if *was_running => RunState::Stopped("it ended before its first checkpoint".to_owned()),
-            None if is_there && matches!(lock, Ok(LockState::Left(_))) => {
+        Ok(match self.newest()? {
+            Newest::Readable(newest) => state_of(layout, &newest, lock)?,
+            Newest::Unreadable(error) => {
+                RunState::Stopped(format!("none of its checkpoints can be read: {}", chain(&error)))
+            }
+            Newest::Missing if *was_running => {
+                RunState::Stopped("it ended before its first checkpoint".to_owned())
+            }
+            Newest::Missing if is_there && matches!(lock, Ok(LockState::Left(_))) => {
                 RunState::Stopped("it was killed before its first checkpoint".to_owned())
             }
-            None => RunState::NotBegun,
+            Newest::Missing => RunState::NotBegun,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_ckpt::plumbing::is_address;
-use burn_ckpt::{chain, locate};
+use burn_ckpt::{Checkpoint, chain, locate};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
@@ -33,6 +33,22 @@ pub struct EvaluateArgs {
 }
 
 impl EvaluateArgs {
+    /// Has the run check before its first step that there will be a checkpoint of the name that `--evaluate`
+    /// gives: `best_val_nope` is an error then, and not when training is done. Call it after
+    /// [`TrainArgs::apply`](super::TrainArgs::apply).
+    ///
+    /// ```
+    /// use burn_trainer::TrainerConfig;
+    /// use burn_trainer::cli::EvaluateArgs;
+    ///
+    /// let mut config = TrainerConfig::new().with_primary_metric("val_loss");
+    /// EvaluateArgs::default().apply(&mut config); // usually a part of the parsed arguments
+    /// ```
+    pub fn apply(&self, trainer: &mut TrainerConfig) {
+        let name = self.evaluate.as_deref().filter(|wanted| is_name(wanted)).and_then(Path::to_str);
+        trainer.read_at_end = name.map(str::to_owned);
+    }
+
     /// Reports as [`print_result`](super::print_result()) does. Then, if `--evaluate` is given and training
     /// was not stopped, evaluates that checkpoint: `evaluate` gets its path, and the device that the model
     /// was trained on.
@@ -158,7 +174,7 @@ fn parse_checkpoint(text: &str) -> std::result::Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match is_name(&path) {
         true => Ok(path),
-        false => locate(&path).map(|_| path).map_err(|error| {
+        false => Checkpoint::open(&path).map(|_| path).map_err(|error| {
             format!("it is neither best, last nor best_<metric>, and not a checkpoint: {}", chain(&error))
         }),
     }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use burn_ckpt::plumbing::is_address;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 
+use super::output_file::check_output_file;
 use crate::error::{Error, Result};
 
 /// What a file of a search contains near its beginning: the columns of a table, and the title of a picture.
@@ -16,15 +16,13 @@ const MARKS: [&str; 3] = [
 /// So many bytes are read.
 const BEGINNING: usize = 512;
 
-/// Checks, before a search of minutes, that its file takes the place of no other file.
+/// Checks, before a search of minutes, that its file can be written, and takes the place of no other file.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] naming the flag, [`Error::Checkpoint`] when the file cannot be read.
 pub(super) fn check(flag: &str, file: &Path) -> Result<()> {
-    if is_address(file) {
-        return Err(Error::config(flag, "it is an address: give the path of a file on disk"));
-    }
+    check_output_file(flag, file)?;
     let failed = || burn_ckpt::Error::io("read", file);
     let Some(stat) = storage::stat(file).map_err(failed())? else { return Ok(()) };
     let place = file.display();
@@ -67,8 +65,10 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
+        let below_a_file = check("--find-lr", &file.join("curve.svg")).unwrap_err().to_string();
+        assert!(below_a_file.contains("cannot be written"), "{below_a_file}");
         let reason = check("--find-lr", directory.path()).unwrap_err().to_string();
-        assert!(reason.contains("is not a file"), "{reason}");
+        assert!(reason.contains("is a directory"), "{reason}");
         let reason = check("--find-lr", Path::new("s3://hunter2@b/curve.svg")).unwrap_err().to_string();
         assert!(reason.contains("it is an address") && !reason.contains("hunter2"), "{reason}");
     }

@@ -28,7 +28,7 @@ pub(super) fn resume<C: DeserializeOwned>(
         let place = run_dir.display();
         wrong(run, format!("the {what} in the checkpoint of {place} do not fit this program: {error}"))
     };
-    let progress = trainer.progress;
+    let (progress, read_at_end) = (trainer.progress, trainer.read_at_end.take());
     *trainer = serde_json::from_value(metadata.trainer_config)
         .map_err(|error| unreadable("trainer's settings", error))?;
     *program =
@@ -39,8 +39,8 @@ pub(super) fn resume<C: DeserializeOwned>(
     (trainer.root, trainer.logs, trainer.run_id) = (root, logs, Some(run_id));
     trainer.ckpt_path = Some(ckpt_path);
     trainer.overwrite = false;
-    // Not of the run, but of the place where it is started.
-    trainer.progress = progress;
+    // Not of the run, but of this start.
+    (trainer.progress, trainer.read_at_end) = (progress, read_at_end);
     Ok(())
 }
 

@@ -1,15 +1,18 @@
 //! `--set KEY=VALUE`: any field of the trainer's or the program's configuration, by its dotted key.
 
+pub(super) mod list_keys;
+mod parts;
+mod wrong_value;
+
 use burn_ckpt::plumbing::{STRATEGY_KINDS, SerializedValue, ValueError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::parts::{NO_KEY, parts_of_absent};
+use self::wrong_value::wrong_value;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-
-/// A key that no configuration has.
-const NO_KEY: &str = "\0";
 
 /// Applies one assignment. Changes no other field, whatever it is: not even one that JSON cannot hold.
 pub(super) fn set<C: Serialize + DeserializeOwned>(
@@ -100,7 +103,7 @@ fn assign<T: Serialize + DeserializeOwned>(
             Err(error) => _ = first_error.get_or_insert(error),
         }
     }
-    Err(first_error.map(|error| error.to_string()).unwrap_or_default())
+    Err(first_error.map(|error| wrong_value::<T>(fields, key, &error)).unwrap_or_default())
 }
 
 /// Whether a key is that of a field which is not written at its present value (serde's
@@ -194,22 +197,6 @@ fn known_keys<T: DeserializeOwned>(
         let parts = parts.join(", ");
         Some(format!("{place} is null, and so set as a whole: --set '{place}={example}'; it has {parts}"))
     })
-}
-
-/// The fields of a struct in a place where there is none now. Empty for any other place.
-pub(super) fn parts_of_absent<T: DeserializeOwned>(
-    fields: &SerializedValue,
-    place: &str,
-) -> &'static [&'static str] {
-    let is_absent = fields
-        .find(place)
-        .is_some_and(|value| matches!(value.inner(), SerializedValue::Null | SerializedValue::None));
-    let other = SerializedValue::Map(vec![(SerializedValue::Str(NO_KEY.to_owned()), SerializedValue::Null)]);
-    let read = fields.with(place, other).filter(|_| is_absent).map(|changed| T::deserialize(&changed));
-    match read {
-        Some(Err(error)) => error.fields(),
-        _ => &[],
-    }
 }
 
 fn listed(fields: &SerializedValue) -> String {
@@ -383,8 +370,8 @@ mod tests {
     fn what_a_field_does_not_take_is_an_error() {
         let (mut trainer, mut program) = (TrainerConfig::default(), settings());
         for (assignment, expected) in [
-            ("hidden=abc", "expected usize"),
-            ("hidden=-1", "expected usize"),
+            ("hidden=abc", "it takes a whole number from 0, as in --set hidden=3"),
+            ("hidden=-1", "whole number"),
             ("data=letters", "digits|mnist"),
             ("computed=5", "does not read this field"),
             ("lo=1", "there is no \"lo\""),

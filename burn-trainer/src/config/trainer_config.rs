@@ -236,6 +236,10 @@ pub struct TrainerConfig {
     /// Whether the run's id was made up, as none was given.
     #[serde(skip)]
     pub(crate) run_id_is_generated: bool,
+    /// The name of the checkpoint that the program reads when training is done: `best`, `last` or
+    /// `best_<metric>`.
+    #[serde(skip)]
+    pub(crate) read_at_end: Option<String>,
 }
 
 /// What a failed save means for the run. Each failure is reported at once and stands in the result, and the
@@ -359,6 +363,7 @@ impl Default for TrainerConfig {
             progress: ProgressMode::Auto,
             model_summary_depth: 1,
             run_id_is_generated: false,
+            read_at_end: None,
         }
     }
 }

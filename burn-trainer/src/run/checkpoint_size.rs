@@ -9,7 +9,7 @@ use burn_ckpt::plumbing::{Limits, check_state, outlines, size, storage};
 use burn_ckpt::{Error as CheckpointError, RunLayout, Section};
 
 use crate::config::TrainerConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner_state::optimizer_size::{MOST_TENSORS_OF_A_PARAMETER, state_outlines, trained_parameters};
 use crate::metrics::HISTORY_TENSORS;
 use crate::process::console::warn;
@@ -61,8 +61,15 @@ pub(crate) fn check<M: LearnerModel>(
     }
     let room = Room { limits, file_size: storage::file_size_limit(), free: least_free(&saved.directories) };
     let mut planned = outlines(&learner.model());
-    room.check(&planned)?;
-    if saved.has_whole_states && !room.is_enough_for_any_optimizer(&planned, learner) {
+    let weights = room.check(&planned);
+    // The optimizer's state can need larger files, and a limit is raised once.
+    let is_whole_asked = match &weights {
+        Ok(()) => !room.is_enough_for_any_optimizer(&planned, learner),
+        Err(error) => matches!(error, Error::Checkpoint(CheckpointError::FileLimit { .. })),
+    };
+    if !saved.has_whole_states || !is_whole_asked {
+        weights?;
+    } else {
         let state = state_outlines(learner, &planned).unwrap_or_default();
         planned.extend(state);
         planned.extend(HISTORY_TENSORS.map(history_outline));

@@ -1,5 +1,7 @@
 //! The strategies of a run: those of its configuration, with their metrics looked up, and the program's own.
 
+mod read_at_end;
+
 use burn_ckpt::plumbing::FilenameTemplate;
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexSet;
@@ -11,6 +13,8 @@ use crate::process::console::warn;
 use crate::strategy::{
     Best, BestStrategy, LastStrategy, MetricConfig, OnExceptionStrategy, Strategy, StrategyConfig,
 };
+
+pub(super) use self::read_at_end::check as check_read_at_end;
 
 /// The strategies of a run, and the metrics that they rank or name checkpoints by, which must be logged.
 pub(crate) struct ChosenStrategies {

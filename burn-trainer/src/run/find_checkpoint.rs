@@ -7,6 +7,7 @@ use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, ErrorKind, RunLayout, Section
 
 use super::start_lines;
 use crate::config::TrainerConfig;
+use crate::error::skipped_checkpoint::Remedy;
 use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::mirror::MirrorOfRun;
 use crate::process::console::warn;
@@ -126,7 +127,9 @@ fn begins_an_epoch(resume: &ResumePoint) -> Result<()> {
 
 fn newest(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Option<ResumePoint>> {
     let broken = present.broken.iter();
-    let mut skipped: Vec<_> = broken.map(|(path, error)| skip(path, error.kind(), &chain(error))).collect();
+    let mut skipped: Vec<_> = broken
+        .map(|(path, error)| skip(path, error.kind(), Remedy::of(error.kind()), &chain(error)))
+        .collect();
     if let Some(resume) = first_usable(present.entries.iter().rev(), &mut skipped, |_| Ok(())) {
         return Ok(Some(resume));
     }
@@ -176,7 +179,7 @@ fn first_usable<'a>(
     for entry in entries {
         if let Some(found) = entry.metadata.found_non_finite() {
             let reason = format!("it has {found}; to resume from it all the same, name it as ckpt_path");
-            skipped.push(skip(&entry.path, ErrorKind::Other, &reason));
+            skipped.push(skip(&entry.path, ErrorKind::Other, Remedy::NameIt, &reason));
             continue;
         }
         match ResumePoint::open(&entry.path).and_then(|resume| accepts(&resume).map(|()| resume)) {
@@ -184,7 +187,7 @@ fn first_usable<'a>(
             // A checkpoint with weights alone is not worth a warning.
             Err(Error::Checkpoint(error @ burn_ckpt::Error::MissingSection { .. })) => {
                 let (path, kind, reason) = (entry.path.clone(), error.kind(), chain(&error));
-                skipped.push(SkippedCheckpoint { path, kind, reason });
+                skipped.push(SkippedCheckpoint { path, kind, reason, remedy: Remedy::InitFrom });
             }
             Err(Error::MidEpoch { path, epoch, .. }) => skipped.push(skip_mid_epoch(&path, epoch)),
             Err(error) => skipped.push(skip_for(&entry.path, &error)),
@@ -197,7 +200,7 @@ fn first_usable<'a>(
 /// who named it.
 fn skip_mid_epoch(path: &Path, epoch: u64) -> SkippedCheckpoint {
     let reason = format!("it was saved within epoch {epoch}, where only Trainer::fit can resume");
-    skip(path, ErrorKind::Mismatch, &reason)
+    skip(path, ErrorKind::Mismatch, Remedy::FinishEpoch, &reason)
 }
 
 /// Reports that a checkpoint is skipped for an error.
@@ -207,7 +210,7 @@ pub(super) fn skip_for(path: &Path, error: &Error) -> SkippedCheckpoint {
         // It is valid.
         _ => ErrorKind::Mismatch,
     };
-    skip(path, kind, &chain(error))
+    skip(path, kind, Remedy::of(kind), &chain(error))
 }
 
 fn skip_link(link: &Path, directory: &Path) -> SkippedCheckpoint {
@@ -215,11 +218,11 @@ fn skip_link(link: &Path, directory: &Path) -> SkippedCheckpoint {
         "it leads into {}, which is not there: mount it, or remove the link if that is gone for good",
         directory.display()
     );
-    skip(link, ErrorKind::NotFound, &reason)
+    skip(link, ErrorKind::NotFound, Remedy::Mount, &reason)
 }
 
-fn skip(path: &Path, kind: ErrorKind, reason: &str) -> SkippedCheckpoint {
-    SkippedCheckpoint { path: path.to_path_buf(), kind, reason: report_skipped(path, &reason) }
+fn skip(path: &Path, kind: ErrorKind, remedy: Remedy, reason: &str) -> SkippedCheckpoint {
+    SkippedCheckpoint { path: path.to_path_buf(), kind, reason: report_skipped(path, &reason), remedy }
 }
 
 fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {

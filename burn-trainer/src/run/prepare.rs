@@ -11,7 +11,7 @@ use burn_ckpt::plumbing::{
 use burn_environment::EnvironmentProbe;
 use serde_json::Value;
 
-use super::choose_strategies::{ChosenStrategies, choose_strategies};
+use super::choose_strategies::{ChosenStrategies, check_read_at_end, choose_strategies};
 use super::launch::PreparedRun;
 use super::open::OpenRun;
 use super::starts::{self, ThisStart};
@@ -338,6 +338,9 @@ fn saver_opener(
         let names = table.names();
         drop(table);
         let ChosenStrategies { strategies, needed_metrics } = chosen;
+        if let Some(wanted) = config.read_at_end.as_ref().filter(|_| config.writes()) {
+            check_read_at_end(wanted, &strategies, &layout)?;
+        }
         let saver = Saver::open(strategies, &names, &layout, existing, description, settings)?;
         // It is set once, since this function is called once.
         let _ = activity.set(saver.activity());

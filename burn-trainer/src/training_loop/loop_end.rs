@@ -117,7 +117,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 || matches!(self.progress.ended_because, Some(EndReason::EarlyStopping(_))),
             ended_because: self.progress.ended_because.clone(),
             seconds: self.progress.clock.seconds(),
-            speed: self.progress.speed.totals(),
+            speed: self.progress.speed_at_end(),
             stop,
             ..Outcome::default()
         };

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::metrics::{HistoryAt, MetricsOf, RunMetrics};
 use crate::process::console::warn;
+use crate::run_speed::RunSpeed;
 use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::Saver;
@@ -65,6 +66,8 @@ pub(super) struct LoopProgress {
     pub(super) ended_because: Option<EndReason>,
     /// Whether the writer was given a state that says how the run ended.
     pub(super) end_is_submitted: bool,
+    /// The newest position whose state was handed to the writer, with the speed that its metadata have.
+    pub(super) saved_speed: Option<(Position, RunSpeed)>,
 }
 
 impl LoopProgress {
@@ -82,7 +85,20 @@ impl LoopProgress {
             expected_rate: None,
             ended_because: None,
             end_is_submitted: false,
+            saved_speed: None,
         }
+    }
+
+    /// Notes the speed in the metadata of a state that was handed to the writer.
+    fn note_saved(&mut self, state: &TrainerState) {
+        self.saved_speed = state.speed.map(|speed| (self.position, speed));
+    }
+
+    /// What the run has done, and where its time went, as the metadata of its last state have it: handing
+    /// that state over comes after that. Up to now where the state was not saved.
+    pub(super) fn speed_at_end(&self) -> Option<RunSpeed> {
+        let of_state = self.saved_speed.filter(|(saved, _)| saved.next() == self.position.next());
+        of_state.map(|(_, speed)| speed).or_else(|| self.speed.totals())
     }
 
     /// Whether there is anything in the state that the beginning did not have.
@@ -242,6 +258,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
         })?;
         progress.end_is_submitted |= is_last;
+        progress.note_saved(&state);
         Ok(())
     }
 
@@ -268,7 +285,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
             let step = progress.position.global_step;
             learner.snapshot(weights_only, step, burn.store, history, &callbacks)
         })?;
-        progress.end_is_submitted |= !places.is_empty();
+        if !places.is_empty() {
+            progress.end_is_submitted = true;
+            progress.note_saved(&state);
+        }
         Ok(places)
     }
 

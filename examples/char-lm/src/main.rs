@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         let mut hparams = CharLmConfig::new();
         let args: Args = cli::parse(&config, &hparams);
         args.train.apply(&mut config, &mut hparams)?;
+        args.evaluate.apply(&mut config);
         hparams.check()?;
         let placement = args.devices.optimizer_placement();
         let input = || finder_input(&config, &hparams, args.devices.devices()?, placement);

@@ -56,8 +56,12 @@ fn main() -> ExitCode {
         let mut hparams = DigitsConfig::new();
         let args: Args = cli::parse(&config, &hparams);
         args.train.apply(&mut config, &mut hparams)?;
+        args.evaluate.apply(&mut config);
         hparams.data = args.data.unwrap_or(hparams.data);
         hparams.check()?;
+        if let Some(file) = args.predictions.as_ref().filter(|_| config.writes()) {
+            cli::check_output_file("--predictions", file)?;
+        }
         let placement = args.devices.optimizer_placement();
         let input = || finder_input(&config, &hparams, args.devices.devices()?, placement);
         if let Some(status) = args.find.run(&config, &hparams, input)? {

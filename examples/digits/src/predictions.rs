@@ -27,7 +27,9 @@ pub fn write(path: &Path, result: &FitResult<Digits>, hparams: &DigitsConfig) ->
             text.push_str(&line(label, &probabilities));
         }
     }
-    std::fs::write(path, text)
+    let directory = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    directory
+        .and_then(|()| std::fs::write(path, text))
         .map_err(|source| burn_ckpt::Error::Io { action: "write", path: path.to_path_buf(), source }.into())
 }
 

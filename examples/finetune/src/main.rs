@@ -25,6 +25,7 @@ use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
 
 fn main() -> Result<()> {
+    check_arguments();
     let pretrained = train("pretrain", f32::sin, 800, |hparams, device| Ok(hparams.init(device)))?;
     let tuned = train("finetune", f32::cos, 200, |hparams, device| {
         let Wave { input, hidden, .. } = pretrained.best_model(device)?;
@@ -163,4 +164,12 @@ fn points(wave: fn(f32) -> f32, indices: Range<u16>) -> Arc<dyn DataLoader<Point
 /// Angles between 0 and 2π, in no order: steps of the golden ratio's fraction, wrapped around.
 fn angles(indices: Range<u16>) -> InMemDataset<f32> {
     InMemDataset::new(indices.map(|index| (f32::from(index) * 0.618_034).fract() * TAU).collect())
+}
+
+/// Ends the program if it is given an argument, as it has none: it would be ignored.
+fn check_arguments() {
+    if std::env::args_os().len() > 1 {
+        eprintln!("usage: finetune (it takes no arguments: its settings are in main.rs)");
+        std::process::exit(2);
+    }
 }

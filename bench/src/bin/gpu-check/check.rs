@@ -8,6 +8,7 @@ use bench::{CharLmJob, DigitsJob, Job, Laps, Outcome, Stopwatch, compare, parse_
 use burn::data::dataset::Dataset;
 use burn::tensor::Device;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
+use burn_trainer::cli::check_output_file;
 use burn_trainer::environment::{GpuKind, ProcessMemory};
 use burn_trainer::{Result, TrainerConfig};
 use char_lm::{CharLmConfig, Size};
@@ -65,6 +66,9 @@ enum JobName {
 ///
 /// For a device that cannot be used, and a file that cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(file) = &args.json {
+        check_output_file("--json", file)?;
+    }
     let device = args.backend.device()?.autodiff();
     let temporary = tempfile::tempdir().map_err(io("make a directory in", &std::env::temp_dir()))?;
     let root = args.root.as_deref().unwrap_or(temporary.path());
@@ -78,7 +82,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         page.add(check(job.as_ref(), args, &root.join(job.name().replace(' ', "-")), &device));
     }
     if let Some(file) = &args.json {
-        std::fs::write(file, page.json_lines(&args.backend.to_string())).map_err(io("write", file))?;
+        let directory = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let lines = page.json_lines(&args.backend.to_string());
+        directory.and_then(|()| std::fs::write(file, lines)).map_err(io("write", file))?;
     }
     println!("{page}");
     Ok(if page.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,7 +1,7 @@
 //! `burn-ckpt export`: a section of a checkpoint as a safetensors file.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn_ckpt::burn_pack::Tensor;
 use burn_ckpt::chain;
@@ -12,6 +12,9 @@ use serde_json::Value;
 use crate::foreign::{self, FloatType, LayoutName, Notes};
 use crate::terminal::output::say;
 use crate::verb_result::{Failure, VerbResult};
+
+/// The ending of the files that are written.
+const SAFETENSORS: &str = "safetensors";
 
 /// Write a checkpoint's tensors as safetensors
 ///
@@ -58,6 +61,7 @@ pub fn run(args: &Args) -> VerbResult {
     foreign::check_destination(&args.out, args.force)?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     check_is_another_file(&checkpoint, args)?;
+    check_name(&args.out)?;
     let metadata = metadata(&checkpoint, args)?;
     let mut section = match args.no_verify {
         true => checkpoint.section(&args.section)?,
@@ -92,6 +96,22 @@ fn check_is_another_file(checkpoint: &Checkpoint, args: &Args) -> Result<(), Fai
         }
     }
     Ok(())
+}
+
+/// Fails for a name that says of the file that it has another format, or does not say which.
+fn check_name(out: &Path) -> Result<(), Failure> {
+    let ending = out.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let reader = match ending.as_deref() {
+        Some(SAFETENSORS) => return Ok(()),
+        Some("pt" | "pth" | "bin") => "; PyTorch reads it with safetensors.torch.load_file",
+        Some("npy" | "npz") => "; NumPy reads it with safetensors.numpy.load_file",
+        _ => "",
+    };
+    Err(Failure::Usage(format!(
+        "{} does not end in .{SAFETENSORS}, which is the format that export writes: name it {}{reader}",
+        out.display(),
+        out.with_extension(SAFETENSORS).display()
+    )))
 }
 
 /// The checkpoint's metadata. An error if it is needed to verify the tensors and cannot be read.

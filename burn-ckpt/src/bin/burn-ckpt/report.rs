@@ -19,6 +19,9 @@ use crate::verb_result::{Failure, VerbResult};
 /// The names of standard output, where no file is written.
 const STANDARD_OUTPUT: [&str; 2] = ["-", "/dev/stdout"];
 
+/// How the names of pages end.
+const ENDINGS: [&str; 2] = ["html", "htm"];
+
 /// Write a page about runs, for a browser
 ///
 /// One HTML file that needs no network: the curves of every metric with the checkpoints, the settings, the
@@ -55,6 +58,7 @@ pub fn run(args: &Args) -> VerbResult {
         return Err(Failure::Usage(message.to_owned()));
     }
     let Found { reported, runs, unreadable } = find_runs(args)?;
+    check_name(&args.output, goes_to_output)?;
     if reported.is_empty() {
         return Err(Failure::Other("none of the runs has anything to report".to_owned()));
     }
@@ -75,6 +79,19 @@ pub fn run(args: &Args) -> VerbResult {
     say(format!("{shown}: {}, {}", count(runs.len(), "run"), size(written.bytes)));
     written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
     Ok(are_all_read)
+}
+
+/// Fails for a name that says of the page that it has another format.
+fn check_name(page: &Path, goes_to_output: bool) -> Result<(), Failure> {
+    let ending = page.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    if goes_to_output || ending.is_none_or(|ending| ENDINGS.contains(&&*ending)) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} has the ending of another format, and the page is HTML: name it {}, or - for standard output",
+        page.display(),
+        page.with_extension(ENDINGS[0]).display()
+    )))
 }
 
 /// Reads the runs. Of several, those that cannot be read are named.

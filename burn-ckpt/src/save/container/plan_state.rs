@@ -21,6 +21,9 @@ use crate::save::container::plan_file::PlannedFile;
 
 /// How many of a file's tensors are the checkpoint's own.
 const OWN_ENTRIES: usize = 2;
+/// How often a limit of a file's size is raised to find the one that is enough: for the largest tensor, the
+/// number of files, and the index, each of which depends on the one before.
+const PARTS_TRIED: usize = 4;
 /// The bytes by which the number of tensors in a header can make it longer.
 const COUNT_BYTES: u64 = 9;
 
@@ -54,10 +57,29 @@ pub(crate) fn plan_state(path: &Path, contents: Contents, metadata: &Metadata) -
         return Ok(PlannedState { shards: Vec::new(), file });
     }
     drop(file);
-    let shards = plan_shards(path, tensors.clone(), metadata, &limits)?;
-    let sizes: Vec<u64> = shards.iter().map(|shard| shard.size).collect();
-    let file = plan_index(path, &tensors, &sizes, (scalars, strings), metadata, &limits)?;
-    Ok(PlannedState { shards, file })
+    naming_what_is_enough(&limits, |limits| {
+        let shards = plan_shards(path, tensors.clone(), metadata, limits)?;
+        let sizes: Vec<u64> = shards.iter().map(|shard| shard.size).collect();
+        let strings = (scalars.clone(), strings.clone());
+        let file = plan_index(path, &tensors, &sizes, strings, metadata, limits)?;
+        Ok(PlannedState { shards, file })
+    })
+}
+
+/// Plans with these limits. The error of a file that is too large names the part that needs most, and what is
+/// enough for all: a user who raises the limit does so once.
+fn naming_what_is_enough<T>(limits: &Limits, plan: impl Fn(&Limits) -> Result<T>) -> Result<T> {
+    let planned = plan(limits);
+    let Err(Error::FileLimit { what, needed, limit }) = planned else { return planned };
+    let (mut most, mut enough) = (what.clone(), needed);
+    for _ in 0..PARTS_TRIED {
+        match plan(&limits.with_max_file_bytes(enough)) {
+            Ok(_) => return Err(Error::FileLimit { what: most, needed: enough, limit }),
+            Err(Error::FileLimit { what, needed, .. }) if needed > enough => (most, enough) = (what, needed),
+            Err(_) => break,
+        }
+    }
+    Err(Error::FileLimit { what, needed, limit })
 }
 
 /// Compares a state with the limits, for a check before training: the tensors of a model under their names,
@@ -82,9 +104,11 @@ pub fn check_state(limits: &Limits, tensors: &[Tensor]) -> Result<()> {
     if limits.allow_file(tensors.len() + OWN_ENTRIES, 0, lengths) {
         return Ok(());
     }
-    let sizes = vec![limits.file_bytes; groups(tensors.to_vec(), &metadata, limits)?.len()];
-    let nothing = (BTreeMap::new(), BTreeMap::new());
-    plan_index(Path::new("a checkpoint"), tensors, &sizes, nothing, &metadata, limits).map(drop)
+    naming_what_is_enough(limits, |limits| {
+        let sizes = vec![limits.file_bytes; groups(tensors.to_vec(), &metadata, limits)?.len()];
+        let nothing = (BTreeMap::new(), BTreeMap::new());
+        plan_index(Path::new("a checkpoint"), tensors, &sizes, nothing, &metadata, limits).map(drop)
+    })
 }
 
 /// Puts the tensors into files in their order, each into one, as many into a file as the limits allow.
@@ -111,6 +135,7 @@ fn groups(tensors: Vec<Tensor>, metadata: &Metadata, limits: &Limits) -> Result<
     let begin = begin.len() as u64 + COUNT_BYTES;
     let mut groups: Vec<Vec<Tensor>> = Vec::new();
     let (mut header, mut data) = (begin, 0);
+    let mut largest = None;
     for tensor in tensors {
         let (entry, bytes) = (longest_entry(&tensor).map_err(unplanned)?, tensor.byte_len() as u64);
         let size = |header: u64, data: u64| {
@@ -124,13 +149,19 @@ fn groups(tensors: Vec<Tensor>, metadata: &Metadata, limits: &Limits) -> Result<
         if !fits {
             let what = || format!("a file with the tensor {}", shown(&tensor.name));
             limits.check_header(|| format!("the header of {}", what()), begin + entry)?;
-            limits.check_file(what, size(begin + entry, 0))?;
+            let alone = size(begin + entry, 0);
+            if alone > limits.file_bytes && largest.as_ref().is_none_or(|(_, most)| alone > *most) {
+                largest = Some((what(), alone));
+            }
             groups.push(Vec::new());
             (header, data) = (begin, 0);
         }
         header += entry;
         data = u64::next_multiple_of(data, TENSOR_ALIGNMENT) + bytes;
         groups.last_mut().into_iter().for_each(|group| group.push(tensor.clone()));
+    }
+    if let Some((what, needed)) = largest {
+        return Err(Error::FileLimit { what, needed, limit: limits.file_bytes });
     }
     let most = limits.shards;
     if groups.len() as u64 > most {

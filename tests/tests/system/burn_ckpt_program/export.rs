@@ -13,7 +13,7 @@ use system_tests::backend;
 use system_tests::hand_made_files::save_as_model;
 use system_tests::models::pytorch_twin::{Inputs, Net, assert_same_outputs};
 use system_tests::models::small::{Model, Script};
-use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, sha256sum, stderr, stdout};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, sha256sum, stderr, stdout};
 use system_tests::programs::python::run_script;
 use system_tests::run_files::{checkpoints, files, last_tensor_byte, metadata, metadata_path};
 use system_tests::{config, train};
@@ -321,6 +321,26 @@ fn wrong_usage_has_status_2() {
     }
     let output = burn_ckpt(&[&"import", &"a", &"b", &"--hparams", &"{a: 1"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn a_name_of_another_format_is_wrong_usage_and_nothing_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint =
+        save_as_model(directory.path(), "net.ckpt", &json!(null), Section::from_module(&Net::trained()));
+    for (name, expected) in [
+        ("m.pt", "m.safetensors; PyTorch reads it with safetensors.torch.load_file"),
+        ("m.PTH", "m.safetensors; PyTorch"),
+        ("m.bin", "m.safetensors; PyTorch"),
+        ("m.npz", "m.safetensors; NumPy"),
+        ("m.onnx", "m.safetensors"),
+        ("m", "m.safetensors"),
+    ] {
+        let (_, said) = ended_with(&export(&checkpoint, &directory.path().join(name), &[]), 2);
+        assert!(said.contains("export writes") && said.contains(expected), "{said}");
+    }
+    assert_eq!(files(directory.path()), ["net.ckpt", "net.ckpt.metadata.json"]);
+    stdout(&export(&checkpoint, &directory.path().join("m.SafeTensors"), &[]));
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -54,3 +54,40 @@ fn a_mistyped_name_is_wrong_usage_before_training() {
     assert!(said.contains("bset") && said.contains("best_<metric>"), "{said}");
     assert!(!root.path().join("burn_trainer_logs").exists());
 }
+
+#[test]
+fn a_name_that_the_run_will_not_have_is_an_error_before_the_first_step() {
+    let root = tempfile::tempdir().unwrap();
+    for more in [&["--evaluate", "best_val_nope"][..], &["--evaluate", "best_val_nope", "--fast-dev-run"]] {
+        let output = train_example(root.path(), &[&["--run-id", "r1", "--epochs", "1"], more].concat());
+        let (printed, said) = ended_with(&output, 2);
+        assert!(said.contains("--evaluate best_val_nope") && said.contains("best_val_loss, last"), "{said}");
+        assert!(!said.contains("epoch 1/1") && !printed.contains("val_loss"), "{printed}{said}");
+    }
+    // It was found before the first step: the start has left no run.
+    assert!(!root.path().join("burn_trainer_logs/r1").exists());
+    let several = r#"[{"kind": "best", "metric": "val_loss"}, {"kind": "best", "metric": "val_accuracy"}]"#;
+    let set = format!("strategies={several}");
+    let output = train_example(root.path(), &["--run-id", "r1", "--set", &set, "--evaluate", "best"]);
+    let (_, said) = ended_with(&output, 2);
+    assert!(said.contains("name one of best_val_loss, best_val_accuracy"), "{said}");
+}
+
+#[test]
+fn the_best_of_an_earlier_part_of_the_run_is_evaluated_by_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    train(root.path(), &[]);
+    let (text, _) =
+        train(root.path(), &["--set", "primary_metric=val_accuracy", "--evaluate", "best_val_loss"]);
+    assert!(text.contains("kept: "), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_a_checkpoint_is_wrong_usage_before_training() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("notes.ckpt"), "mine").unwrap();
+    let output = train_example(root.path(), &["--run-id", "r1", "--evaluate", "notes.ckpt"]);
+    let (_, said) = ended_with(&output, 2);
+    assert!(said.contains("notes.ckpt") && said.contains("not a checkpoint"), "{said}");
+    assert!(!root.path().join("burn_trainer_logs").exists());
+}

@@ -176,6 +176,8 @@ fn with_no_older_checkpoint_that_can_be_read_no_run_starts_from_the_beginning() 
     train(last(root.path(), 2)).unwrap();
     fs::remove_file(checkpoints(root.path()).join("last").join(OLDER)).unwrap();
     let error = late_error(root.path(), last(root.path(), 3));
+    let said = error.to_string();
+    assert!(said.contains("start again when they can be read") && !said.contains("overwrite"), "{said}");
     let Error::NothingToResume { skipped, .. } = error else { panic!("{error:?}") };
     let [newest] = &skipped[..] else { panic!("{skipped:?}") };
     assert_eq!(newest.kind, ErrorKind::Io);

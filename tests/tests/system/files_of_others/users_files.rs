@@ -55,13 +55,13 @@ fn force_replaces_a_regular_file_alone_which_keeps_its_mode() {
     let checkpoint = checkpoints(root.path()).join("last.ckpt");
     let at = |name: &str| root.path().join(name);
     let export = |to: &str| burn_ckpt(&[&"export", &checkpoint, &at(to), &"--force"]);
-    fs::write(at("file"), "older").unwrap();
-    fs::set_permissions(at("file"), fs::Permissions::from_mode(0o604)).unwrap();
-    ended_with(&export("file"), 0);
-    assert_eq!(fs::metadata(at("file")).unwrap().permissions().mode() & 0o777, 0o604);
+    fs::write(at("file.safetensors"), "older").unwrap();
+    fs::set_permissions(at("file.safetensors"), fs::Permissions::from_mode(0o604)).unwrap();
+    ended_with(&export("file.safetensors"), 0);
+    assert_eq!(fs::metadata(at("file.safetensors")).unwrap().permissions().mode() & 0o777, 0o604);
     fs::write(at("imported.ckpt"), "older").unwrap();
     fs::set_permissions(at("imported.ckpt"), fs::Permissions::from_mode(0o604)).unwrap();
-    ended_with(&burn_ckpt(&[&"import", &at("file"), &at("imported.ckpt"), &"--force"]), 0);
+    ended_with(&burn_ckpt(&[&"import", &at("file.safetensors"), &at("imported.ckpt"), &"--force"]), 0);
     assert_eq!(fs::metadata(at("imported.ckpt")).unwrap().permissions().mode() & 0o777, 0o604);
 
     fs::write(at("precious"), "mine").unwrap();
@@ -73,7 +73,7 @@ fn force_replaces_a_regular_file_alone_which_keeps_its_mode() {
     {
         let (_, error) = ended_with(&export(name), 1);
         assert!(error.contains(what), "{error}");
-        let import = burn_ckpt(&[&"import", &at("file"), &at(name), &"--force"]);
+        let import = burn_ckpt(&[&"import", &at("file.safetensors"), &at(name), &"--force"]);
         let (_, error) = ended_with(&import, 1);
         assert!(error.contains(what), "{error}");
     }
@@ -82,7 +82,7 @@ fn force_replaces_a_regular_file_alone_which_keeps_its_mode() {
     assert_eq!(fs::read_to_string(at("precious")).unwrap(), "mine");
     // The metadata's place too.
     assert!(Command::new("mkfifo").arg(at("new.ckpt.metadata.json")).status().unwrap().success());
-    let import = burn_ckpt(&[&"import", &at("file"), &at("new.ckpt"), &"--force"]);
+    let import = burn_ckpt(&[&"import", &at("file.safetensors"), &at("new.ckpt"), &"--force"]);
     let (_, error) = ended_with(&import, 1);
     assert!(error.contains("new.ckpt.metadata.json is a device or a pipe"), "{error}");
     assert!(!at("new.ckpt").exists());

@@ -8,11 +8,11 @@ use std::process::Command;
 
 use burn_ckpt::retention::MetricMode;
 use burn_trainer::config::Validation;
-use burn_trainer::strategy::MetricConfig;
+use burn_trainer::strategy::{MetricConfig, StrategyConfig};
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::run_files::{checkpoints, metadata, run_dir};
-use system_tests::{config, train, train_scored};
+use system_tests::{config, train, train_and_keep_all, train_scored};
 
 /// Prints a table as a list of objects, by Python's own reader.
 const ROWS: &str = "import csv, json, sys
@@ -277,6 +277,39 @@ fn the_best_epoch_is_that_of_the_best_checkpoint_also_within_it() {
     let is_best: Vec<Value> =
         logged(&run_dir(root.path())).into_iter().map(|epoch| epoch["is_best"].clone()).collect();
     assert_eq!(is_best, [false, true, false]);
+}
+
+#[test]
+fn the_best_of_a_part_that_was_trained_again_is_not_marked_among_the_epochs() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[5.0, 4.0, 1.0, 3.0], 1).unwrap();
+    let (directory, run) = (checkpoints(root.path()), run_dir(root.path()));
+    // From the first epoch, with other settings: its best is worse than that of the part that is left.
+    let strategies = metadata(&directory.join("last.ckpt"))["trainer_config"]["strategies"].clone();
+    let settings = config(root.path(), 4).with_primary_metric("val_score").with_seed(7);
+    let again = settings
+        .with_strategies(serde_json::from_value::<Vec<StrategyConfig>>(strategies).unwrap())
+        .with_ckpt_path(directory.join("last/epoch=0-step=10.ckpt").to_str().unwrap());
+    train_scored(again, &[4.5, 2.0, 6.0]).unwrap();
+
+    let best = metadata(&directory.join("best_val_score.ckpt"));
+    assert_eq!((&best["epoch"], &best["metrics"]["val_score"]), (&json!(2), &json!(1.0)));
+    let (out, said) = ended_with(&burn_ckpt(&[&"log", &run, &"--json"]), 0);
+    let epochs: Vec<Value> = serde_json::from_str(&out).unwrap();
+    let scores: Vec<&Value> = epochs.iter().map(|epoch| &epoch["metrics"]["val_score"]).collect();
+    assert_eq!(scores, [5.0, 4.5, 2.0, 6.0].map(Value::from).iter().collect::<Vec<_>>());
+    // `ls` says that the epoch with 1.0 is the best, which is not among these.
+    assert!(epochs.iter().all(|epoch| epoch["is_best"] == false), "{out}");
+    assert!(
+        said.contains("best/epoch=2-step=30.ckpt (epoch 2, 1.0") && said.contains("none of these"),
+        "{said}"
+    );
+    let runs: Value =
+        serde_json::from_str(&stdout(&burn_ckpt(&[&"runs", &run.parent().unwrap(), &"--json"]))).unwrap();
+    assert_eq!(runs[0]["metrics"]["val_score"]["best"], 1.0, "{runs}");
+    // Nor is it marked on a curve that it is not on.
+    let plot = stdout(&burn_ckpt(&[&"plot", &run, &"val_score"]));
+    assert!(plot.contains("checkpoint") && !plot.contains("best"), "{plot}");
 }
 
 #[test]

@@ -110,8 +110,13 @@ fn a_run_whose_states_are_all_not_finite_says_so_and_starts_no_new_one() {
     assert!(result.best().is_none(), "none is the best: {:?}", result.best());
     assert_eq!(saved(root.path()), [("last/epoch=1-step=20.ckpt".to_owned(), false)]);
     let error = broken(settings(root.path(), 3)).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("name one as ckpt_path") && said.contains("overwrite"), "{said}");
     let burn_trainer::Error::NothingToResume { skipped, .. } = error else { panic!("{error}") };
     assert!(skipped.len() == 1 && skipped[0].reason.contains("not finite"), "{skipped:?}");
+    // What it says helps.
+    let again = settings(root.path(), 1).with_overwrite(true).with_ckpt_path("none");
+    assert_eq!(broken(again).unwrap().global_step, 10);
 }
 
 /// The small model with a mask of which half is infinite, one that is trained (with zeros for gradients) and

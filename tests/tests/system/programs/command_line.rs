@@ -11,8 +11,11 @@ fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
     let root = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
         (&["--set", "max_epoch=3"][..], &["max_epoch", "max_epochs", "batch_size"][..]),
-        (&["--set", "max_epochs=\"three\""], &["max_epochs", "usize"]),
-        (&["--set", "batch_size=-1"], &["batch_size", "usize"]),
+        (
+            &["--set", "max_epochs=\"three\""],
+            &["max_epochs", "a whole number from 0, as in --set max_epochs=10"],
+        ),
+        (&["--set", "batch_size=-1"], &["batch_size", "a whole number"]),
         (&["--set", "run_id=[r1"], &["not JSON", "quotes"]),
         (&["--set", "seed"], &["KEY=VALUE"]),
         (&["--set", "strategies.0.topk=0"], &["topk", "above 0"]),

@@ -165,13 +165,31 @@ fn predictions_are_written_again_by_a_run_that_is_done() {
 }
 
 #[test]
-fn predictions_that_cannot_be_written_are_an_error_after_the_results() {
+fn predictions_that_cannot_be_written_are_an_error_before_training() {
     let root = tempfile::tempdir().unwrap();
-    let flags = ["--run-id", "r1", "--epochs", "1", "--predictions", "no/such/place.csv"];
-    let output = train_example(root.path(), &flags);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("no/such/place.csv"), "{}", stderr(&output));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("best val_loss"));
+    std::fs::write(root.path().join("file"), "mine").unwrap();
+    for (place, expected) in [
+        ("file/p.csv", "file/p.csv cannot be written"),
+        ("s3://hunter2@b/p.csv", "it is an address"),
+        (".", ". is a directory"),
+    ] {
+        let output = train_example(root.path(), &["--run-id", "r1", "--predictions", place]);
+        let (printed, said) = ended_with(&output, 2);
+        assert!(said.contains("--predictions") && said.contains(expected), "{said}");
+        assert!(
+            printed.is_empty() && !said.contains("hunter2") && !said.contains("epoch"),
+            "{printed}{said}"
+        );
+    }
+    assert!(!root.path().join("burn_trainer_logs").exists());
+}
+
+#[test]
+fn predictions_go_to_a_directory_that_is_made() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = ["--run-id", "r1", "--epochs", "1", "--predictions", "a/new/place.csv"];
+    stdout(&train_example(root.path(), &flags));
+    assert!(!predictions(&root.path().join("a/new/place.csv")).is_empty());
 }
 
 /// More than 512 products in a sum: flex adds them up in another order for a batch than for one image.

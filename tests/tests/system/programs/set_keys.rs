@@ -16,12 +16,12 @@ fn help_lists_the_keys_with_types_and_defaults() {
     let root = tempfile::tempdir().unwrap();
     let digits = stdout(&train_example(root.path(), &["digits", "--help"]));
     for line in [
-        "channels 16 (usize)",
-        "dropout 0.2 (f64)",
+        "channels 16 (a whole number from 0)",
+        "dropout 0.2 (a number)",
         "data digits (digits|mnist)",
-        "max_epochs 10 (usize)",
-        "name null (a string, or null)",
-        "overwrite false (a boolean)",
+        "max_epochs 10 (a whole number from 0)",
+        "name null (a text, or null)",
+        "overwrite false (true or false)",
     ] {
         assert_eq!(words_of(&digits, line.split(' ').next().unwrap()), line);
     }
@@ -39,7 +39,7 @@ fn help_lists_the_keys_with_types_and_defaults() {
     assert!(!digits.contains("(JSON, or null)"), "{digits}");
     assert!(digits.contains("The program:") && digits.contains("The trainer:") && digits.contains("--set <"));
     let char_lm = stdout(&train_example(root.path(), &["char-lm", "--help"]));
-    assert_eq!(words_of(&char_lm, "width"), "width null (usize, or null)");
+    assert_eq!(words_of(&char_lm, "width"), "width null (a whole number from 0, or null)");
     assert!(words_of(&char_lm, "size").starts_with("size tiny (tiny|small|"), "{char_lm}");
 }
 

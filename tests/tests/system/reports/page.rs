@@ -274,6 +274,12 @@ fn a_page_goes_to_standard_output_and_what_is_not_a_file_is_named_as_that() {
         let (_, said) = ended_with(&burn_ckpt(&[&"report", &"-o", &path, &run]), 1);
         assert!(said.contains(reason), "{said}");
     }
+    let pdf = root.path().join("page.pdf");
+    let (_, said) = ended_with(&burn_ckpt(&[&"report", &"-o", &pdf, &run]), 2);
+    assert!(
+        said.contains("the page is HTML: name it") && said.contains("page.html") && !pdf.exists(),
+        "{said}"
+    );
 }
 
 #[test]

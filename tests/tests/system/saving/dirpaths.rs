@@ -290,6 +290,9 @@ fn a_run_whose_checkpoints_are_all_on_a_disk_that_is_not_mounted_does_not_begin_
     std::fs::rename(&outside, &unmounted).unwrap();
     let error = train(run(2).with_ckpt_path("auto")).map(drop).unwrap_err();
     let Error::NothingToResume { skipped, .. } = &error else { panic!("{error:?}") };
+    // What is on that disk would be lost.
+    let said = error.to_string();
+    assert!(said.contains("mount the disk") && !said.contains("overwrite"), "{said}");
     let [link] = &skipped[..] else { panic!("{skipped:?}") };
     assert!(link.path.ends_with("last.ckpt") && link.reason.contains(outside.to_str().unwrap()), "{link:?}");
     let error = train(run(2)).map(drop).unwrap_err();

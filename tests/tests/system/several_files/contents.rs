@@ -152,6 +152,28 @@ fn a_limit_that_one_tensor_or_the_index_exceeds_is_an_error_with_both_numbers_be
 }
 
 #[test]
+fn a_limit_that_several_parts_exceed_names_the_one_that_needs_most_and_what_is_enough_for_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(format!("{name}.ckpt"));
+    let tensors = [("a", 3000), ("b", 9000), ("c", 6000)].map(|(name, bytes)| {
+        Tensor::new(name.to_owned(), DType::U8, vec![bytes], None, Bytes::from_bytes_vec(vec![1; bytes]))
+    });
+    let notes = "n".repeat(20_000);
+    for (hparams, expected) in [(json!({}), "tensor model.b"), (json!({ "notes": notes }), "index")] {
+        let contents = || {
+            let section = Section::new().with_tensors(tensors.to_vec());
+            Contents::new(&hparams).unwrap().with_section("model", section)
+        };
+        let error = contents().with_max_file_bytes(1000).save(&path(expected), described()).unwrap_err();
+        let Error::FileLimit { what, needed, limit: 1000 } = &error else { panic!("{error:?}") };
+        assert!(what.contains(expected), "{error}");
+        contents().with_max_file_bytes(*needed).save(&path(expected), described()).unwrap();
+        let less = contents().with_max_file_bytes(*needed - 1).save(&path("less"), described());
+        assert!(matches!(less, Err(Error::FileLimit { .. })), "it is the least");
+    }
+}
+
+#[test]
 fn a_shard_is_not_a_checkpoint_and_names_the_index() {
     let directory = tempfile::tempdir().unwrap();
     let path = saved(directory.path(), &linear());

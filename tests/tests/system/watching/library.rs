@@ -169,6 +169,40 @@ fn a_damaged_checkpoint_is_an_error_once_and_the_others_come() {
     assert!(errors[0].to_string().contains("epoch=1-step=20.ckpt"), "{}", errors[0]);
 }
 
+/// Looks until the watch ends or waits, and counts the errors.
+fn end_of(mut watch: Watch) -> (RunState, Vec<ErrorKind>) {
+    let mut errors = Vec::new();
+    loop {
+        match watch.poll() {
+            Ok(WatchEvent::Ended(state) | WatchEvent::Waiting(state)) => return (state, errors),
+            Ok(_) => {}
+            Err(error) => errors.push(error.kind()),
+        }
+        assert!(errors.len() < 9, "{errors:?}");
+    }
+}
+
+#[test]
+fn a_run_whose_newest_checkpoint_is_damaged_is_not_one_that_has_not_begun() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[1.0, 2.0], 1).unwrap();
+    let directory = checkpoints(root.path());
+    let damage = |name: &str| std::fs::write(directory.join(name), "half of a header").unwrap();
+    damage("last/epoch=1-step=20.ckpt");
+    // The one before has not all epochs, and the log says no more.
+    let (state, errors) = end_of(watch(root.path()));
+    assert_eq!((state, errors.len()), (RunState::Ended, 1));
+    // The rest too: that it has no checkpoint would be wrong.
+    damage("last/epoch=0-step=10.ckpt");
+    damage("best/epoch=0-step=10.ckpt");
+    let (state, errors) = end_of(watch(root.path()).end_when_stopped(true));
+    assert_eq!(errors.len(), 3);
+    assert!(
+        matches!(&state, RunState::Stopped(why) if why.starts_with("none of its checkpoints can be read: ")),
+        "{state:?}"
+    );
+}
+
 #[test]
 fn the_best_of_several_is_an_error_that_names_them() {
     let root = tempfile::tempdir().unwrap();

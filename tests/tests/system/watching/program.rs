@@ -177,6 +177,25 @@ fn a_metric_that_no_checkpoint_of_a_run_that_is_done_has_is_an_error_with_those_
 }
 
 #[test]
+fn a_metric_that_a_run_will_not_have_is_named_while_the_run_trains() {
+    let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let command =
+        TestHooks::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
+    let mut training = Running::start(command);
+    let last = checkpoints(root.path()).join("last.ckpt");
+    training.wait_for("the batch and a checkpoint", |_| gate.is_reached() && last.exists());
+    let mut watching = Running::start(watch(&run_dir(root.path()), &["--metric", "val_nope"]));
+    watching.wait_for("the warning", |said| said.contains("no checkpoint as best_val_nope"));
+    gate.open();
+    training.end_well();
+    let typo = watching.end();
+    assert_eq!(typo.code(), Some(1), "{typo:?}");
+    assert_eq!(typo.stderr.matches("warning: ").count(), 1, "{typo:?}");
+    assert!(typo.stderr.contains("it has, or will have, best_val_loss, last"), "{typo:?}");
+    assert!(typo.stderr.contains("the run has ended, and has best_val_loss, last"), "{typo:?}");
+}
+
+#[test]
 fn what_is_there_and_is_not_a_directory_is_an_error_at_once() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();

@@ -1,24 +1,11 @@
 //! In which direction a metric is better, as far as a run says it, and which metric ranks its checkpoints.
 
 use burn_ckpt::Checkpoint;
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, link_name};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, link_name, metric_name as name_of};
 use burn_ckpt::retention::MetricMode;
 use serde_json::Value;
 
 use crate::ls::listing::Row;
-
-/// The primary metric of a trainer's configuration, or else the one by which its first strategy `best` ranks.
-pub fn primary_metric(trainer_config: &Value) -> Option<&str> {
-    let strategies = trainer_config["strategies"].as_array().into_iter().flatten();
-    let mut ranked_by = strategies.filter(|strategy| strategy["kind"] == "best");
-    name_of(&trainer_config["primary_metric"])
-        .or_else(|| ranked_by.find_map(|strategy| name_of(&strategy["metric"])))
-}
-
-/// The name of a metric in a configuration: a text, or an object with its mode.
-fn name_of(metric: &Value) -> Option<&str> {
-    metric.as_str().or_else(|| metric["name"].as_str())
-}
 
 /// The mode that a part of a configuration states.
 fn mode_of(part: &Value) -> Option<MetricMode> {
@@ -52,7 +39,7 @@ pub fn noted_mode(trainer_state: &Value, metric: &str) -> Option<MetricMode> {
 }
 
 /// Whether the run's link to the best checkpoint by a metric leads to this one.
-fn is_best_by(row: &Row, metric: &str) -> bool {
+pub fn is_best_by(row: &Row, metric: &str) -> bool {
     let Ok(link) = link_name(&format!("best_{metric}")) else { return false };
     let link = link.strip_suffix(CHECKPOINT_SUFFIX);
     row.links.iter().any(|name| Some(name.as_str()) == link)
@@ -96,6 +83,7 @@ pub fn mode_of_best_link(rows: &[&Row], metric: &str, asked: Option<MetricMode>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn_ckpt::plumbing::primary_metric;
 
     #[test]
     fn the_mode_is_that_of_the_strategy_that_ranks_by_the_metric() {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use burn_ckpt::plumbing::primary_metric;
 use indexmap::IndexMap;
 
 use crate::ls::listing::Listing;
-use crate::ls::metric_mode::primary_metric;
 use crate::verb_result::Failure;
 
 /// How many metrics are shown by default.

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::metrics::names;
 use crate::metrics::read::for_each;
-use crate::metrics::values::Values;
+use crate::metrics::values::{Values, is_same};
 use crate::runs::columns::direction;
+use crate::runs::progress::BestCheckpoint;
 use crate::runs::report::json_number;
 use crate::runs::run_directory::run_in;
 use crate::runs::summary::RunSummary;
@@ -27,9 +28,10 @@ const SHOWN_EPOCHS: usize = 50;
 ///
 /// Prints for each epoch (counted from 0) the optimizer step at its end, the metrics of its training and of
 /// its last validation, which epoch is the best by the primary metric, and when it ended (UTC). The best one
-/// can be that of a validation within it. The epoch in progress is listed once it was validated. Of more
-/// than 50 epochs the newest are listed, and the best. Reads metrics.jsonl, also while the run writes it; for
-/// a run without one, as of an earlier version, the history in its newest checkpoint.
+/// is that of the run's best checkpoint, as ls lists it, and can be that of a validation within the epoch.
+/// The epoch in progress is listed once it was validated. Of more than 50 epochs the newest are listed, and
+/// the best. Reads metrics.jsonl, also while the run writes it; for a run without one, as of an earlier
+/// version, the history in its newest checkpoint.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory
@@ -64,17 +66,22 @@ impl Epoch {
 
 pub fn run(args: &Args) -> VerbResult {
     let layout = run_in(&args.run)?;
-    let ranked_by = RunSummary::of(layout.run_dir()).progress.and_then(|progress| {
+    let progress = RunSummary::of(layout.run_dir()).progress;
+    let ranked_by = progress.as_ref().and_then(|progress| {
         let (metric, values) = progress.best()?;
         Some((metric.to_owned(), values.best?.0))
     });
+    let checkpoint = progress.and_then(|progress| progress.best_checkpoint);
     let mut epochs: IndexMap<u64, Epoch> = IndexMap::new();
     let (mut names, mut best) = (IndexSet::new(), None);
     let is_whole = for_each(&layout, |values| {
         if matches!(values.place.scope, Scope::Epoch | Scope::Validation) {
             names::add(&mut names, &values)?;
             if let Some((metric, mode)) = &ranked_by {
-                best = better(best, &values, metric, *mode);
+                best = match &checkpoint {
+                    Some(checkpoint) => best.or_else(|| epoch_of(checkpoint, &values, metric)),
+                    None => better(best, &values, metric, *mode),
+                };
             }
             epochs.entry(values.place.epoch).or_default().add(values);
         }
@@ -93,8 +100,24 @@ pub fn run(args: &Args) -> VerbResult {
     output.flush()?;
     if epochs.is_empty() {
         say("note: no epoch is done yet");
+    } else if let (Some(checkpoint), None) = (checkpoint, best) {
+        say(format!(
+            "note: the best checkpoint, {} (epoch {}, {}), is of none of these epochs: the run resumed from an earlier one",
+            checkpoint.path.display(),
+            checkpoint.epoch,
+            number(checkpoint.value)
+        ));
     }
     Ok(is_whole)
+}
+
+/// The epoch of these values if they are those that the best checkpoint was saved with. Of a part of the run
+/// that was trained again they are not in the log.
+fn epoch_of(checkpoint: &BestCheckpoint, values: &Values, metric: &str) -> Option<(u64, f64)> {
+    let place = &values.place;
+    let is_there = place.epoch == checkpoint.epoch && place.step.is_none_or(|step| step == checkpoint.step);
+    let value = values.metrics.get(metric).copied().filter(|value| is_same(*value, checkpoint.value))?;
+    is_there.then_some((place.epoch, value))
 }
 
 /// The best value so far with its epoch, of equal ones the earlier. An epoch can have several validations.

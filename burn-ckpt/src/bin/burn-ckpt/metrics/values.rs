@@ -16,3 +16,8 @@ impl From<Line> for Values {
         Self { place: RowPlace::from(&line), metrics: line.metrics }
     }
 }
+
+/// Whether two values of a metric are one that was written twice: as text, and as bytes.
+pub fn is_same(one: f64, other: f64) -> bool {
+    (one - other).abs() <= f64::EPSILON * one.abs().max(other.abs())
+}

@@ -1,9 +1,12 @@
 //! At which steps a run has checkpoints.
 
-use burn_ckpt::RunLayout;
+use burn_ckpt::metrics_log::Scope;
 use burn_ckpt::plumbing::is_directory;
+use burn_ckpt::{Metadata, RunLayout};
 
 use crate::ls::listing::Listing;
+use crate::metrics::values::is_same;
+use crate::plot::curves::Curve;
 
 /// How the links to the best checkpoints begin.
 const BEST_LINK: &str = "best";
@@ -16,15 +19,18 @@ pub struct SavedSteps {
 }
 
 impl SavedSteps {
-    /// As far as they can be read: they are only marks.
-    pub fn of_run(layout: &RunLayout) -> Self {
+    /// As far as they can be read: they are only marks. Not those of a part of the run that was trained again
+    /// after a resume from an earlier checkpoint: there the curves are of other states.
+    pub fn of_run(layout: &RunLayout, curves: &[Curve]) -> Self {
         let mut saved = Self::default();
         if !is_directory(&layout.checkpoint_dir()).unwrap_or(false) {
             return saved;
         }
         let rows = Listing::of_run(layout).map(|listing| listing.rows).unwrap_or_default();
         for row in rows.iter().filter(|row| row.problem.is_none()) {
-            let Some(metadata) = &row.metadata else { continue };
+            let Some(metadata) = row.metadata.as_ref().filter(|metadata| is_on(curves, metadata)) else {
+                continue;
+            };
             saved.all.push(metadata.global_step);
             if row.links.iter().any(|link| link.starts_with(BEST_LINK)) {
                 saved.best.push(metadata.global_step);
@@ -32,4 +38,14 @@ impl SavedSteps {
         }
         saved
     }
+}
+
+/// Whether no validation at a checkpoint's step has another value than the checkpoint.
+fn is_on(curves: &[Curve], metadata: &Metadata) -> bool {
+    let differs = |curve: &Curve| {
+        let value = metadata.metrics.get(&curve.metric).copied();
+        let mut there = curve.points.iter().filter(|point| point.step == Some(metadata.global_step));
+        value.is_some_and(|value| there.any(|point| !value.is_nan() && !is_same(point.value, value)))
+    };
+    !curves.iter().any(|curve| curve.scope == Scope::Validation && differs(curve))
 }

@@ -139,7 +139,8 @@ fn print(
     for curve in curves {
         charts.entry(&curve.quantity).or_default().push(curve);
     }
-    let saved = single.filter(|_| args.by == Along::Step).map(SavedSteps::of_run).unwrap_or_default();
+    let saved = single.filter(|_| args.by == Along::Step).map(|run| SavedSteps::of_run(run, curves));
+    let saved = saved.unwrap_or_default();
     let count = charts.len();
     for (place, (quantity, curves)) in charts.into_iter().enumerate() {
         if place > 0 {

@@ -3,7 +3,7 @@
 
 pub mod columns;
 pub mod find;
-mod progress;
+pub mod progress;
 pub mod report;
 pub mod run_directory;
 pub mod run_signs;

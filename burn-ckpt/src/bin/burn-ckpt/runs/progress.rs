@@ -1,15 +1,17 @@
 //! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its
 //! checkpoints.
 
+use std::path::PathBuf;
+
 use burn_ckpt::Metadata;
-use burn_ckpt::plumbing::{epochs_done, is_done};
+use burn_ckpt::plumbing::{epochs_done, is_done, primary_metric};
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::ls::listing::Row;
-use crate::ls::metric_mode::{mode_of_best_link, primary_metric, stated_mode};
+use crate::ls::metric_mode::{is_best_by, mode_of_best_link, stated_mode};
 use crate::trainer_settings::{flat, settings};
 
 /// A run's progress.
@@ -29,6 +31,8 @@ pub struct Progress {
     pub saved: Timestamp,
     /// The metric that ranks its checkpoints.
     pub primary: Option<String>,
+    /// What the run's link to the best checkpoint by the primary metric leads to. `None` without such a link.
+    pub best_checkpoint: Option<BestCheckpoint>,
     /// In the order in which they were logged.
     pub metrics: IndexMap<String, MetricValues>,
     /// By their paths.
@@ -37,13 +41,34 @@ pub struct Progress {
     pub settings: Map<String, Value>,
 }
 
+/// The best checkpoint by the primary metric. After a resume from an earlier checkpoint it can be of a part
+/// of the run that was trained again, and whose values are not in the log.
+#[derive(Debug, Clone)]
+pub struct BestCheckpoint {
+    pub path: PathBuf,
+    pub epoch: u64,
+    pub step: u64,
+    pub value: f64,
+}
+
+impl BestCheckpoint {
+    /// `rows` are whole.
+    fn find(rows: &[&Row], primary: &str) -> Option<Self> {
+        let row = rows.iter().find(|row| is_best_by(row, primary))?;
+        let metadata = row.metadata.as_ref()?;
+        let value = metadata.metrics.get(primary).copied().filter(|value| !value.is_nan())?;
+        let (epoch, step) = (metadata.epoch, metadata.global_step);
+        Some(Self { path: row.path.clone(), epoch, step, value })
+    }
+}
+
 /// The values of a metric.
 #[derive(Debug, Clone, Copy)]
 pub struct MetricValues {
     /// In the newest checkpoint that has it.
     pub newest: f64,
     /// Its direction, and the best value among the checkpoints, if the run says whether lower or higher is
-    /// better.
+    /// better. Of the primary metric it is the value of the run's best checkpoint.
     pub best: Option<(MetricMode, f64)>,
 }
 
@@ -60,6 +85,15 @@ impl Progress {
     pub fn of(rows: &[Row], newest: &Row, state: &Value) -> Option<Self> {
         let metadata = newest.metadata.as_ref()?;
         let config = &metadata.trainer_config;
+        let whole: Vec<&Row> = rows.iter().filter(|row| row.problem.is_none()).collect();
+        let primary = primary_metric(config).map(str::to_owned);
+        let best_checkpoint = primary.as_deref().and_then(|primary| BestCheckpoint::find(&whole, primary));
+        let mut metrics = metrics(&whole, metadata, state);
+        if let (Some(primary), Some(best)) = (&primary, &best_checkpoint)
+            && let Some((_, value)) = metrics.get_mut(primary).and_then(|values| values.best.as_mut())
+        {
+            *value = best.value;
+        }
         let mut progress = Self {
             epochs: epochs_done(metadata, state),
             is_done: is_done(metadata, state),
@@ -70,8 +104,9 @@ impl Progress {
             items_per_second: metadata.speed["items_per_second"].as_f64(),
             started: metadata.start_timestamp,
             saved: metadata.checkpoint_timestamp,
-            primary: primary_metric(config).map(str::to_owned),
-            metrics: metrics(rows, metadata, state),
+            primary,
+            best_checkpoint,
+            metrics,
             hparams: flat(&metadata.hparams),
             settings: settings(config),
         };
@@ -103,8 +138,7 @@ impl Progress {
     }
 }
 
-fn metrics(rows: &[Row], newest: &Metadata, state: &Value) -> IndexMap<String, MetricValues> {
-    let whole: Vec<&Row> = rows.iter().filter(|row| row.problem.is_none()).collect();
+fn metrics(whole: &[&Row], newest: &Metadata, state: &Value) -> IndexMap<String, MetricValues> {
     let metadata = || whole.iter().filter_map(|row| row.metadata.as_ref());
     let mut found: IndexMap<String, MetricValues> = IndexMap::new();
     for (name, value) in metadata().flat_map(|metadata| &metadata.metrics) {
@@ -112,7 +146,7 @@ fn metrics(rows: &[Row], newest: &Metadata, state: &Value) -> IndexMap<String, M
     }
     for (name, values) in &mut found {
         let of_all = || metadata().filter_map(|metadata| metadata.metrics.get(name)).copied();
-        let Some(mode) = mode(&whole, newest, state, name) else { continue };
+        let Some(mode) = mode(whole, newest, state, name) else { continue };
         let numbers = of_all().filter(|value| !value.is_nan());
         let best = numbers.reduce(|best, value| match mode {
             MetricMode::Max => best.max(value),

@@ -1,6 +1,7 @@
 //! `burn-ckpt watch`: each new checkpoint of a run, for an evaluator beside it.
 
 mod command;
+mod name_check;
 mod stop;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 use crate::watch::command::{Command, Ran};
+use crate::watch::name_check::NameCheck;
 use crate::watch::stop::Stop;
 
 /// The longest time between two looks at a run, in seconds: a day.
@@ -90,6 +92,7 @@ pub fn run(args: &Args) -> VerbResult {
         checkpoints: 0,
         failures: 0,
         said: String::new(),
+        unchecked_name: args.metric.as_deref().map(name_of),
     };
     watching.watch(watch)
 }
@@ -112,6 +115,8 @@ struct Watching<'a> {
     failures: usize,
     /// The last line about the run, which is not repeated at each look.
     said: String,
+    /// The name that is watched, until it is known whether the run will have it.
+    unchecked_name: Option<String>,
 }
 
 impl Watching<'_> {
@@ -127,7 +132,10 @@ impl Watching<'_> {
                     continue;
                 }
                 Ok(WatchEvent::Ended(state)) => return Ok(self.end(&state)),
-                Ok(WatchEvent::Waiting(state)) => self.waits(&state),
+                Ok(WatchEvent::Waiting(state)) => {
+                    self.waits(&state);
+                    self.check_name();
+                }
                 Ok(_) => {}
                 Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => self.fails(&chain(&error)),
@@ -136,6 +144,24 @@ impl Watching<'_> {
         }
         self.stop.end();
         Ok(self.failures == 0)
+    }
+
+    /// Says once that the run will have no checkpoint of the name that is watched, as soon as that is known.
+    fn check_name(&mut self) {
+        let Some(name) = &self.unchecked_name else { return };
+        let names = match name_check::check(&self.args.run, name) {
+            NameCheck::NotYet => return,
+            NameCheck::Fine => None,
+            NameCheck::Missing(names) => Some(names),
+        };
+        if let Some(names) = names {
+            say(format!(
+                "warning: the run saves no checkpoint as {}; it has, or will have, {}",
+                in_one_line(name),
+                names.join(", ")
+            ));
+        }
+        self.unchecked_name = None;
     }
 
     fn new_checkpoint(&mut self, new: &NewCheckpoint) -> Result<(), Failure> {

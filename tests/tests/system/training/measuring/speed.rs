@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use burn::train::metric::LossMetric;
-use burn_trainer::{FitResult, RunSpeed, Trainer};
+use burn_trainer::config::EndWith;
+use burn_trainer::{FitResult, RunSpeed, Trainer, TrainerConfig};
 use serde_json::Value;
 use system_tests::models::small::{
     BATCH, Model, STEPS_PER_EPOCH, Script, config, learner, shuffling, train_scripted, train_with_strategy,
@@ -52,6 +53,35 @@ fn the_result_and_the_metadata_say_where_the_time_went_over_all_starts() {
     let (printed, _) = ended_with(&burn_ckpt(&[&"show", &checkpoints(root.path()).join("last.ckpt")]), 0);
     for words in ["speed", " items/s, ", " steps/s; ", "% of the time waiting for data", "model"] {
         assert!(printed.contains(words), "no {words:?} in {printed}");
+    }
+}
+
+#[test]
+fn the_speed_at_the_end_is_the_one_in_the_last_checkpoint() {
+    for end in [
+        &(|config: TrainerConfig| config) as &dyn Fn(TrainerConfig) -> TrainerConfig,
+        &|config| config.with_max_steps(15),
+        &|config| config.with_end_with(EndWith::Best),
+    ] {
+        let root = in_memory();
+        let script = Script::default();
+        let trainer = Trainer::new(end(config(root.path(), 2)), &script.hparams()).unwrap();
+        let training = trainer.training(shuffling(BATCH), shuffling(BATCH)).metrics((LossMetric::new(),));
+        let speed = trainer.fit(training, learner(script)).unwrap().speed.unwrap();
+        let saved = of_last(root.path());
+        // Numbers that were read as text can differ in the last bit.
+        let is_same = |found: &Value| {
+            let (found, expected) = (found.as_f64().unwrap(), speed.items_per_second().unwrap());
+            (found - expected).abs() < 1e-12 * expected
+        };
+        assert!(is_same(&saved["items_per_second"]), "{saved} {speed:?}");
+        assert!(
+            (saved["save_seconds"].as_f64().unwrap() - speed.save_seconds).abs() < 1e-12,
+            "{saved} {speed:?}"
+        );
+        let runs = stdout(&burn_ckpt(&[&"runs", &run_dir(root.path()).parent().unwrap(), &"--json"]));
+        let runs: Value = serde_json::from_str(&runs).unwrap();
+        assert!(is_same(&runs[0]["items_per_second"]), "{runs} {speed:?}");
     }
 }
 

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         let mut hparams = ClassifierConfig::new();
         let args: Args = cli::parse(&config, &hparams); // --help lists the keys of --set
         args.train.apply(&mut config, &mut hparams)?;
+        args.evaluate.apply(&mut config);
         let input = || finder_input(&config, &hparams);
         if let Some(status) = args.find.run(&config, &hparams, input)? {
             return Ok(status);

@@ -5,7 +5,8 @@ use clap::Parser;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::set::{parts_of_absent, spell_out};
+use super::parts::parts_of_absent;
+use super::spell_out;
 use crate::config::TrainerConfig;
 
 /// The longest default that is shown whole.
@@ -65,7 +66,7 @@ fn rows<T: Serialize + DeserializeOwned>(config: &T, said: fn(&str) -> Option<&s
             // The type does not read it.
             Ok(_) => return None,
             Err(error) => match error.expected() {
-                Some(expected) => plain(expected),
+                Some(expected) => expected.to_owned(),
                 None => said(&error.to_string()).unwrap_or_else(|| kind(&value)).to_owned(),
             },
         };
@@ -102,20 +103,11 @@ fn said_by_type(message: &str) -> Option<&str> {
     Some(takes)
 }
 
-/// serde's word for a type, in plain English.
-fn plain(expected: &str) -> String {
-    match expected {
-        "a sequence" => "a list".to_owned(),
-        "path string" => "a path".to_owned(),
-        expected => expected.to_owned(),
-    }
-}
-
 fn kind(value: &SerializedValue) -> &'static str {
     match value {
-        SerializedValue::Bool(_) => "a boolean",
+        SerializedValue::Bool(_) => "true or false",
         SerializedValue::Int(_) | SerializedValue::Large(_) | SerializedValue::Float(_) => "a number",
-        SerializedValue::Str(_) => "a string",
+        SerializedValue::Str(_) => "a text",
         SerializedValue::Seq(_) | SerializedValue::Bytes(_) => "a list",
         _ => "JSON",
     }
