@@ -268,9 +268,11 @@ impl<M: LearnerModel> Trainer<M> {
         let training = training.with_application_logger(Some(Box::new(log)));
         let meter = self.speed.clone();
         let speed = Arc::new(move || meter.shown());
+        let slot = self.logger_slot.clone();
+        let earlier = Arc::new(move |epoch| slot.values_of_done(epoch));
         let (dir, interrupter) = (self.run_dir().to_path_buf(), Arc::clone(&self.stop.interrupter));
-        let display =
-            ProgressDisplay::new(config.progress, dir, batches, interrupter, speed, data.sets.clone());
+        let sets = data.sets.clone();
+        let display = ProgressDisplay::new(config.progress, dir, batches, interrupter, speed, earlier, sets);
         training.renderer(Box::new(display))
     }
 }

@@ -11,6 +11,11 @@ use crate::config::validation::Validation;
 use crate::process::launcher;
 use crate::strategy::{Best, DEFAULT_TIMEOUT_SECONDS, Last, MetricConfig, OnException, StrategyConfig};
 
+/// Fields of the configuration that say where a run is, what it resumes and what it shows. They differ
+/// between two starts of one run.
+pub(crate) const OF_THE_START: [&str; 7] =
+    ["run_id", "root", "logs", "ckpt_path", "overwrite", "rank", "progress"];
+
 impl TrainerConfig {
     /// Whether this process writes checkpoints and metric files: not if `rank` is set, to another one than 0.
     #[must_use]

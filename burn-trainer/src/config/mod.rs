@@ -33,6 +33,7 @@ pub use burn_ckpt::plumbing::LockMode;
 pub use burn_ckpt::plumbing::WhenBusy;
 pub(crate) use check::check_directory;
 pub use early_stopping::EarlyStopping;
+pub(crate) use effective::OF_THE_START;
 pub use init_from::InitFrom;
 pub use mirror::{FailedMirror, MirrorConfig};
 pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};

@@ -11,6 +11,7 @@ use super::history::{HistoryAt, STEP, SharedHistory, VALIDATED_STEP};
 use super::history_format::EpochValues;
 use super::metrics_log::{LogPosition, MetricsLog};
 use super::table::{SharedMetrics, is_of_validation};
+use crate::process::progress::epochs_table::EarlierValue;
 use crate::validation_sets::ValidationSets;
 
 /// How long the end of burn's store is waited for where a panic shows that it has panicked.
@@ -88,6 +89,16 @@ impl RunMetrics {
             Some(own) if message.contains(STORE_PANIC) => own.clone(),
             _ => message,
         }
+    }
+
+    /// The values of an epoch (burn's number) that is done.
+    pub(super) fn values_of_done(&self, epoch: usize) -> Vec<EarlierValue> {
+        let metrics = self.table.lock().numeric();
+        let values = metrics.into_iter().filter_map(|metric| {
+            let value = self.history.value(&metric.full_name, epoch)?;
+            Some(EarlierValue { metric: metric.id, is_training: matches!(metric.split, Split::Train), value })
+        });
+        values.collect()
     }
 
     /// Waits until the table and the history have every value that burn's event processor has passed to the

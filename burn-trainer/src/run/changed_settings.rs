@@ -8,17 +8,13 @@ use burn_ckpt::plumbing::with_named_strategies;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::config::{ChangedHparams, TrainerConfig};
+use crate::config::{ChangedHparams, OF_THE_START, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
 use crate::process::progress::figures::count;
 use crate::state::position::{DataLengths, TrainerState};
 use crate::state::resume_point::ResumePoint;
 use crate::state::training_data::TrainingData;
-
-/// Fields of the configuration that say where a run is, what it resumes and what it shows. They differ
-/// between two starts of one run.
-const OF_THE_START: [&str; 7] = ["run_id", "root", "logs", "ckpt_path", "overwrite", "rank", "progress"];
 
 /// A setting with its value in the checkpoint and its value now.
 #[derive(Debug, PartialEq)]

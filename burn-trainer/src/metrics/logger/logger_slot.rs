@@ -5,7 +5,7 @@
 //! `Trainer::training` registers a slot before the user can, and the run's logger is put there when the run
 //! is prepared.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
@@ -13,16 +13,28 @@ use burn::train::metric::{MetricDefinition, NumericEntry};
 use parking_lot::Mutex;
 
 use super::RunMetricLogger;
+use crate::metrics::run_metrics::RunMetrics;
+use crate::process::progress::epochs_table::EarlierValue;
 use crate::process::run_output::OutputHandle;
 
 /// The slot. Clones share it. Of several loggers with one slot, burn's first one takes what is put there.
 #[derive(Clone, Default)]
-pub(crate) struct LoggerSlot(Arc<Mutex<Option<(RunMetricLogger, OutputHandle)>>>);
+pub(crate) struct LoggerSlot {
+    logger: Arc<Mutex<Option<(RunMetricLogger, OutputHandle)>>>,
+    /// Those of the logger.
+    metrics: Arc<OnceLock<RunMetrics>>,
+}
 
 impl LoggerSlot {
     /// With the output of its run.
     pub(crate) fn put(&self, logger: RunMetricLogger, output: OutputHandle) {
-        *self.0.lock() = Some((logger, output));
+        let _ = self.metrics.set(logger.metrics.clone());
+        *self.logger.lock() = Some((logger, output));
+    }
+
+    /// The values of an epoch (burn's number) that is done.
+    pub(crate) fn values_of_done(&self, epoch: usize) -> Vec<EarlierValue> {
+        self.metrics.get().map_or_else(Vec::new, |metrics| metrics.values_of_done(epoch))
     }
 
     /// The logger to register.
@@ -40,7 +52,7 @@ pub(crate) struct SlotLogger {
 impl SlotLogger {
     fn own(&mut self) -> Option<&mut RunMetricLogger> {
         if self.logger.is_none() {
-            self.logger = self.slot.0.lock().take();
+            self.logger = self.slot.logger.lock().take();
         }
         let (logger, output) = self.logger.as_mut()?;
         // The thread is burn's.

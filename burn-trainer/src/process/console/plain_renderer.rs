@@ -77,6 +77,13 @@ struct ShownMetric {
     value: Option<f64>,
 }
 
+impl ShownMetric {
+    /// Its name with its unit.
+    fn heading(&self) -> String {
+        format!("{}{}", self.name, self.unit)
+    }
+}
+
 impl PlainRenderer {
     /// A renderer that has printed nothing yet.
     #[must_use]
@@ -123,16 +130,18 @@ impl PlainRenderer {
 
     /// The values of the split in progress, which is at its end.
     pub(in crate::process) fn split_values(&self) -> SplitValues {
-        let values = self
-            .metrics
-            .values()
-            .filter_map(|shown| Some((format!("{}{}", shown.name, shown.unit), shown.value?)));
+        let values = self.metrics.values().filter_map(|shown| Some((shown.heading(), shown.value?)));
         SplitValues {
             epoch: self.epoch,
             split: self.split.clone(),
             values: values.collect(),
-            time: self.started.elapsed(),
+            time: Some(self.started.elapsed()),
         }
+    }
+
+    /// What a metric is called in a table.
+    pub(in crate::process) fn heading(&self, metric: &MetricId) -> Option<String> {
+        self.metrics.get(metric).map(ShownMetric::heading)
     }
 
     /// Whether the lines are printed.

@@ -14,7 +14,7 @@ use burn::train::renderer::{
 };
 use burn::train::{Interrupter, LearnerSummary};
 
-use super::epochs_table::EpochsTable;
+use super::epochs_table::{EarlierEpochs, EpochsTable};
 use super::progress_mode::ProgressMode;
 use super::shown_speed::{DashboardSpeed, SpeedSource};
 use super::shown_warnings::ShownWarnings;
@@ -39,8 +39,9 @@ pub(crate) struct ProgressDisplay {
     interrupter: RunInterrupter,
     speed: DashboardSpeed,
     warnings: ShownWarnings,
-    /// Those since the dashboard was drawn, also after it has ended.
+    /// Those of the run, once the dashboard was drawn, also after it has ended.
     epochs: EpochsTable,
+    earlier: EarlierEpochs,
     /// Whether there was a dashboard.
     has_drawn: bool,
     run_dir: PathBuf,
@@ -59,6 +60,7 @@ impl ProgressDisplay {
         batches: ResumedBatches,
         interrupter: RunInterrupter,
         speed: SpeedSource,
+        earlier: EarlierEpochs,
         sets: ValidationSets,
     ) -> Self {
         let mut lines = PlainRenderer::resumed(batches).with_speed(speed);
@@ -77,6 +79,7 @@ impl ProgressDisplay {
             speed: DashboardSpeed::new(),
             warnings: ShownWarnings::default(),
             epochs: EpochsTable::default(),
+            earlier,
             has_drawn: false,
             run_dir,
             output: OutputHandle::of_this_thread(),
@@ -98,9 +101,19 @@ impl ProgressDisplay {
                 self.lines.set_hidden(true);
                 self.dashboard = Some(dashboard);
                 self.has_drawn = true;
+                self.note_earlier(completed);
             }
             Err(reason) => warn(&format!("no dashboard, progress is shown as lines: {reason}")),
         }
+    }
+
+    /// Puts the epochs of earlier processes of the run into the table.
+    fn note_earlier(&mut self, completed: usize) {
+        let Self { epochs, lines, earlier, .. } = self;
+        epochs.add_earlier(completed, |epoch, is_training| {
+            let of_split = earlier(epoch).into_iter().filter(|it| it.is_training == is_training);
+            of_split.filter_map(|it| Some((lines.heading(&it.metric)?, it.value))).collect()
+        });
     }
 
     /// Begins to show a metric.
@@ -135,12 +148,22 @@ impl ProgressDisplay {
         }
     }
 
+    /// The dashboard takes its numbers with it.
+    fn print_epochs(&self) {
+        let log = format!("burn-ckpt log {}", self.run_dir.display());
+        self.epochs.lines(terminal_width(), &log).iter().for_each(|line| say(line));
+    }
+
     /// Passes an event to the dashboard, as long as there is one.
     fn draw(&mut self, event: impl FnOnce(&mut dyn MetricsRenderer)) {
         let Some(dashboard) = &mut self.dashboard else { return };
         if let Some(ended) = dashboard.has_ended() {
             self.dashboard = None;
             self.lines.set_hidden(false);
+            if !matches!(ended, Ended::GaveWay) {
+                // Lines come next, of later epochs alone.
+                self.print_epochs();
+            }
             match ended {
                 Ended::Failed(reason) => {
                     warn(&format!("the dashboard has failed, progress is shown as lines now: {reason}"));
@@ -161,11 +184,9 @@ impl ProgressDisplay {
 }
 
 impl Drop for ProgressDisplay {
-    /// The dashboard takes its numbers with it.
     fn drop(&mut self) {
         self.dashboard = None;
-        let log = format!("burn-ckpt log {}", self.run_dir.display());
-        self.epochs.lines(terminal_width(), &log).iter().for_each(|line| say(line));
+        self.print_epochs();
     }
 }
 

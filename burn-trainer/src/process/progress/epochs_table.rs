@@ -1,8 +1,10 @@
 //! The epochs of a run as a table, for the end of a dashboard, whose numbers go with its screen.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use burn::train::metric::MetricId;
 use indexmap::IndexMap;
 
 use super::figures::{count, significant, span};
@@ -12,6 +14,18 @@ use super::table::{Column, left_out, table};
 const MAX_EPOCHS: usize = 40;
 /// burn's name of the training split.
 const TRAIN: &str = "train";
+const VALID: &str = "valid";
+
+/// Gives the values of an epoch (burn's number) that an earlier process of the run has trained.
+pub(crate) type EarlierEpochs = Arc<dyn Fn(usize) -> Vec<EarlierValue> + Send + Sync>;
+
+/// A metric's value in such an epoch.
+#[derive(Debug, Clone)]
+pub(crate) struct EarlierValue {
+    pub(crate) metric: MetricId,
+    pub(crate) is_training: bool,
+    pub(crate) value: f64,
+}
 
 /// What a split of an epoch came to.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +34,8 @@ pub(crate) struct SplitValues {
     pub(crate) split: String,
     /// The metrics that have a value: name with unit, and value.
     pub(crate) values: Vec<(String, f64)>,
-    pub(crate) time: Duration,
+    /// `None` where it is not known.
+    pub(crate) time: Option<Duration>,
 }
 
 /// The epochs so far. A split that comes again within an epoch replaces its values.
@@ -36,10 +51,25 @@ pub(crate) struct EpochsTable {
 struct Row {
     epoch: usize,
     values: IndexMap<String, f64>,
-    time: Duration,
+    time: Option<Duration>,
 }
 
 impl EpochsTable {
+    /// Adds what is known of the first `completed` epochs, of earlier processes of the run.
+    pub(crate) fn add_earlier(
+        &mut self,
+        completed: usize,
+        values: impl Fn(usize, bool) -> Vec<(String, f64)>,
+    ) {
+        for epoch in completed.saturating_sub(MAX_EPOCHS) + 1..=completed {
+            for (split, is_training) in [(TRAIN, true), (VALID, false)] {
+                let values = values(epoch, is_training);
+                self.add(SplitValues { epoch, split: split.to_owned(), values, time: None });
+            }
+        }
+        self.earlier = completed - self.rows.len();
+    }
+
     pub(crate) fn add(&mut self, split: SplitValues) {
         let SplitValues { epoch, split, values, time } = split;
         if values.is_empty() {
@@ -59,7 +89,7 @@ impl EpochsTable {
             self.metrics.entry(heading.clone()).or_insert(is_training);
             row.values.insert(heading, value);
         }
-        row.time += time;
+        row.time = time.map_or(row.time, |time| Some(row.time.unwrap_or_default() + time));
     }
 
     /// The lines for a terminal of this width. `log` is the command that shows all of it.
@@ -94,7 +124,11 @@ impl EpochsTable {
         let values = self.metrics.keys();
         let values =
             values.map(|heading| row.values.get(heading).map_or("-".to_owned(), |it| significant(*it)));
-        [row.epoch.to_string()].into_iter().chain(values).chain([span(row.time)]).collect()
+        [row.epoch.to_string()]
+            .into_iter()
+            .chain(values)
+            .chain([row.time.map_or("-".to_owned(), span)])
+            .collect()
     }
 }
 
@@ -106,7 +140,7 @@ mod tests {
 
     fn split(epoch: usize, split: &str, values: &[(&str, f64)]) -> SplitValues {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        SplitValues { epoch, split: split.to_owned(), values, time: Duration::from_secs(2) }
+        SplitValues { epoch, split: split.to_owned(), values, time: Some(Duration::from_secs(2)) }
     }
 
     fn two_epochs() -> EpochsTable {
@@ -160,6 +194,33 @@ mod tests {
             assert_eq!(lines[0], heading, "{width}");
             assert_eq!(*lines.last().unwrap(), format!("without {without}: {LOG}"));
         }
+    }
+
+    #[test]
+    fn epochs_of_earlier_processes_come_first_without_their_times() {
+        let mut epochs = EpochsTable::default();
+        epochs.add_earlier(2, |epoch, is_training| match is_training {
+            true => vec![("loss".to_owned(), 3.0 / epoch as f64)],
+            false => Vec::new(),
+        });
+        epochs.add(split(3, "train", &[("loss", 1.0)]));
+        epochs.add(split(3, "valid", &[("loss", 1.5)]));
+        let expected = [
+            "  epoch  train loss  val loss  time",
+            "      1       3.000         -     -",
+            "      2       1.500         -     -",
+            "      3       1.000     1.500   4 s",
+        ];
+        assert_eq!(epochs.lines(None, LOG), expected);
+        // The values of the first ones are not known.
+        let mut epochs = EpochsTable::default();
+        epochs.add_earlier(MAX_EPOCHS + 5, |epoch, _| match epoch > 8 {
+            true => vec![("loss".to_owned(), 1.0)],
+            false => Vec::new(),
+        });
+        let lines = epochs.lines(None, LOG);
+        assert!(lines[1].starts_with("      9"), "{}", lines[1]);
+        assert_eq!(*lines.last().unwrap(), format!("without 8 earlier epochs: {LOG}"));
     }
 
     #[test]

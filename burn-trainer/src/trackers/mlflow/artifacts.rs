@@ -4,50 +4,93 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{metadata_path, storage};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, metadata_path, storage};
 use indexmap::IndexMap;
 
 use super::client::Client;
 use crate::process::console::note;
+use crate::trackers::flattened::text_of;
 use crate::trackers::tracker::TrackerResult;
 
 const PROXIED: &str = "mlflow-artifacts:";
 /// The folder of checkpoints among the artifacts.
 const FOLDER: &str = "checkpoints";
 
-/// Uploads checkpoints with their metadata: `checkpoints/best/epoch=3-step=180.ckpt`. Those that are
-/// `uploaded` are there.
-pub(super) fn upload(
-    client: &Client,
-    artifact_uri: &str,
-    checkpoints: &IndexMap<String, PathBuf>,
-    uploaded: &mut HashSet<String>,
-) -> TrackerResult {
-    let Some(root) = root_of(artifact_uri) else {
-        note(
-            "the tracker mlflow uploads no checkpoints: the server does not take artifacts itself \
-             (mlflow server --artifacts-destination)",
-        );
-        return Ok(());
-    };
-    for (name, path) in checkpoints {
-        for path in [path.clone(), metadata_path(path)] {
-            // A checkpoint of several files is a directory.
-            if !storage::stat(&path)?.is_some_and(|stat| stat.is_file()) {
-                continue;
+/// The artifacts of a run.
+pub(super) struct OfRun<'a> {
+    pub(super) client: &'a Client,
+    pub(super) run_id: &'a str,
+    /// Where the server has them.
+    pub(super) artifact_uri: &'a str,
+}
+
+impl OfRun<'_> {
+    /// Uploads checkpoints with their metadata: `checkpoints/best/epoch=3-step=180.ckpt`. Those that are
+    /// `uploaded` are there. Then what an earlier end of the run has left in these folders is removed.
+    pub(super) fn upload(
+        &self,
+        checkpoints: &IndexMap<String, PathBuf>,
+        uploaded: &mut HashSet<String>,
+    ) -> TrackerResult {
+        let Some(root) = root_of(self.artifact_uri) else {
+            note(
+                "the tracker mlflow uploads no checkpoints: the server does not take artifacts itself \
+                 (mlflow server --artifacts-destination)",
+            );
+            return Ok(());
+        };
+        for (name, path) in checkpoints {
+            let folder = format!("{FOLDER}/{name}");
+            let mut present = HashSet::new();
+            for path in [path.clone(), metadata_path(path)] {
+                // A checkpoint of several files is a directory.
+                if !storage::stat(&path)?.is_some_and(|stat| stat.is_file()) {
+                    continue;
+                }
+                let file_name =
+                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let place = format!("{folder}/{file_name}");
+                present.insert(place.clone());
+                if uploaded.contains(&place) {
+                    continue;
+                }
+                let file = storage::StoredFile::open(&path)?.into_file();
+                self.client.upload(&encoded(&format!("{root}/{place}")), &file)?;
+                uploaded.insert(place);
             }
-            let file_name =
-                path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let place = [root, FOLDER, name, &file_name].map(encoded).join("/");
-            if uploaded.contains(&place) {
-                continue;
+            if !present.is_empty() {
+                self.remove_others(root, &folder, &present);
             }
-            let file = storage::StoredFile::open(&path)?.into_file();
-            client.upload(&place, &file)?;
-            uploaded.insert(place);
+        }
+        Ok(())
+    }
+
+    /// Removes the checkpoints in a folder that are not `present`. A server that does not allow that keeps
+    /// them.
+    fn remove_others(&self, root: &str, folder: &str, present: &HashSet<String>) {
+        let removed = self.in_folder(folder).and_then(|places| {
+            let others = places.iter().filter(|place| is_of_a_checkpoint(place) && !present.contains(*place));
+            others.into_iter().try_for_each(|place| self.client.remove(&encoded(&format!("{root}/{place}"))))
+        });
+        if let Err(error) = removed {
+            note(&format!(
+                "the tracker mlflow cannot remove earlier checkpoints in the artifacts' {folder}: {error}"
+            ));
         }
     }
-    Ok(())
+
+    /// The files in a folder.
+    fn in_folder(&self, folder: &str) -> TrackerResult<Vec<String>> {
+        let listed = self.client.get("artifacts/list", &[("run_id", self.run_id), ("path", folder)])?;
+        let files = listed["files"].as_array().cloned().unwrap_or_default();
+        Ok(files.iter().filter(|file| file["is_dir"] != true).map(|file| text_of(&file["path"])).collect())
+    }
+}
+
+/// Whether a file is one that this tracker uploads.
+fn is_of_a_checkpoint(place: &str) -> bool {
+    let place = place.strip_suffix(METADATA_SUFFIX).unwrap_or(place);
+    place.ends_with(CHECKPOINT_SUFFIX)
 }
 
 /// The path of a run's artifacts on the server. `None` where they are elsewhere.

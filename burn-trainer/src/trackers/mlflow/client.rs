@@ -89,6 +89,16 @@ impl Client {
         self.answer(request.send(file))?.map(drop).map_err(|(_, error)| error)
     }
 
+    /// Removes a file from the server's artifacts.
+    pub(super) fn remove(&self, path: &str) -> TrackerResult {
+        let address = format!("{}/api/2.0/mlflow-artifacts/artifacts/{path}", self.uri);
+        let mut request = self.agent.delete(address);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        self.answer(request.call())?.map(drop).map_err(|(_, error)| error)
+    }
+
     /// What came of a request, without secrets.
     fn answer(
         &self,

@@ -26,6 +26,13 @@ use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
 use crate::error::Result;
 use crate::trackers::flattened::text_of;
 
+/// The tag with the reason why the run ended.
+const ENDED: &str = "burn_trainer.ended";
+/// The tag with the parameters that are others than at the first start.
+const CHANGED: &str = "burn_trainer.changed_params";
+/// The tag that says from where on the run has logged other values than an earlier process.
+const BRANCHED: &str = "burn_trainer.branched";
+
 /// Logs the run to an MLflow server: parameters, metrics by step, tags, how the run ended, and the best and
 /// the last checkpoint as artifacts.
 ///
@@ -103,7 +110,10 @@ impl Mlflow {
     fn create(&mut self, run: &RunInfo) -> TrackerResult {
         let experiment = self.experiment(run)?;
         let environment = run.environment();
-        let created = self.client.post("runs/create", &requests::create(run, &experiment, &environment))?;
+        let created = self.client.post(
+            "runs/create",
+            &requests::create(run, &experiment, &environment, self.settings.user.as_deref()),
+        )?;
         let info = &created["run"]["info"];
         let text = |field: &str| info[field].as_str().unwrap_or_default().to_owned();
         let server_run =
@@ -146,6 +156,7 @@ impl Mlflow {
     /// server gets both.
     fn new_metrics(&mut self, lines: &[Line]) -> TrackerResult<Vec<Metric>> {
         let mut metrics = Vec::new();
+        let mut branched_at = None;
         for metric in requests::metrics(lines) {
             if self.had.get(&metric.key).is_some_and(|last| metric.step <= *last) {
                 let run_id = self.run()?.run_id.clone();
@@ -158,16 +169,26 @@ impl Mlflow {
                 if known.contains(&(metric.step, metric.bits())) {
                     continue;
                 }
-                // What the server has of later steps is of the state that was left.
-                self.run.as_mut().ok_or("it was not started")?.has_branched = true;
+                branched_at.get_or_insert(metric.step);
             }
             metrics.push(metric);
+        }
+        if let Some(step) = branched_at.filter(|_| self.run().is_ok_and(|run| !run.has_branched)) {
+            self.note_branch(step)?;
         }
         Ok(metrics)
     }
 
+    /// From this step on the server has values of a branch that the run has left, possibly of later steps.
+    fn note_branch(&mut self, step: u64) -> TrackerResult {
+        let text = format!("from step {step} on: the charts also have the values from before a resume");
+        self.set_tag(&self.run()?.run_id, BRANCHED, &text, &Value::Null)?;
+        self.run.as_mut().ok_or("it was not started")?.has_branched = true;
+        Ok(())
+    }
+
     /// Continues the run on the server. Returns whether the server has it.
-    fn resume(&mut self, server_run: ServerRun) -> TrackerResult<bool> {
+    fn resume(&mut self, server_run: ServerRun, run: &RunInfo) -> TrackerResult<bool> {
         let Some(found) = self.client.get_if_there("runs/get", "run_id", &server_run.run_id)? else {
             return Ok(false);
         };
@@ -176,8 +197,34 @@ impl Mlflow {
         let had = metrics.iter().filter(|_| !server_run.has_branched);
         self.had = had.filter_map(last).collect();
         self.client.post("runs/update", &json!({ "run_id": server_run.run_id, "status": "RUNNING" }))?;
+        // It has not ended. The parameters stay those of the first start.
+        let (run_id, data) = (&server_run.run_id, &found["run"]["data"]);
+        self.set_tag(run_id, ENDED, "", &data["tags"])?;
+        self.set_tag(run_id, CHANGED, &requests::changed_params(&data["params"], run), &data["tags"])?;
+        // Last: a call that fails is repeated.
         self.run = Some(server_run);
         Ok(true)
+    }
+
+    /// Sets a tag of a run, which has these. Without a text it is removed. A tag that the server rejects is
+    /// only missing.
+    fn set_tag(&self, run_id: &str, name: &str, text: &str, tags: &Value) -> TrackerResult {
+        let is_there = || tags.as_array().into_iter().flatten().any(|tag| tag["key"] == name);
+        let done = if !text.is_empty() {
+            let tags = [requests::tag(name, text)];
+            self.client.post("runs/log-batch", &json!({ "run_id": run_id, "tags": tags }))
+        } else if is_there() {
+            self.client.post("runs/delete-tag", &json!({ "run_id": run_id, "key": name }))
+        } else {
+            return Ok(());
+        };
+        match done {
+            Err(error) if error.is_permanent => {
+                log::warn!("the tracker mlflow cannot set the tag {name}: {error}");
+                Ok(())
+            }
+            done => done.map(drop),
+        }
     }
 }
 
@@ -197,7 +244,7 @@ impl Tracker for Mlflow {
         if self.run.is_none() {
             let stored = state.and_then(|state| serde_json::from_value::<ServerRun>(state).ok());
             if let Some(stored) = stored
-                && self.resume(stored)?
+                && self.resume(stored, run)?
             {
                 return Ok(StartAt::FirstUnsent);
             }
@@ -216,29 +263,26 @@ impl Tracker for Mlflow {
         Ok(())
     }
 
-    fn branch(&mut self, _: &Line) -> TrackerResult {
+    fn branch(&mut self, first: &Line) -> TrackerResult {
         // The server keeps both values of a step.
         (self.had, self.had_values) = Default::default();
-        self.run.as_mut().ok_or("it was not started")?.has_branched = true;
-        Ok(())
+        self.note_branch(first.step)
     }
 
     fn end(&mut self, end: &RunEnd) -> TrackerResult {
-        let ServerRun { run_id, artifact_uri, .. } = self.run.as_ref().ok_or("it was not started")?;
+        let ServerRun { run_id, artifact_uri, .. } = &self.run()?.clone();
         let (status, reason) = match &end.outcome {
             RunOutcome::Done(reason) => ("FINISHED", reason.as_ref().map(ToString::to_string)),
             RunOutcome::Stopped(reason) => ("KILLED", Some(reason.clone())),
             RunOutcome::Failed(error) => ("FAILED", Some(error.clone())),
         };
-        if let Some(reason) = reason {
-            let tag = requests::tag("burn_trainer.ended", &reason);
-            self.client.post("runs/log-batch", &json!({ "run_id": run_id, "tags": [tag] }))?;
-        }
+        self.set_tag(run_id, ENDED, &reason.unwrap_or_default(), &Value::Null)?;
         let end_time = Timestamp::now().as_millisecond();
         let body = json!({ "run_id": run_id, "status": status, "end_time": end_time });
         self.client.post("runs/update", &body)?;
         if self.settings.checkpoints {
-            artifacts::upload(&self.client, artifact_uri, &named(end), &mut self.uploaded)?;
+            let run = artifacts::OfRun { client: &self.client, run_id, artifact_uri };
+            run.upload(&named(end), &mut self.uploaded)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::callbacks::RunInfo;
+use crate::config::OF_THE_START;
 use crate::trackers::flattened::{flattened, text_of};
 use crate::trackers::scalar_name::scalar_name;
 
@@ -17,6 +18,8 @@ pub(super) const MAX_PARAMS: usize = 100;
 const MAX_KEY: usize = 250;
 const MAX_PARAM: usize = 500;
 const MAX_TAG: usize = 5000;
+/// What the names of settings of the trainer begin with.
+const SETTING: &str = "trainer.";
 
 /// A value of a metric.
 #[derive(Debug, PartialEq, Serialize)]
@@ -77,7 +80,7 @@ pub(super) fn params(run: &RunInfo) -> Vec<Value> {
     let hparams = flattened(&run.hparams).into_iter();
     let config = with_named_strategies(&run.trainer_config);
     let settings = flattened(&config).into_iter().filter(|(_, value)| !value.is_null());
-    let settings = settings.map(|(name, value)| (format!("trainer.{name}"), value));
+    let settings = settings.map(|(name, value)| (format!("{SETTING}{name}"), value));
     let mut names = std::collections::HashSet::new();
     let all = hparams.chain(settings).map(|(name, value)| (key(&name), value));
     let param = |(name, value): (String, &Value)| {
@@ -87,8 +90,29 @@ pub(super) fn params(run: &RunInfo) -> Vec<Value> {
     all.filter(|(name, _)| names.insert(name.clone())).map(param).collect()
 }
 
+/// The parameters that are others than those on the server, which are of the first start: `lr=0.1, ..`.
+pub(super) fn changed_params(on_server: &Value, run: &RunInfo) -> String {
+    let now = params(run);
+    let value_in = |list: &[Value], key: &Value| {
+        list.iter().find(|param| param["key"] == *key).map(|param| text_of(&param["value"]))
+    };
+    let before = on_server.as_array().map(Vec::as_slice).unwrap_or_default();
+    // What else is there may be a user's.
+    let is_setting = |param: &&Value| text_of(&param["key"]).starts_with(SETTING);
+    let gone = before.iter().filter(is_setting).filter(|param| value_in(&now, &param["key"]).is_none());
+    let gone = gone.map(|param| format!("{}=null", text_of(&param["key"])));
+    let changed = now.iter().filter_map(|param| {
+        let value = text_of(&param["value"]);
+        (value_in(before, &param["key"]).as_ref() != Some(&value))
+            .then(|| format!("{}={value}", text_of(&param["key"])))
+    });
+    let of_the_start = OF_THE_START.map(|field| format!("{SETTING}{field}="));
+    let all = changed.chain(gone).filter(|change| !of_the_start.iter().any(|it| change.starts_with(it)));
+    all.collect::<Vec<_>>().join(", ")
+}
+
 /// The request that makes a run.
-pub(super) fn create(run: &RunInfo, experiment: &str, environment: &Value) -> Value {
+pub(super) fn create(run: &RunInfo, experiment: &str, environment: &Value, user: Option<&str>) -> Value {
     let mut tags = vec![tag("burn_trainer.run_id", &run.run_id)];
     let mut add = |name: &str, value: Option<&str>| {
         tags.extend(value.filter(|value| !value.is_empty()).map(|value| tag(name, value)));
@@ -96,6 +120,7 @@ pub(super) fn create(run: &RunInfo, experiment: &str, environment: &Value) -> Va
     add("burn_trainer.tags", Some(&run.tags.join(", ")));
     add("burn_trainer.project", run.project.as_deref());
     add("mlflow.note.content", run.notes.as_deref());
+    add("mlflow.user", user);
     add("mlflow.source.name", environment["rust"]["program"].as_str());
     add("mlflow.source.git.commit", environment["git"]["commit"].as_str());
     add("mlflow.source.git.branch", environment["git"]["branch"].as_str());

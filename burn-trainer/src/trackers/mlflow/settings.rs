@@ -19,6 +19,8 @@ pub(super) struct Settings {
     pub(super) authorization: Option<String>,
     /// The credentials, as they may come back in a server's answer.
     pub(super) secrets: Vec<String>,
+    /// Who runs it, as MLflow's own clients find that.
+    pub(super) user: Option<String>,
     /// Whether checkpoints are uploaded.
     pub(super) checkpoints: bool,
 }
@@ -57,6 +59,9 @@ impl Settings {
             experiment_name: set("MLFLOW_EXPERIMENT_NAME")?,
             authorization: authorization.or(basic.as_ref().map(|basic| format!("Basic {basic}"))),
             secrets: [token, basic, password].into_iter().flatten().collect(),
+            user: ["LOGNAME", "USER", "USERNAME"]
+                .into_iter()
+                .find_map(|name| variable(name)?.into_string().ok().filter(|user| !user.is_empty())),
             checkpoints: true,
         })
     }
@@ -108,7 +113,9 @@ mod tests {
         assert_eq!(basic.uri, "https://host:5000/base");
         assert!(!format!("{basic:?}").contains("QWxh"));
         let token = settings(&[uri, by_name[1], ("MLFLOW_TRACKING_TOKEN", "t")]).unwrap();
-        assert_eq!(token.authorization.as_deref(), Some("Bearer t"));
+        assert_eq!((token.authorization.as_deref(), token.user), (Some("Bearer t"), None));
+        let of_user = settings(&[uri, ("LOGNAME", ""), ("USER", "ada"), ("USERNAME", "bob")]).unwrap();
+        assert_eq!(of_user.user.as_deref(), Some("ada"));
         assert_eq!(settings(&[uri]).unwrap().authorization, None);
         assert_eq!(settings(&[("MLFLOW_TRACKING_URI", "HTTP://Host/")]).unwrap().uri, "http://Host");
     }

@@ -22,6 +22,9 @@ use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
 use crate::run_files::line_file::LineFile;
 use crate::run_files::regular_file;
 
+/// Characters of a value in a text: the list of the program's packages has some 50,000.
+const MAX_VALUE: usize = 500;
+
 /// Writes an event file of TensorBoard in the run's directory, `events.out.tfevents.*`. `tensorboard --logdir
 /// burn_trainer_logs` shows all runs of that directory by their ids.
 ///
@@ -79,8 +82,8 @@ impl Tracker for TensorBoard {
         let hparams = flattened(&run.hparams);
         events.push(event::session_start(time, hparams.iter().map(|(name, value)| (name.clone(), *value))));
         let texts = [("hparams", &run.hparams), ("trainer_config", &run.trainer_config)];
-        events.extend(texts.into_iter().map(|(tag, value)| event::text(time, tag, &table(value))));
-        events.push(event::text(time, "environment", &table(&run.environment())));
+        events.extend(texts.into_iter().map(|(tag, value)| event::text(time, tag, &list(value))));
+        events.push(event::text(time, "environment", &list(&run.environment())));
         events.extend(run.notes.iter().map(|notes| event::text(time, "notes", notes)));
         self.write(events.into_iter())?;
         for (_, path) in earlier {
@@ -115,15 +118,45 @@ fn seconds(time: Timestamp) -> f64 {
     time.as_millisecond() as f64 / 1000.0
 }
 
-/// A Markdown table of all values, by their names.
-fn table(value: &Value) -> String {
+/// A Markdown list of all values, by their names. In a table TensorBoard would make the names' column as narrow
+/// as a letter, for a long value.
+fn list(value: &Value) -> String {
     let rows = flattened(value).into_iter().map(|(name, value)| {
-        let value = text_of(value);
-        format!("| {} | {} |\n", cell(&name), cell(&value))
+        let (name, value) = (code(&name), code(&shortened(&text_of(value))));
+        format!("- {name}: {value}\n")
     });
-    std::iter::once("| | |\n|---|---|\n".to_owned()).chain(rows).collect()
+    rows.collect()
 }
 
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+/// A text as it stands, in one line.
+fn code(text: &str) -> String {
+    let text = text.replace(['\n', '\r'], " ");
+    // A fence that is longer than any in the text.
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest + 1);
+    let space = if longest > 0 || text.is_empty() { " " } else { "" };
+    format!("{fence}{space}{text}{space}{fence}")
+}
+
+/// The start of a long text.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_VALUE) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_value_is_shown_as_it_stands_and_not_longer_than_a_few_lines() {
+        let value = json!({"a_b": "*x* | y\nz", "tick": "a ``b` c", "none": "", "long": "ä".repeat(9_999)});
+        let text = list(&value);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..3], ["- `a_b`: `*x* | y z`", "- `tick`: ``` a ``b` c ```", "- `none`: `  `"]);
+        assert_eq!(lines[3], format!("- `long`: `{}...`", "ä".repeat(MAX_VALUE)));
+    }
 }

@@ -88,6 +88,8 @@ fn ctrl_z_gives_the_terminal_back_and_the_run_continues_with_lines() {
         1,
         "{shown}"
     );
+    let (before, _) = shown.split_once("progress is shown as lines now").unwrap();
+    assert!(before.contains("\n  epoch  train loss  "), "the dashboard's epochs, before the lines: {shown}");
     terminal.is_whole();
 }
 
@@ -159,6 +161,16 @@ fn the_epochs_are_a_table_that_fits_the_terminal_when_the_dashboard_is_left() {
         let log = format!(": burn-ckpt log {}", root.path().join("burn_trainer_logs").display());
         assert_eq!(shown.contains(&log), columns < 130, "{columns}: {shown}");
     }
+    // With those of the process before.
+    let terminal = InTmux::start(24, 130, &program(root.path(), "--run-id r130 --epochs 4 --ckpt-path auto"));
+    terminal.type_line("./program; echo status $?");
+    terminal.wait_for("the end", |screen| screen.lines().any(|line| line.starts_with("status ")));
+    let shown = terminal.all();
+    let rows: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("  epoch  ")).collect();
+    let (first, last) = (rows[1], rows[4]);
+    assert!(first.starts_with("      1  ") && first.ends_with(" -"), "without its time: {shown}");
+    assert_eq!(first.split_whitespace().filter(|cell| *cell == "-").count(), 1, "{shown}");
+    assert!(last.starts_with("      4  ") && last.ends_with(" s"), "{shown}");
     // Lines have shown them already.
     let ended = OnTerminal::start(&program(root.path(), "--run-id plain --progress plain")).end();
     assert!(!ended.stdout.contains("  epoch  "), "{ended:?}");

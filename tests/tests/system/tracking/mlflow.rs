@@ -100,7 +100,7 @@ impl Drop for MlflowServer {
 fn tracked(root: &Path, port: u16, epochs: usize) -> Command {
     let mut command = warmup(root, &format!("{ARGUMENTS} --epochs {epochs}"));
     command.env("MLFLOW_TRACKING_URI", format!("http://127.0.0.1:{port}/"));
-    command.env("MLFLOW_EXPERIMENT_NAME", "sines & co");
+    command.env("MLFLOW_EXPERIMENT_NAME", "sines & co").env("LOGNAME", "ada");
     command
 }
 
@@ -156,7 +156,9 @@ fn a_run_on_a_real_server_is_complete_after_kills_of_the_run_and_of_the_server()
         serde_json::from_value(state["sent"]["batch"].clone()).is_ok_and(|sent: (u64, u64)| sent > (1, 10))
     });
     running.kill();
-    Running::start(tracked(root.path(), port, 2)).end_well();
+    let mut command = tracked(root.path(), port, 2);
+    command.args(["--set", "max_steps=60"]);
+    Running::start(command).end_well();
     let on_server = assert_is_logged(&server, &run);
     let (info, data) = (&on_server["info"], &on_server["data"]);
     assert_eq!((&info["status"], &info["run_name"]), (&"FINISHED".into(), &"r1".into()));
@@ -165,6 +167,8 @@ fn a_run_on_a_real_server_is_complete_after_kills_of_the_run_and_of_the_server()
     assert_eq!(value_of(&data["params"], "trainer.best.topk"), "1");
     assert_eq!(value_of(&data["tags"], "mlflow.note.content"), "tried");
     assert_eq!(value_of(&data["tags"], "burn_trainer.run_id"), "r1");
+    assert_eq!(value_of(&data["tags"], "mlflow.user"), "ada");
+    assert!(value_of(&data["tags"], "burn_trainer.ended").contains("60"), "{}", data["tags"]);
     let last = checkpoints(root.path()).join("last/epoch=1-step=60.ckpt");
     let artifacts = files.path().join("artifacts");
     let id = info["experiment_id"].as_str().unwrap();
@@ -193,4 +197,11 @@ fn a_run_on_a_real_server_is_complete_after_kills_of_the_run_and_of_the_server()
     Running::start(tracked(root.path(), port, 4)).end_well();
     let on_server = assert_is_logged(&server, &run);
     assert_eq!(on_server["info"]["status"], "FINISHED");
+    let tags = &on_server["data"]["tags"];
+    assert_eq!(value_of(tags, "burn_trainer.changed_params"), "trainer.max_epochs=4");
+    assert!(!tags.to_string().contains("burn_trainer.ended"), "it ended after its last epoch: {tags}");
+    let mut left: Vec<_> = fs::read_dir(uploaded.parent().unwrap()).unwrap().collect();
+    left.sort_by_key(|file| file.as_ref().unwrap().file_name());
+    let left: Vec<_> = left.into_iter().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["epoch=3-step=120.ckpt", "epoch=3-step=120.ckpt.metadata.json"]);
 }
