@@ -118,8 +118,8 @@ fn seconds(time: Timestamp) -> f64 {
     time.as_millisecond() as f64 / 1000.0
 }
 
-/// A Markdown list of all values, by their names. In a table TensorBoard would make the names' column as narrow
-/// as a letter, for a long value.
+/// A Markdown list of all values, by their names. In a table TensorBoard would make the names' column as
+/// narrow as a letter, for a long value.
 fn list(value: &Value) -> String {
     let rows = flattened(value).into_iter().map(|(name, value)| {
         let (name, value) = (code(&name), code(&shortened(&text_of(value))));
