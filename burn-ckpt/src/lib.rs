@@ -157,6 +157,7 @@ pub mod plumbing {
         real_path,
     };
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
+    pub use crate::disk::links::remove as remove_link;
     pub use crate::disk::run_lock::{LockMode, LockState, RunLock, lock_state};
     pub use crate::disk::staged_file::{Existing, unfinished_writes_of, write_whole};
     pub use crate::disk::staged_shards::remove_unfinished;
