@@ -1,9 +1,10 @@
 //! At which steps a run has checkpoints.
 
-use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::is_directory;
+use burn_ckpt::{RunLayout, chain};
 
 use crate::ls::listing::Listing;
+use crate::terminal::output::say;
 
 /// How the links to the best checkpoints begin.
 const BEST_LINK: &str = "best";
@@ -16,13 +17,18 @@ pub struct SavedSteps {
 }
 
 impl SavedSteps {
-    /// As far as they can be read: they are only marks.
+    /// As far as they can be read, which is said: they are only marks.
     pub fn of_run(layout: &RunLayout) -> Self {
         let mut saved = Self::default();
-        if !is_directory(&layout.checkpoint_dir()).unwrap_or(false) {
-            return saved;
-        }
-        let rows = Listing::of_run(layout).map(|listing| listing.rows).unwrap_or_default();
+        let listing = is_directory(&layout.checkpoint_dir())
+            .and_then(|is_there| is_there.then(|| Listing::of_run(layout)).transpose());
+        let rows = match listing {
+            Ok(listing) => listing.map(|listing| listing.rows).unwrap_or_default(),
+            Err(error) => {
+                say(format!("warning: the run's checkpoints are not marked: {}", chain(&error)));
+                return saved;
+            }
+        };
         for row in rows.iter().filter(|row| row.problem.is_none()) {
             let Some(metadata) = &row.metadata else { continue };
             saved.all.push(metadata.global_step);
