@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::disk::commit::{StagedCheckpoint, commit, remove_checkpoint};
+use crate::disk::commit::{StagedCheckpoint, commit, remove_beside};
 use crate::disk::directories::{create_directory, parent};
 use crate::disk::staged_file::{Existing, Staged, write_whole};
 use crate::disk::staged_shards::StagedShards;
@@ -17,13 +17,15 @@ use crate::mirror::commit_object::{MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{evaluations, link};
 use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::reading::replaced_shards::{make_way_for_shards, remove_replaced};
 use crate::mirror::store::Progress;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
 use crate::run_dir::layout::RunLayout;
 
 impl MirroredRun {
     /// Gets a checkpoint into a run's directory, under the name that it had there, with its evaluations.
-    /// Returns its path. Another state of that name is replaced, once all of this one has arrived.
+    /// Returns its path. Another state of that name is replaced, once all of this one has arrived: a process
+    /// that is killed leaves one of the two complete.
     ///
     /// # Errors
     ///
@@ -55,16 +57,25 @@ impl MirroredRun {
         let arrived = self.stage(checkpoint, &place, progress)?;
         let evaluations = self.evaluations_of(checkpoint)?;
         work()?;
-        // A kill in between costs nothing: the mirror has what the next start downloads.
-        remove_checkpoint(&place)?;
-        if let Some(text) = evaluations {
-            // Before the checkpoint: without it they are removed by the next start.
-            let path = evaluation_path(&place);
+        let has_shards = arrived.files.shards.is_some();
+        if has_shards {
+            make_way_for_shards(&place, &self.run_id)?;
+        }
+        let path = evaluation_path(&place);
+        if let Some(text) = &evaluations {
+            // Before the checkpoint: the next start downloads both if this ends in between.
             write_whole(&path, Existing::Replace, |file| {
-                file.write_all(&text).map_err(Error::io("write", &path))
+                file.write_all(text).map_err(Error::io("write", &path))
             })?;
         }
-        arrived.commit(Existing::Keep)?;
+        arrived.commit(Existing::Replace)?;
+        if has_shards {
+            remove_replaced(&place, &self.run_id)?;
+        }
+        if evaluations.is_none() {
+            // Of the state that was there.
+            remove_beside(&path)?;
+        }
         Ok(place)
     }
 
