@@ -217,8 +217,7 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
             fact(&|metadata| metadata.metrics.get(metric).copied().map_or_else(String::new, number))
         }));
         cells.extend([size(row.bytes), age(row.saved(), now)]);
-        let is_sound =
-            row.problem.is_none() && metadata.is_none_or(|metadata| metadata.found_non_finite().is_none());
+        let is_sound = row.problem.is_none() && metadata.is_none_or(|metadata| metadata.is_finite());
         let links = Cell::new(row.links.join(" "), Tone::Good);
         let state = Cell::new(state(row), if is_sound { Tone::Plain } else { Tone::Bad });
         table.row(cells.into_iter().map(Cell::from).chain([links, state]));
@@ -235,7 +234,7 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
 /// Whether a file is complete, in a few words for a table.
 fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
-        (None, Some(metadata)) if metadata.found_non_finite().is_some() => "whole, not finite".to_owned(),
+        (None, Some(metadata)) if !metadata.is_finite() => "whole, not finite".to_owned(),
         (None, _) => "whole".to_owned(),
         (Some(Error::Checksum { .. }), Some(metadata)) => {
             format!("{DAMAGED}: {} of {} bytes", row.bytes, metadata.total_bytes())
