@@ -157,8 +157,9 @@ pub mod plumbing {
         real_path,
     };
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
+    pub use crate::disk::links::remove as remove_link;
     pub use crate::disk::run_lock::{LockMode, LockState, RunLock, lock_state};
-    pub use crate::disk::staged_file::{Existing, unfinished_writes_of, write_whole};
+    pub use crate::disk::staged_file::{Existing, has_another_name, unfinished_writes_of, write_whole};
     pub use crate::disk::staged_shards::remove_unfinished;
     pub use crate::disk::storage;
     pub use crate::error::pack_error::PackError;
@@ -175,6 +176,7 @@ pub mod plumbing {
     pub use crate::format::deferred_tensor::ReadTiming;
     pub use crate::format::digest::{blake3_hex, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
+    pub use crate::format::metadata::embedded::OWN_ENTRIES;
     pub use crate::format::metadata::non_finite::non_finite_tensors;
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;

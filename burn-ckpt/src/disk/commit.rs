@@ -146,7 +146,7 @@ pub fn remove_written(checkpoint: &Path) -> Result<()> {
 
 /// Removes a file beside a checkpoint. A directory of its name is a user's, and stays: the checkpoint would
 /// otherwise never be deleted.
-fn remove_beside(path: &Path) -> Result<()> {
+pub(crate) fn remove_beside(path: &Path) -> Result<()> {
     match entry(path)? {
         Some(entry) if entry.is_dir() => Ok(()),
         _ => remove_if_there(path),

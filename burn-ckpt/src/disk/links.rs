@@ -29,7 +29,11 @@ pub(crate) fn point(link: &Path, checkpoint: &Path) -> Result<()> {
 }
 
 /// Removes a link and its metadata link.
-pub(crate) fn remove(link: &Path) -> Result<()> {
+///
+/// # Errors
+///
+/// [`Error::Io`] when one of them cannot be removed. A missing one is not an error.
+pub fn remove(link: &Path) -> Result<()> {
     remove_if_there(link)?;
     remove_if_there(&metadata_path(link))
 }

@@ -178,7 +178,8 @@ pub(crate) fn copy_content(mut source: StoredFile, mut file: StoredFile) -> Resu
 }
 
 /// Whether a file has more than one name.
-pub(crate) fn has_another_name(entry: &Metadata) -> bool {
+#[must_use]
+pub fn has_another_name(entry: &Metadata) -> bool {
     #[cfg(unix)]
     {
         std::os::unix::fs::MetadataExt::nlink(entry) > 1

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::file_names::name_error;
 use crate::format::container::bounded_json::check_kept;
 use crate::format::container::limits::{MAX_ENTRY_NAME_BYTES, MAX_SCALARS, MAX_STRINGS};
-use crate::format::limits::Limits;
+use crate::format::limits::{Limits, within};
 use crate::format::section::Section;
 use crate::hparams::json::hparams_to_json;
 
@@ -178,18 +178,14 @@ fn check_readable(strings: &BTreeMap<String, String>, scalars: &BTreeMap<String,
         let text = strings.get(key).map(String::as_str).unwrap_or_default();
         check_kept(text).map_err(|error| Error::snapshot(format!("{what} could not be read back"), error))?;
     }
-    let within = |unit, found: usize, limit: usize| match found > limit {
-        true => {
-            let (what, found, limit) = ("the checkpoint".to_owned(), found as u64, limit as u64);
-            Err(Error::TooLarge { what, unit, found, limit })
-        }
-        false => Ok(()),
+    let check = |unit, found: usize, limit: usize| {
+        within(|| "the checkpoint".to_owned(), unit, found as u64, limit as u64)
     };
-    within("scalars", scalars.len(), MAX_SCALARS)?;
-    within("strings", strings.len(), MAX_STRINGS)?;
+    check("scalars", scalars.len(), MAX_SCALARS)?;
+    check("strings", strings.len(), MAX_STRINGS)?;
     let names = scalars.keys().chain(strings.keys());
     let longest = names.map(String::len).max().unwrap_or_default();
-    within("bytes in a name", longest, MAX_ENTRY_NAME_BYTES)
+    check("bytes in a name", longest, MAX_ENTRY_NAME_BYTES)
 }
 
 /// Checks a section's name. The name of a program's own part has no dot, as the part's name in the file ends

@@ -119,7 +119,17 @@ impl Default for Limits {
     }
 }
 
-fn within(what: impl FnOnce() -> String, unit: &'static str, found: u64, limit: u64) -> Result<()> {
+/// Fails if more is found than is allowed.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] with both numbers.
+pub(crate) fn within(
+    what: impl FnOnce() -> String,
+    unit: &'static str,
+    found: u64,
+    limit: u64,
+) -> Result<()> {
     if found <= limit {
         return Ok(());
     }

@@ -174,6 +174,13 @@ impl Metadata {
         self.non_finite.as_ref().filter(|found| found.count > 0)
     }
 
+    /// Whether the state may be the best one, and `auto` may resume from it: its file says of no tensor that
+    /// it has values that are not finite. [`found_non_finite`](Self::found_non_finite) says which have.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.found_non_finite().is_none()
+    }
+
     /// Reads a metadata file.
     ///
     /// # Errors

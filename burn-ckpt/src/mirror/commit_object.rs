@@ -122,7 +122,7 @@ impl MirroredCheckpoint {
             checkpoint_timestamp: metadata.checkpoint_timestamp,
             reason: metadata.reason.clone(),
             metrics: metadata.metrics.clone(),
-            non_finite: metadata.found_non_finite().is_some(),
+            non_finite: !metadata.is_finite(),
             files: Vec::new(),
             metrics_log: None,
             term: 0,

@@ -125,7 +125,7 @@ fn by_strategy(run: &RunLayout, kind: &str) -> Result<IndexMap<String, Vec<Strat
             if is_of_kind && run.checkpoint_dir().join(path) == entry.path {
                 let score = saved.scores.get(strategy).copied().unwrap_or(f64::NAN);
                 let (path, mode) = (entry.path.clone(), saved.modes.get(strategy).copied());
-                let is_finite = entry.metadata.found_non_finite().is_none();
+                let is_finite = entry.metadata.is_finite();
                 let found = StrategyCheckpoint { path, score, mode, is_finite };
                 by_strategy.entry(strategy.clone()).or_default().push(found);
             }

@@ -158,7 +158,8 @@ impl TrainArgs {
         trainer: &mut TrainerConfig,
         program: &mut C,
     ) -> Result<()> {
-        named_once::check(&self.set, &self.fields())?;
+        // Before a run is looked for. Those of a strategy are known when it is found.
+        named_once::check(&self.set, &self.fields(), &[])?;
         if let Some(root) = &self.root {
             trainer.root.clone_from(root);
         }
@@ -195,6 +196,8 @@ impl TrainArgs {
         }
         trainer.fast_dev_run |= self.fast_dev_run;
         self.apply_to_strategies(trainer)?;
+        let strategies = trainer.strategies.clone().unwrap_or_else(|| trainer.effective_strategies());
+        named_once::check(&self.set, &self.fields(), &strategies)?;
         for assignment in &self.set {
             set::set(assignment, trainer, program)?;
         }
@@ -203,8 +206,27 @@ impl TrainArgs {
         Ok(())
     }
 
+    /// Fails if `--set` names a field that a flag of the program's own is given for too, or what holds that
+    /// field: which of the two counts would be a guess. Of each flag its name, its field, and whether it is
+    /// given.
+    ///
+    /// ```
+    /// # use burn_trainer::cli::TrainArgs;
+    /// # let (train, data) = (TrainArgs::default(), Some("mnist"));
+    /// train.check_own_flags(&[("--data", "data", data.is_some())])?;
+    /// # Ok::<(), burn_trainer::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] naming both.
+    pub fn check_own_flags(&self, flags: &[(&str, &str, bool)]) -> Result<()> {
+        named_once::check(&self.set, flags, &[])
+    }
+
     /// The flags with the fields that they set, and whether they are given.
-    fn fields(&self) -> [(&'static str, &'static str, bool); 14] {
+    fn fields(&self) -> [(&'static str, &'static str, bool); 19] {
+        let resumes = self.resume.is_some();
         [
             ("--epochs", "max_epochs", self.epochs.is_some()),
             ("--seed", "seed", self.seed.is_some()),
@@ -220,6 +242,11 @@ impl TrainArgs {
             ("--track", "trackers", !self.track.is_empty()),
             ("--mirror", "mirror.address", self.mirror.is_some()),
             ("--fast-dev-run", "fast_dev_run", self.fast_dev_run),
+            ("--resume", "run_id", resumes),
+            ("--resume", "root", resumes),
+            ("--resume", "logs", resumes),
+            ("--resume", "ckpt_path", resumes),
+            ("--resume", "overwrite", resumes),
         ]
     }
 
@@ -237,6 +264,12 @@ impl TrainArgs {
             last.every_n_steps = self.save_every_steps.or(last.every_n_steps);
             last.save_on_time_interval = interval.or(last.save_on_time_interval);
         };
+        let sets_last = self.save_every_steps.is_some() || interval.is_some();
+        if let Some(strategies) = &trainer.strategies {
+            check_has(strategies, "best", self.topk.is_some().then_some("--topk"))?;
+            let flag = if interval.is_some() { "--save-every-seconds" } else { "--save-every-steps" };
+            check_has(strategies, "last", sets_last.then_some(flag))?;
+        }
         match &mut trainer.strategies {
             Some(strategies) => strategies.iter_mut().for_each(|strategy| match strategy {
                 StrategyConfig::Best(best) => set_best(best),
@@ -247,12 +280,25 @@ impl TrainArgs {
                 if self.topk.is_some() {
                     set_best(trainer.best.get_or_insert_default());
                 }
-                if self.save_every_steps.is_some() || interval.is_some() {
+                if sets_last {
                     set_last(trainer.last.get_or_insert_default());
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Fails for a flag of a kind of strategy that the run does not have: it would change nothing.
+fn check_has(strategies: &[StrategyConfig], kind: &str, flag: Option<&str>) -> Result<()> {
+    let kinds: Vec<&str> = strategies.iter().map(StrategyConfig::kind).collect();
+    match flag {
+        Some(flag) if !kinds.contains(&kind) => {
+            let kinds = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
+            let reason = format!("it is a setting of the strategy {kind}, and those of the run are: {kinds}");
+            Err(Error::config(flag, reason))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -267,7 +267,7 @@ fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
 
 /// Whether all parameters of a checkpoint were finite when it was saved, as far as its metadata says it.
 fn is_finite(path: &Path) -> bool {
-    Metadata::of_checkpoint(path).is_ok_and(|metadata| metadata.found_non_finite().is_none())
+    Metadata::of_checkpoint(path).is_ok_and(|metadata| metadata.is_finite())
 }
 
 #[cfg(test)]

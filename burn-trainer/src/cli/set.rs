@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use self::parts::{NO_KEY, parts_of_absent};
 use self::wrong_value::wrong_value;
+use super::named_once::own_key;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 
@@ -24,9 +25,7 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     let Some((key, text)) = assignment.split_once('=') else {
         return Err(wrong("write it as KEY=VALUE".to_owned()));
     };
-    // The field's other name, which serde knows in a whole configuration only.
-    let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
-    let key = renamed.map_or(key.to_owned(), |rest| format!("strategies{rest}"));
+    let key = own_key(key);
     let mut values = meanings(text).map_err(|error| {
         wrong(format!("{text:?} is not JSON ({error}); put a text that begins so in quotes of JSON"))
     })?;

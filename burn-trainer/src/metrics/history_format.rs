@@ -3,7 +3,6 @@
 
 mod epoch_table;
 mod left_to_log;
-mod metric_value;
 
 use std::sync::Arc;
 

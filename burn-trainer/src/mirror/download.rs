@@ -76,7 +76,7 @@ pub(super) fn replace_damaged(
     resumed: Option<Timestamp>,
 ) -> Result<bool> {
     let is_newer = |time: Timestamp| Some(time) > resumed;
-    let finite = present.entries.iter().rev().filter(|entry| entry.metadata.found_non_finite().is_none());
+    let finite = present.entries.iter().rev().filter(|entry| entry.metadata.is_finite());
     let mut newer = finite.filter(|entry| is_newer(entry.metadata.checkpoint_timestamp));
     let is_whole = |path: &Path| Checkpoint::open(path).and_then(|checkpoint| checkpoint.verify()).is_ok();
     // Others are not resumed for reasons that the mirror's copies have too.
@@ -102,7 +102,7 @@ pub(super) fn replace_damaged(
 
 /// When the newest state on disk was saved that a run can resume from.
 pub(super) fn newest_finite(present: &Catalog) -> Option<Timestamp> {
-    let finite = present.entries.iter().filter(|entry| entry.metadata.found_non_finite().is_none());
+    let finite = present.entries.iter().filter(|entry| entry.metadata.is_finite());
     finite.map(|entry| entry.metadata.checkpoint_timestamp).max()
 }
 

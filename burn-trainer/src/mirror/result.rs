@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::{FailedMirror, MirrorConfig};
+use crate::process::progress::figures::count;
 
 /// What became of the mirror of a run: [`FitResult::mirror`](crate::FitResult::mirror).
 ///
@@ -41,10 +42,6 @@ impl MirrorResult {
     /// `mirror s3://bucket/prefix: 12 checkpoints sent, 3 skipped, 1 attempt failed`.
     #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "programs print it"))]
     pub(crate) fn line(&self) -> String {
-        let count = |count: u64, what: &str| match count {
-            1 => format!("1 {what}"),
-            count => format!("{count} {what}s"),
-        };
         let mut line = format!("mirror {}: {} sent", self.address, count(self.sent, "checkpoint"));
         if self.skipped > 0 {
             line += &format!(", {} replaced before they were sent", self.skipped);

@@ -85,7 +85,7 @@ pub(super) fn leave_dashboard() {
         let _ = done.send(());
     };
     // A thread that hangs in writing to the terminal keeps the lock.
-    if thread::Builder::new().name("burn-trainer-terminal".to_owned()).spawn(take).is_ok() {
+    if thread::Builder::new().name("burn-trainer-restore-terminal".to_owned()).spawn(take).is_ok() {
         let _ = taken.recv_timeout(OUTPUT_LIMIT);
     }
     if let Err(error) = disable_raw_mode() {

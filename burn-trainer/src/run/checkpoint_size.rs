@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::burn_pack::{Bytes, DType, TENSOR_ALIGNMENT, Tensor};
-use burn_ckpt::plumbing::{Limits, check_state, outlines, size, storage};
+use burn_ckpt::plumbing::{Limits, OWN_ENTRIES, check_state, outlines, size, storage};
 use burn_ckpt::{Error as CheckpointError, RunLayout, Section};
 
 use crate::config::TrainerConfig;
@@ -14,9 +14,6 @@ use crate::learner_state::optimizer_size::{MOST_TENSORS_OF_A_PARAMETER, state_ou
 use crate::metrics::HISTORY_TENSORS;
 use crate::process::console::warn;
 use crate::strategy::{Strategy, StrategyConfig};
-
-/// What the end of a checkpoint's file has beside the state: its metadata, and where that begins.
-const TENSORS_OF_THE_ENDING: u64 = 2;
 
 /// What a run's strategies save, and where.
 pub(crate) struct SavedFiles {
@@ -112,7 +109,7 @@ impl Room<'_> {
         let most = |of: u64| of.saturating_mul(MOST_TENSORS_OF_A_PARAMETER);
         let tensors = (weights.len() as u64).saturating_add(most(trained.len() as u64));
         let needed = bytes(weights).saturating_add(most(bytes(&trained)));
-        let own = HISTORY_TENSORS.len() as u64 + TENSORS_OF_THE_ENDING;
+        let own = (HISTORY_TENSORS.len() + OWN_ENTRIES) as u64;
         let is_within = |limit: Option<u64>| limit.is_none_or(|limit| needed <= limit);
         tensors.saturating_add(own) <= self.limits.tensors.min(self.limits.state_tensors)
             && needed <= self.limits.file_bytes

@@ -108,7 +108,7 @@ pub(super) fn newer_checkpoints(config: &TrainerConfig, present: &Catalog, resum
         .filter(|metadata| metadata.checkpoint_timestamp > from.checkpoint_timestamp)
         .collect();
     let Some(newest) = newer.iter().map(|metadata| metadata.global_step).max() else { return };
-    let finite = newer.iter().filter(|metadata| metadata.found_non_finite().is_none()).count();
+    let finite = newer.iter().filter(|metadata| metadata.is_finite()).count();
     let ranks = ranks_of_newer(finite, newer.len());
     warn(&format!(
         "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and {ranks}; what was logged \

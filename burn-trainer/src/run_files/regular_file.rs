@@ -1,12 +1,12 @@
 //! Opens files of a run for writing, where only a regular file may be: a link is not followed, a pipe is not
 //! waited for, and nothing else of that name is touched.
 
-use std::fs::{FileType, Metadata};
+use std::fs::FileType;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
-use burn_ckpt::plumbing::{Existing, write_whole};
+use burn_ckpt::plumbing::{Existing, has_another_name, write_whole};
 
 /// Opens an empty file. If a file of that name has another name too (a hard link, as `cp -al` makes them), it
 /// keeps its bytes under that one.
@@ -59,18 +59,6 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     let what = present.map_or("not there", named);
     let reason = format!("{} is {what} and not a directory: {error}", path.display());
     Err(io::Error::new(ErrorKind::NotADirectory, reason))
-}
-
-fn has_another_name(present: &Metadata) -> bool {
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::MetadataExt::nlink(present) > 1
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = present;
-        false
-    }
 }
 
 /// For the message: opening something else than a file fails, too.

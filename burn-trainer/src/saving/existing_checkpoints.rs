@@ -189,7 +189,7 @@ fn by_strategy(
         // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
         let is_own = entry.metadata.run_id == layout.run_id()
             && saved.saved_for.values().any(|path| directory.join(path) == entry.path);
-        let is_finite = entry.metadata.found_non_finite().is_none();
+        let is_finite = entry.metadata.is_finite();
         for (strategy, path) in &saved.saved_for {
             let path = directory.join(path);
             // A state of two strategies has two files with the same content. Each is that of its own

@@ -30,7 +30,7 @@ pub(crate) fn checkpoints(config: &TrainerConfig) -> Result<Catalog> {
 /// The newest checkpoint of the run that `auto` would try, and whose header says that it can be resumed.
 pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
     let entries = checkpoints(config).ok()?.entries.into_iter().rev();
-    let finite = entries.filter(|entry| entry.metadata.found_non_finite().is_none());
+    let finite = entries.filter(|entry| entry.metadata.is_finite());
     finite.map(|entry| entry.path).find(|path| epochs_to_resume_after(path).is_some())
 }
 

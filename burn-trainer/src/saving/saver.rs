@@ -19,7 +19,7 @@ use super::active_strategies::{self, ActiveStrategy};
 use super::checkpoint_events::{CheckpointEvents, EventTracker};
 use super::earlier_verification::{announce, leading, report_damaged};
 use super::existing_checkpoints::ExistingCheckpoints;
-use super::requested_save::{RequestedSave, SaverSettings};
+use super::requested_save::RequestedSave;
 use super::save_summary::SaveSummary;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
@@ -28,6 +28,13 @@ use crate::process::signals::SignalDeadline;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
 use crate::strategy::{SaveDecision, Strategy};
+
+/// What to do with a save while the writer's queue is full.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SaverSettings {
+    pub(crate) when_busy: WhenBusy,
+    pub(crate) max_waiting: usize,
+}
 
 /// Decides about saves, and counts what becomes of them.
 pub(crate) struct Saver {

@@ -58,12 +58,6 @@ pub(crate) struct TrainerState {
     /// The latest values. Those of a validation are of the state of `last_validation`.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
-    /// The strategies that this checkpoint was saved for, with its path relative to the `checkpoint`
-    /// directory.
-    pub(crate) saved_for: IndexMap<String, String>,
-    /// The score by which each of these strategies ranks it.
-    #[serde(with = "burn_ckpt::plumbing::numbers")]
-    pub(crate) scores: IndexMap<String, f64>,
 }
 
 fn one() -> f64 {
@@ -110,8 +104,6 @@ impl TrainerState {
             metrics_log: None,
             training_time_seconds,
             metrics,
-            saved_for: IndexMap::new(),
-            scores: IndexMap::new(),
         }
     }
 

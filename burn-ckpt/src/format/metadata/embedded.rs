@@ -28,6 +28,8 @@ use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
 pub(crate) const OWN_PREFIX: &str = "burn-ckpt.";
 pub(crate) const METADATA_ENTRY: &str = "burn-ckpt.metadata";
 pub(crate) const SEAL_ENTRY: &str = "burn-ckpt.seal";
+/// How many of a file's tensors are the checkpoint's own: these two, behind those of the state.
+pub const OWN_ENTRIES: usize = 2;
 
 const SEAL_START: &[u8; 8] = b"BURNCKPT";
 const DIGEST_BYTES: usize = 32;
@@ -115,7 +117,7 @@ impl Ending {
     }
 
     /// The entries without their bytes, for the header.
-    pub(crate) fn entries(&self) -> [Tensor; 2] {
+    pub(crate) fn entries(&self) -> [Tensor; OWN_ENTRIES] {
         let planned = |name: &str, length: usize| {
             let unknown = || Err(burn_pack::Error::ValidationError("it is not known yet".to_owned()));
             Tensor::deferred(name.to_owned(), DType::U8, [length], None, length, unknown)
@@ -159,7 +161,7 @@ impl Ending {
 
 /// What is written behind the state's tensors.
 pub(crate) struct Finished {
-    pub(crate) entries: [Tensor; 2],
+    pub(crate) entries: [Tensor; OWN_ENTRIES],
     /// The state's tensors with their digests.
     pub(crate) tensors: IndexMap<String, TensorInfo>,
     /// Which of them are not finite.

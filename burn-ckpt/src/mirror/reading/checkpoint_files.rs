@@ -1,6 +1,6 @@
 //! The files of one checkpoint in a mirror, found by its address: read by ranges, without a copy on disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::format::container::open_file::OpenFile;
@@ -71,24 +71,46 @@ impl CheckpointFiles {
 
     /// A whole file that is in memory at once, compared with its digest.
     pub(crate) fn read_small(&self, name: &str) -> Result<Vec<u8>> {
-        let file = self.file(name)?;
-        if file.size > MAX_METADATA_BYTES {
-            let reason = format!("it has {} bytes, and {MAX_METADATA_BYTES} are allowed", file.size);
-            return Err(Error::damaged(&self.path(name), reason, None));
-        }
-        let bytes = self.store.get_range(&link(&self.run_id, &file.object), 0..file.size)?;
-        let mut digests = Digests::default();
-        digests.update(&bytes);
-        digests.check(&self.path(name), &file.sha256)?;
-        Ok(bytes)
+        small_file(&self.store, &self.run_id, self.file(name)?, &self.path(name))
     }
 
     fn file(&self, name: &str) -> Result<&MirroredFile> {
-        self.checkpoint.files.iter().find(|file| file.name == name).ok_or_else(|| {
-            let path = PathBuf::from(self.store.shown(&commit(&self.run_id, &self.checkpoint.name)));
-            Error::damaged(&path, format!("it lacks {name}"), None)
-        })
+        file_of(&self.store, &self.run_id, &self.checkpoint, name)
     }
+}
+
+/// A file of a checkpoint, as its commit object names it.
+///
+/// # Errors
+///
+/// [`Error::Damaged`] for a commit object that does not name it.
+pub(super) fn file_of<'a>(
+    store: &Store,
+    run_id: &str,
+    checkpoint: &'a MirroredCheckpoint,
+    name: &str,
+) -> Result<&'a MirroredFile> {
+    checkpoint.files.iter().find(|file| file.name == name).ok_or_else(|| {
+        let path = PathBuf::from(store.shown(&commit(run_id, &checkpoint.name)));
+        Error::damaged(&path, format!("it lacks {name}"), None)
+    })
+}
+
+/// A whole file that is in memory at once, compared with its digest. `shown` is what an error names.
+///
+/// # Errors
+///
+/// [`Error::Damaged`] for one that is too large, [`Error::Checksum`] for other bytes, [`Error::Mirror`].
+pub(super) fn small_file(store: &Store, run_id: &str, file: &MirroredFile, shown: &Path) -> Result<Vec<u8>> {
+    if file.size > MAX_METADATA_BYTES {
+        let reason = format!("it has {} bytes, and {MAX_METADATA_BYTES} are allowed", file.size);
+        return Err(Error::damaged(shown, reason, None));
+    }
+    let bytes = store.get_range(&link(run_id, &file.object), 0..file.size)?;
+    let mut digests = Digests::default();
+    digests.update(&bytes);
+    digests.check(shown, &file.sha256)?;
+    Ok(bytes)
 }
 
 /// The metadata beside a checkpoint in a mirror. It is read when it is asked for.

@@ -1,29 +1,30 @@
 //! A checkpoint from a mirror to disk: compared with its digests while it is written to staging files, and
 //! then committed as a save is.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::disk::commit::{StagedCheckpoint, commit, remove_checkpoint};
+use crate::disk::commit::{StagedCheckpoint, commit, remove_beside};
 use crate::disk::directories::{create_directory, parent};
 use crate::disk::staged_file::{Existing, Staged, write_whole};
 use crate::disk::staged_shards::StagedShards;
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
 use crate::file_names::{METADATA_SUFFIX, StagingOwner, evaluation_path, shard_name, shards_directory};
-use crate::format::limits::MAX_METADATA_BYTES;
 use crate::mirror::commit_object::{MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{evaluations, link};
+use crate::mirror::reading::checkpoint_files::{file_of, small_file};
 use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::reading::replaced_shards::{make_way_for_shards, remove_replaced};
 use crate::mirror::store::Progress;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
 use crate::run_dir::layout::RunLayout;
 
 impl MirroredRun {
     /// Gets a checkpoint into a run's directory, under the name that it had there, with its evaluations.
-    /// Returns its path. Another state of that name is replaced, once all of this one has arrived.
+    /// Returns its path. Another state of that name is replaced, once all of this one has arrived: a process
+    /// that is killed leaves one of the two complete.
     ///
     /// # Errors
     ///
@@ -55,16 +56,25 @@ impl MirroredRun {
         let arrived = self.stage(checkpoint, &place, progress)?;
         let evaluations = self.evaluations_of(checkpoint)?;
         work()?;
-        // A kill in between costs nothing: the mirror has what the next start downloads.
-        remove_checkpoint(&place)?;
-        if let Some(text) = evaluations {
-            // Before the checkpoint: without it they are removed by the next start.
-            let path = evaluation_path(&place);
+        let has_shards = arrived.files.shards.is_some();
+        if has_shards {
+            make_way_for_shards(&place, &self.run_id)?;
+        }
+        let path = evaluation_path(&place);
+        if let Some(text) = &evaluations {
+            // Before the checkpoint: the next start downloads both if this ends in between.
             write_whole(&path, Existing::Replace, |file| {
-                file.write_all(&text).map_err(Error::io("write", &path))
+                file.write_all(text).map_err(Error::io("write", &path))
             })?;
         }
-        arrived.commit(Existing::Keep)?;
+        arrived.commit(Existing::Replace)?;
+        if has_shards {
+            remove_replaced(&place, &self.run_id)?;
+        }
+        if evaluations.is_none() {
+            // Of the state that was there.
+            remove_beside(&path)?;
+        }
         Ok(place)
     }
 
@@ -157,36 +167,21 @@ impl MirroredRun {
     }
 
     fn read_metadata(&self, file: &MirroredFile) -> Result<String> {
-        let key = link(&self.run_id, &file.object);
-        let path = PathBuf::from(self.store.shown(&key));
-        if file.size > MAX_METADATA_BYTES {
-            let reason = format!("it has {} bytes, and {MAX_METADATA_BYTES} are allowed", file.size);
-            return Err(Error::damaged(&path, reason, None));
-        }
-        let bytes = self.store.get_range(&key, 0..file.size)?;
-        let mut digests = Digests::default();
-        digests.update(&bytes);
-        digests.check(&path, &file.sha256)?;
+        let path = PathBuf::from(self.store.shown(&link(&self.run_id, &file.object)));
+        let bytes = small_file(&self.store, &self.run_id, file, &path)?;
         String::from_utf8(bytes)
             .map_err(|error| Error::damaged(&path, "it is not UTF-8", Some(Box::new(error))))
     }
 
     /// The files that a checkpoint has, of those that its commit object names.
     fn files_of<'a>(&self, checkpoint: &'a MirroredCheckpoint) -> Result<Files<'a>> {
-        let mut files: BTreeMap<&str, &MirroredFile> =
-            checkpoint.files.iter().map(|file| (file.name.as_str(), file)).collect();
-        let damaged = |reason: String| {
-            let key = crate::mirror::object_names::commit(&self.run_id, &checkpoint.name);
-            Error::damaged(&PathBuf::from(self.store.shown(&key)), reason, None)
-        };
-        let mut take =
-            |name: String| files.remove(name.as_str()).ok_or_else(|| damaged(format!("it lacks {name}")));
-        let own = take(checkpoint.name.clone())?;
-        let metadata = take(format!("{}{METADATA_SUFFIX}", checkpoint.name))?;
+        let file = |name: &str| file_of(&self.store, &self.run_id, checkpoint, name);
+        let own = file(&checkpoint.name)?;
+        let metadata = file(&format!("{}{METADATA_SUFFIX}", checkpoint.name))?;
         let directory = shards_directory(Path::new(&checkpoint.name)).to_string_lossy().into_owned();
         let count = checkpoint.files.len().saturating_sub(2);
         let shards = (1..=count)
-            .map(|number| take(format!("{directory}/{}", shard_name(number, count))))
+            .map(|number| file(&format!("{directory}/{}", shard_name(number, count))))
             .collect::<Result<Vec<_>>>()?;
         Ok(Files { own, metadata, shards })
     }

@@ -5,3 +5,4 @@ pub(crate) mod checkpoint_files;
 mod download;
 mod metrics_log;
 pub(crate) mod mirrored_run;
+mod replaced_shards;

@@ -34,13 +34,13 @@ pub(crate) trait Digesting: Clone + Send + 'static {
 
 /// A file's pieces that wait to be digested, by two threads that end with it.
 pub(crate) struct DigestQueue<D: Digesting> {
-    shared: Arc<Shared<D>>,
+    shared: Arc<SharedQueue<D>>,
     pace: Arc<Pace>,
     /// When this save has given way for long enough.
     patience: Instant,
 }
 
-struct Shared<D: Digesting> {
+struct SharedQueue<D: Digesting> {
     inner: Mutex<Inner<D>>,
     changed: Condvar,
 }
@@ -96,7 +96,7 @@ impl<D: Digesting> DigestQueue<D> {
             is_taken_over: false,
             is_closed: false,
         };
-        let shared = Arc::new(Shared { inner: Mutex::new(inner), changed: Condvar::new() });
+        let shared = Arc::new(SharedQueue { inner: Mutex::new(inner), changed: Condvar::new() });
         Self { shared, pace: Arc::clone(pace), patience }
     }
 
@@ -162,7 +162,7 @@ impl<D: Digesting> Drop for DigestQueue<D> {
     }
 }
 
-impl<D: Digesting> Shared<D> {
+impl<D: Digesting> SharedQueue<D> {
     /// One of the two threads.
     fn work(&self, is_ordinary: bool) {
         let mut inner = self.inner.lock();
@@ -204,14 +204,14 @@ impl<D: Digesting> Shared<D> {
     }
 }
 
-impl<D: Digesting> TakeOver for Shared<D> {
+impl<D: Digesting> TakeOver for SharedQueue<D> {
     fn take_over(&self) {
         self.inner.lock().is_taken_over = true;
         self.changed.notify_all();
     }
 }
 
-impl<D: Digesting> fmt::Debug for Shared<D> {
+impl<D: Digesting> fmt::Debug for SharedQueue<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DigestQueue").finish_non_exhaustive()
     }

@@ -11,7 +11,7 @@ use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
 use crate::format::contents::{Contents, Entries, SHARD_KEY, SHARDS_KEY, entries};
 use crate::format::limits::Limits;
-use crate::format::metadata::embedded::{Ending, UNKNOWN_DIGEST};
+use crate::format::metadata::embedded::{Ending, OWN_ENTRIES, UNKNOWN_DIGEST};
 use crate::format::metadata::{Metadata, ShardInfo};
 use crate::format::section::Section;
 use crate::format::shards::ShardOf;
@@ -19,8 +19,6 @@ use crate::printable::shown;
 use crate::save::container::encode_header::{encode_header, longest_entry};
 use crate::save::container::plan_file::PlannedFile;
 
-/// How many of a file's tensors are the checkpoint's own.
-const OWN_ENTRIES: usize = 2;
 /// How often a limit of a file's size is raised to find the one that is enough: for the largest tensor, the
 /// number of files, and the index, each of which depends on the one before.
 const PARTS_TRIED: usize = 4;

@@ -89,7 +89,7 @@ pub(crate) fn write(
     let PlannedFile { header, size, tensors, ending } = planned;
     let second_handle = file.try_clone().map_err(Error::io("open", path))?;
     let patience = pace.end_of_patience(size);
-    let sha256 = DigestQueue::start("burn-ckpt-sha256", FileDigest(Sha256::new()), pace, patience)?;
+    let sha256 = DigestQueue::start("burn-ckpt-sha256", FileSha256(Sha256::new()), pace, patience)?;
     let blake3 = DigestQueue::start("burn-ckpt-blake3", TensorDigest::default(), pace, patience)?;
     thread::scope(|scope| {
         let (syncing, to_sync) = mpsc::sync_channel(1);
@@ -145,9 +145,9 @@ enum Piece {
 
 /// The SHA-256 of the file up to a position.
 #[derive(Clone)]
-struct FileDigest(Sha256);
+struct FileSha256(Sha256);
 
-impl Digesting for FileDigest {
+impl Digesting for FileSha256 {
     type Piece = Piece;
     type Output = ();
 
@@ -208,7 +208,7 @@ struct Stream<'a> {
     part: u64,
     /// Bytes written since the last sync.
     unsynced: u64,
-    sha256: DigestQueue<FileDigest>,
+    sha256: DigestQueue<FileSha256>,
     blake3: DigestQueue<TensorDigest>,
     syncing: SyncSender<()>,
     reading: &'a ReadProgress,

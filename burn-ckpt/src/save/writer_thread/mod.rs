@@ -153,7 +153,7 @@ impl WriterThread {
         let reserved = SaveRequest::paths(std::slice::from_ref(&save));
         self.verify_what_decides(&save);
         let superseded = self.drop_superseded(&mut save);
-        let mut written = Written::default();
+        let mut written = DurableNames::default();
         let (urgent, is_left) = (save.urgent, !save.places.is_empty());
         let (mut follow_up, mut a_link_is_behind) = (None, self.a_link_is_behind);
         let attempt = |pace: &Arc<Pace>| {
@@ -175,7 +175,7 @@ impl WriterThread {
         // The reservations of names that did not become durable.
         self.shared.ledger.lock().forget(&reserved);
         let duration = start.elapsed();
-        let Written { paths, non_finite } = written;
+        let DurableNames { paths, non_finite } = written;
         SaveReport { epoch, global_step, paths, outcome, non_finite, follow_up, superseded, duration }
     }
 
@@ -194,7 +194,7 @@ impl WriterThread {
         dropped.map(|(path, _)| path).collect()
     }
 
-    fn save(&self, save: SaveRequest, pace: &Arc<Pace>, written: &mut Written) -> Result<u64> {
+    fn save(&self, save: SaveRequest, pace: &Arc<Pace>, written: &mut DurableNames) -> Result<u64> {
         let paths: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
         (self.run.make_durable)();
         let metadata = self.run.metadata_of(&save);
@@ -219,7 +219,7 @@ impl WriterThread {
 
 /// What of a save is durable.
 #[derive(Default)]
-struct Written {
+struct DurableNames {
     paths: Vec<PathBuf>,
     non_finite: Option<NonFiniteTensors>,
 }

@@ -5,13 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn_ckpt::plumbing::epoch_blocks::{BLOCK, Rows, STEP, decode, encode};
+use burn_ckpt::plumbing::numbers::Number;
 use indexmap::{IndexMap, IndexSet};
 use parking_lot::Mutex;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::metric_value::MetricValue;
 
 /// The most metrics of a history.
 pub(super) const MAX_METRICS: usize = 10_000;
@@ -250,7 +249,7 @@ struct Epoch<'a>(&'a EpochValues);
 
 impl Serialize for Epoch<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|(name, value)| (name, MetricValue(*value))))
+        to.collect_map(self.0.iter().map(|(name, value)| (name, Number(*value))))
     }
 }
 
@@ -296,7 +295,7 @@ impl<'de> Visitor<'de> for NextEpoch<'_> {
         let Self(table) = self;
         let mut likely = 0;
         while let Some(metric) = values.next_key_seed(NextName(table, likely))? {
-            let MetricValue(value) = values.next_value()?;
+            let Number(value) = values.next_value()?;
             table.push_value(metric, value);
             likely += 1;
             if table.names.len() > MAX_METRICS || table.open.pending() > MAX_METRICS {

@@ -64,10 +64,10 @@ mod with_pipe {
         stdout: OwnedFd,
         /// `None` where it is not a terminal, or is the terminal's again.
         stderr: Option<OwnedFd>,
-        shared: Arc<Shared>,
+        shared: Arc<SharedCapture>,
     }
 
-    struct Shared {
+    struct SharedCapture {
         screen: Mutex<Screen>,
         progress: Mutex<Progress>,
         changed: Condvar,
@@ -95,7 +95,7 @@ mod with_pipe {
         let stdout_fd = fds::stdout().try_clone_to_owned()?;
         let stderr_fd = stderr().is_terminal().then(|| fds::stderr().try_clone_to_owned()).transpose()?;
         let terminal = File::from(stdout_fd.try_clone()?);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedCapture {
             screen: Mutex::new(Screen { terminal, is_drawn_on: true, is_lost: false }),
             progress: Mutex::default(),
             changed: Condvar::new(),
@@ -192,7 +192,7 @@ mod with_pipe {
         restored
     }
 
-    impl Shared {
+    impl SharedCapture {
         /// Reads the pipe to its end, which comes when it has no writer.
         fn read(&self, mut pipe: PipeReader) {
             let mut splitter = Splitter::default();

@@ -178,7 +178,7 @@ pub(crate) fn leave() {
             say_what_was_held_back();
             let _ = done.send(());
         };
-        if thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(say).is_ok() {
+        if thread::Builder::new().name("burn-trainer-last-words".to_owned()).spawn(say).is_ok() {
             let _ = said.recv_timeout(LIMIT);
         }
     }

@@ -89,5 +89,5 @@ fn announce(signal: StopSignal, is_training: bool, output: OutputHandle) {
         dashboard::show_signal(signal.name());
         say(&line);
     };
-    let _ = std::thread::Builder::new().name("burn-trainer-say".to_owned()).spawn(announce);
+    let _ = std::thread::Builder::new().name("burn-trainer-announce".to_owned()).spawn(announce);
 }

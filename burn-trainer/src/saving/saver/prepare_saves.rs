@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{MakeSections, MakeTrainerState, Reservation, SaveRequest, exception_stem};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Saver;
 use crate::error::Result;
 use crate::process::run_output::OutputHandle;
 use crate::run_speed::RunSpeed;
-use crate::saving::requested_save::{RequestedSave, after};
+use crate::saving::requested_save::RequestedSave;
 use crate::saving::saved_names::{self, SavedName};
 use crate::state::position::TrainerState;
 
@@ -112,6 +112,12 @@ impl Saver {
     fn relative(&self, path: &Path) -> String {
         path.strip_prefix(&self.checkpoint_dir).unwrap_or(path).to_string_lossy().into_owned()
     }
+}
+
+/// The timestamp of the next save: always after the one before, also when the clock is set back.
+fn after(newest: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let next = newest.and_then(|newest| newest.checked_add(SignedDuration::from_nanos(1)).ok());
+    next.map_or(now, |next| next.max(now))
 }
 
 /// The same, which tells the writer's thread the run that it works for.

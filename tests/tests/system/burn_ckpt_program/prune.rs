@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::RunLock;
 use burn_ckpt::retention::{MetricMode, TopK};
+use burn_ckpt::{Checkpoint, RunLayout};
 use burn_trainer::callbacks::EarlyStopping;
 use burn_trainer::config::LockMode;
 use burn_trainer::strategy::{Best, Last, MetricConfig, StrategyConfig};
@@ -15,7 +15,7 @@ use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::programs::running::{Running, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, complete_checkpoints, files, metadata, run_dir, stems};
-use system_tests::{config, train, train_and_keep_all};
+use system_tests::{config, train, train_and_keep_all, train_scored};
 
 const SCORES: [f64; 6] = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0];
 
@@ -157,11 +157,11 @@ fn the_last_complete_checkpoint_stays() {
 #[test]
 fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
     let root = run();
-    let cut = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
-    fs::File::options().write(true).open(&cut).unwrap().set_len(10).unwrap();
+    let broken = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
+    cut(&broken);
     let (out, err) = prune(root.path(), "--keep links", 0);
     assert!(err.contains("last/epoch=0-step=10.ckpt: not whole, kept"), "{err}");
-    assert!(!out.contains("epoch=0") && cut.exists());
+    assert!(!out.contains("epoch=0") && broken.exists());
     let (out, _) = prune(root.path(), "--keep links --broken", 0);
     assert!(out.contains("removed  last/epoch=0-step=10.ckpt"), "{out}");
     assert_eq!(left(root.path()), [1, 5]);
@@ -170,8 +170,7 @@ fn what_is_not_whole_is_left_alone_unless_it_is_to_go_too() {
 #[test]
 fn what_is_not_whole_can_be_removed_alone_as_ls_says() {
     let root = run();
-    let cut = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
-    fs::File::options().write(true).open(&cut).unwrap().set_len(10).unwrap();
+    cut(&checkpoints(root.path()).join("last/epoch=0-step=10.ckpt"));
     let (_, err) = ended_with(&burn_ckpt(&[&"ls", &root.path()]), 1);
     let advice = format!("burn-ckpt prune {} --broken removes damaged files", run_dir(root.path()).display());
     assert!(err.contains(&advice), "{err}");
@@ -181,6 +180,100 @@ fn what_is_not_whole_can_be_removed_alone_as_ls_says() {
     assert_eq!(out.lines().count(), 1, "{out}");
     assert!(out.contains("removed  last/epoch=0-step=10.ckpt") && err.ends_with(" kept\n"), "{out}{err}");
     assert_eq!(left(root.path()), [1, 2, 3, 4, 5]);
+}
+
+fn cut(path: &Path) {
+    fs::File::options().write(true).open(path).unwrap().set_len(10).unwrap();
+}
+
+/// A run whose best states are those of epochs 0 and 2, of which the first is damaged, and so is the last.
+fn with_damaged_targets_of_links() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let best = StrategyConfig::Best(Best::new().with_topk(TopK::Count(2)));
+    let all = StrategyConfig::Last(Last::new().with_topk(TopK::All));
+    let config = config(root.path(), 4).with_primary_metric("val_score").with_strategies([best, all]);
+    train_scored(config, &[1.0, 3.0, 2.0, 4.0]).unwrap();
+    for name in ["best/epoch=0-step=10.ckpt", "last/epoch=3-step=40.ckpt"] {
+        cut(&checkpoints(root.path()).join(name));
+    }
+    root
+}
+
+#[test]
+fn a_damaged_file_is_removed_with_the_links_that_lead_to_it_as_ls_says() {
+    let root = with_damaged_targets_of_links();
+    let run = run_dir(root.path());
+    let ls = |status| ended_with(&burn_ckpt(&[&"ls", &run]), status).1;
+    assert!(ls(1).contains("--broken removes damaged files, and the links to them"), "{}", ls(1));
+    let (_, err) = prune(root.path(), "--keep last=3 --dry-run", 0);
+    for link in ["best_val_score", "last"] {
+        assert!(err.contains(&format!("the link {link} leads to it; --broken removes both")), "{err}");
+    }
+    let before = files(root.path());
+    let (would, _) = prune(root.path(), "--broken --dry-run", 0);
+    assert_eq!(files(root.path()), before);
+    let (out, err) = prune(root.path(), "--broken", 0);
+    assert_eq!(would.replace("would remove", "removed"), out);
+    // A link never leads to a file that is gone.
+    for (link, file) in
+        [("best_val_score.ckpt", "best/epoch=0-step=10.ckpt"), ("last.ckpt", "last/epoch=3-step=40.ckpt")]
+    {
+        let place = |name: &str| out.find(&format!("removed  {name}  ")).expect(name);
+        assert!(place(link) < place(file), "{out}");
+    }
+    assert!(err.ends_with(" kept\n"), "{err}");
+    assert!(!ls(0).contains("error"), "{}", ls(0));
+    // Their names have what is left, and the run resumes.
+    for (name, step) in [("last", 30), ("best", 30)] {
+        let found = Checkpoint::open(run.join(name)).unwrap().metadata().unwrap();
+        assert_eq!(found.global_step, step, "{name}");
+    }
+    let config = config(root.path(), 5).with_primary_metric("val_loss").with_ckpt_path("auto");
+    assert_eq!(train(config).unwrap().global_step, 50);
+}
+
+#[test]
+fn a_file_of_its_size_that_has_other_bytes_than_were_saved_is_damaged_too() {
+    let root = run();
+    let last = checkpoints(root.path()).join("last");
+    for name in ["epoch=0-step=10.ckpt", "epoch=5-step=60.ckpt"] {
+        damage(&last.join(name));
+    }
+    let (out, err) = prune(root.path(), "--broken", 0);
+    let removed = ["last/epoch=0-step=10.ckpt", "last.ckpt", "last/epoch=5-step=60.ckpt"];
+    assert!(removed.iter().all(|name| out.contains(&format!("removed  {name}  "))), "{out}");
+    assert!(err.contains("last/epoch=5-step=60.ckpt: not whole: "), "{err}");
+    assert_eq!((left(root.path()), out.lines().count()), (vec![1, 2, 3, 4], 3));
+    // If none is whole, all stay.
+    for epoch in 1..=4 {
+        damage(&last.join(format!("epoch={epoch}-step={}0.ckpt", epoch + 1)));
+    }
+    fs::remove_dir_all(checkpoints(root.path()).join("best")).unwrap();
+    let (_, err) = prune(root.path(), "--broken", 1);
+    assert!(err.contains("no valid checkpoint would stay"), "{err}");
+    assert_eq!(left(root.path()), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_damaged_file_that_stays_says_why_and_ls_does_not_say_that_it_would_go() {
+    let root = tempfile::tempdir().unwrap();
+    let last = Last::new().with_dirpath(root.path().join("outside"));
+    let best = StrategyConfig::Best(Best::new());
+    let config = config(root.path(), 1).with_primary_metric("val_loss");
+    train(config.with_strategies([best, StrategyConfig::Last(last)])).unwrap();
+    let outside = root.path().join("outside/epoch=0-step=10.ckpt");
+    // Not a second name of the best.
+    let bytes = fs::read(&outside).unwrap();
+    fs::remove_file(&outside).unwrap();
+    fs::write(&outside, &bytes[..10]).unwrap();
+    let run = run_dir(root.path());
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
+    assert!(err.contains("damaged") && !err.contains("--broken"), "{err}");
+    let (out, err) = prune(root.path(), "--broken", 0);
+    assert!(out.is_empty() && outside.exists(), "{out}");
+    let why = "outside/epoch=0-step=10.ckpt: not whole, kept, as it is outside of the run's directory: ";
+    let advice = "; the link last leads to it; remove both by hand";
+    assert!(err.contains(why) && err.contains(advice) && err.contains("and 1 not whole"), "{err}");
 }
 
 #[test]

@@ -209,6 +209,31 @@ fn a_log_that_was_emptied_gives_way_to_the_history_with_a_warning() {
 }
 
 #[test]
+fn a_history_that_cannot_be_read_in_place_of_an_emptied_log_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 2)).unwrap();
+    let run = run_dir(root.path());
+    fs::write(run.join("metrics.jsonl"), "").unwrap();
+    let newest = fs::canonicalize(run.join("checkpoint/last.ckpt")).unwrap();
+    let mut bytes = fs::read(&newest).unwrap();
+    let history = b"epoch_metrics";
+    let place = bytes.windows(history.len()).position(|part| part == history).unwrap();
+    bytes[place] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    for (verb, more) in [("log", ""), ("csv", ""), ("plot", "val_loss")] {
+        let mut command = burn_ckpt_command();
+        command.arg(verb).arg(&run).args(more.split_whitespace());
+        let (_, err) = ended_with(&command.output().unwrap(), 1);
+        let names_it = err.contains("metrics.jsonl has no values, and the history") && err.contains(".ckpt");
+        assert!(names_it, "{verb}: {err}");
+    }
+    // A run that has just begun has neither, and nothing is wrong.
+    fs::remove_dir_all(run.join("checkpoint")).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"log", &run]), 0);
+    assert!(!err.contains("warning"), "{err}");
+}
+
+#[test]
 fn a_run_of_an_earlier_version_has_the_epochs_of_its_newest_checkpoint() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v2");
     let root = tempfile::tempdir().unwrap();

@@ -1,13 +1,16 @@
-//! A directory as a store, and checkpoints that are not sent.
+//! A directory as a store, checkpoints that are not sent, and a download in the place of another state.
 
 use std::fs;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
-use burn_ckpt::{Checkpoint, Error};
+use burn_ckpt::plumbing::storage::observer::observe;
+use burn_ckpt::{Catalog, Checkpoint, Error};
 use jiff::{SignedDuration, Timestamp};
+use system_tests::object_stores::{FaultRates, SimulatedStore};
+use system_tests::storage_faults::{FailingOperation, Fault, Place};
 
-use super::{files_of, run_in, save};
+use super::{PART_BYTES, address, files_of, observer, run_in, save, writer};
 
 #[test]
 fn a_directory_on_another_disk_is_a_store() {
@@ -181,4 +184,59 @@ fn a_lock_that_cannot_be_opened_is_named_and_is_an_error_of_the_store() {
     assert!(reason.contains(lock.to_str().unwrap()), "{error}");
     fs::remove_dir(&lock).unwrap();
     mirror.send(&run, &path, &|_| Ok(())).unwrap();
+}
+
+/// Downloads a state of step 2 into a directory that has one of step 1 under the same name, in which the
+/// process ends before an operation. Returns the operations.
+fn download_over_another(is_in_files: [bool; 2], ends_before: Option<&Place>) -> Vec<Place> {
+    const NAME: &str = "last/a.ckpt";
+    let root = tempfile::tempdir().unwrap();
+    let [theirs, run] = ["theirs", "run"].map(|name| run_in(&root.path().join(name)));
+    let [first, second] = [1, 2].map(|second| Timestamp::new(1_800_000_000 + second, 0).unwrap());
+    let objects = SimulatedStore::new(1, FaultRates::default());
+    let store = Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &writer(&objects, "w", 1)).unwrap();
+    let sent = save(&theirs, NAME, 2, second, 2, is_in_files[1]);
+    mirror.send(&theirs, &sent, &|_| Ok(())).unwrap();
+    let place = save(&run, NAME, 1, first, 1, is_in_files[0]);
+    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
+    let download = || mirrored.download(mirrored.newest().unwrap(), &run, &|_| Ok(()));
+    let directory = run.run_dir();
+    let failing = match ends_before {
+        Some(place) => FailingOperation::at(directory, place.clone(), Fault::EndsBefore),
+        None => FailingOperation::noting(directory),
+    };
+    let failing = std::sync::Arc::new(failing);
+    let observation = observe(directory, failing.clone());
+    let downloaded = download();
+    drop(observation);
+    if failing.has_ended() {
+        let whole = |path: &std::path::Path| Checkpoint::open(path).and_then(|found| found.verify());
+        let there = Catalog::scan(&run).unwrap().entries;
+        let whole: Vec<u64> =
+            there.iter().filter_map(|found| whole(&found.path).ok()).map(|found| found.global_step).collect();
+        assert!(!whole.is_empty(), "{is_in_files:?}: no state is left before {ends_before:?}");
+        download().unwrap();
+    } else {
+        downloaded.unwrap();
+    }
+    assert_eq!(files_of(&place), files_of(&sent), "{is_in_files:?} {ends_before:?}");
+    let there = Catalog::scan(&run).unwrap();
+    assert!(there.broken.is_empty(), "{is_in_files:?} {ends_before:?}: {:?}", there.broken);
+    assert_eq!(there.entries.len(), 1, "{is_in_files:?} {ends_before:?}");
+    failing.places()
+}
+
+#[test]
+fn a_download_that_is_killed_anywhere_leaves_a_state_under_the_name_that_it_replaces() {
+    for is_in_files in [[false, false], [false, true], [true, false], [true, true]] {
+        let changes = ["create", "reserve", "write", "sync", "hard link", "rename", "remove"];
+        let is_change = |place: &&Place| changes.iter().any(|name| place.operation.starts_with(name));
+        let places = download_over_another(is_in_files, None);
+        let places: Vec<&Place> = places.iter().filter(is_change).collect();
+        assert!(places.iter().any(|place| place.path.ends_with("a.ckpt")), "{places:?}");
+        for place in places {
+            download_over_another(is_in_files, Some(place));
+        }
+    }
 }

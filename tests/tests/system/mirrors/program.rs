@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use burn_ckpt::mirror::{RunMirror, Store, Writer};
-use burn_trainer::strategy::Last;
+use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
 use jiff::Timestamp;
 use serde_json::Value;
 use system_tests::object_stores::moto_server::{ACCESS_KEY, MotoServer, SECRET_KEY};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::run_files::{files, run_dir};
-use system_tests::{config, train, train_and_keep_all};
+use system_tests::{config, train, train_and_keep_all, train_scored};
 
 use super::{files_of, run_in, save};
 
@@ -257,4 +257,23 @@ fn the_address_of_a_run_names_its_checkpoints_where_one_is_needed() {
     let runs = runs.parent().unwrap();
     let (_, err) = ended_with(&burn_ckpt(&[&"mirror", &runs, &run]), 1);
     assert!(err.contains("but one of runs: name one of them: ") && err.contains("r1"), "{err}");
+}
+
+#[test]
+fn the_checkpoint_that_says_how_the_run_ended_stays_in_the_mirror_by_every_rule() {
+    let root = tempfile::tempdir().unwrap();
+    let two_best = StrategyConfig::Best(Best::new().with_topk(TopK::Count(2)));
+    let config = config(root.path(), 3).with_primary_metric("val_score").with_strategies([two_best]);
+    // No link leads to the last state, and it is not the best.
+    train_scored(config, &[1.0, 3.0, 2.0]).unwrap();
+    let mirror = format!("file://{}", root.path().join("mirror").display());
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &mirror]));
+    let run = format!("{mirror}/r1");
+    for rule in ["links", "last=1", "best=val_score:1"] {
+        stdout(&burn_ckpt(&[&"prune", &run, &"--keep", &rule]));
+        let listed: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"ls", &run, &"--json"]))).unwrap();
+        let rows = listed[0]["checkpoints"].as_array().unwrap();
+        let left: Vec<&Value> = rows.iter().map(|row| &row["file"]).collect();
+        assert_eq!(left, ["best/epoch=0-step=10.ckpt", "best/epoch=2-step=30.ckpt"], "{rule}");
+    }
 }

@@ -34,6 +34,8 @@ fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
         (&["--set", "dropout=1.5"], &["dropout"]),
         (&["--set", "learning_rate=0"], &["learning_rate"]),
         (&["--set", "data=\"letters\""], &["digits|mnist"]),
+        (&["--data", "digits", "--set", "data=mnist"], &["--set data=mnist", "--data says it too"]),
+        (&["--topk", "2", "--set", "strategies.0.topk=3"], &["strategies.0.topk=3", "--topk says it too"]),
     ] {
         let output = train_example(root.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));

@@ -1,5 +1,6 @@
 //! `burn-ckpt ls`: the checkpoints of a run, or of several, as a table.
 
+pub mod broken;
 pub mod listing;
 pub mod listings_of;
 pub mod metric_mode;
@@ -15,6 +16,7 @@ use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::ls::broken::{Broken, is_damage};
 use crate::ls::listing::{Listing, Row, is_without_metadata, reason};
 use crate::ls::listings_of::listings;
 use crate::ls::metrics::{check_metrics, metrics_of};
@@ -104,30 +106,25 @@ fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
     ];
     let said: Vec<String> = said.into_iter().flatten().collect();
     let directory = in_one_line(&directory.display().to_string());
+    // Those that prune removes.
     let is_damaged =
-        |listing: &&Listing| listing.rows.iter().filter_map(|row| row.problem.as_ref()).any(is_damage);
-    let removes = match listings.iter().filter(is_damaged).collect::<Vec<_>>().as_slice() {
+        |broken: &Broken<'_>| broken.why_kept.is_none() && broken.row.problem.as_ref().is_some_and(is_damage);
+    let has_damaged = |listing: &&Listing| Broken::of(listing).iter().any(is_damaged);
+    let removes = match listings.iter().filter(has_damaged).collect::<Vec<_>>().as_slice() {
         [] => String::new(),
         [one] if one.directory.ends_with(CHECKPOINT_DIR) => {
             let run = one.directory.parent().map(Path::display).map(|run| in_one_line(&run.to_string()));
-            format!(", and burn-ckpt prune {} --broken removes damaged files", run.unwrap_or_default())
+            format!(
+                ", and burn-ckpt prune {} --broken removes damaged files, and the links to them",
+                run.unwrap_or_default()
+            )
         }
-        _ => ", and burn-ckpt prune RUN --broken removes damaged files of a run".to_owned(),
+        _ => ", and burn-ckpt prune RUN --broken removes damaged files of a run, and the links to them"
+            .to_owned(),
     };
     (!said.is_empty()).then(|| {
         format!("error: {}: burn-ckpt verify {directory} says what is wrong{removes}", said.join(", "))
     })
-}
-
-/// Whether an error says that a file is not what was saved, and not that it cannot be read.
-fn is_damage(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Checksum { .. }
-            | Error::Damaged { .. }
-            | Error::NotACheckpoint { .. }
-            | Error::Metadata { .. }
-    )
 }
 
 fn print(listings: &[Listing], args: &Args, output: &mut Output) -> Result<(), Failure> {
@@ -220,8 +217,7 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
             fact(&|metadata| metadata.metrics.get(metric).copied().map_or_else(String::new, number))
         }));
         cells.extend([size(row.bytes), age(row.saved(), now)]);
-        let is_sound =
-            row.problem.is_none() && metadata.is_none_or(|metadata| metadata.found_non_finite().is_none());
+        let is_sound = row.problem.is_none() && metadata.is_none_or(|metadata| metadata.is_finite());
         let links = Cell::new(row.links.join(" "), Tone::Good);
         let state = Cell::new(state(row), if is_sound { Tone::Plain } else { Tone::Bad });
         table.row(cells.into_iter().map(Cell::from).chain([links, state]));
@@ -238,7 +234,7 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
 /// Whether a file is complete, in a few words for a table.
 fn state(row: &Row) -> String {
     match (&row.problem, &row.metadata) {
-        (None, Some(metadata)) if metadata.found_non_finite().is_some() => "whole, not finite".to_owned(),
+        (None, Some(metadata)) if !metadata.is_finite() => "whole, not finite".to_owned(),
         (None, _) => "whole".to_owned(),
         (Some(Error::Checksum { .. }), Some(metadata)) => {
             format!("{DAMAGED}: {} of {} bytes", row.bytes, metadata.total_bytes())

@@ -22,8 +22,8 @@ const LEFT_TO_LOG: &str = "left_to_log";
 const OF_VALIDATION: &str = "val_";
 
 /// The values of the epochs that are done: for each those of the training, and those of the validation.
-/// What is missing of them is told to `say`.
-pub fn epochs(layout: &RunLayout, say: impl Fn(String)) -> Result<Vec<Values>, Failure> {
+/// What is missing of them is told to `say`. `None` without a checkpoint that has a history.
+pub fn epochs(layout: &RunLayout, say: impl Fn(String)) -> Result<Option<Vec<Values>>, Failure> {
     let run = layout.run_dir().display();
     let rows = match is_directory(&layout.checkpoint_dir())? {
         true => Listing::of_run(layout)?.rows,
@@ -39,11 +39,9 @@ pub fn epochs(layout: &RunLayout, say: impl Fn(String)) -> Result<Vec<Values>, F
             "note: {run} has no {METRICS_FILE}: these are the epochs in {}",
             checkpoint.path().display()
         ));
-        return read(&checkpoint, say);
+        return read(&checkpoint, say).map(Some);
     }
-    Err(Failure::Other(format!(
-        "{run} has neither {METRICS_FILE} nor a checkpoint with the history of its metrics"
-    )))
+    Ok(None)
 }
 
 fn read(checkpoint: &Checkpoint, say: impl Fn(String)) -> Result<Vec<Values>, Failure> {

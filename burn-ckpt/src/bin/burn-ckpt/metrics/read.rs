@@ -44,7 +44,13 @@ fn read(
     let lines = match metrics_log::read(layout.run_dir().join(METRICS_FILE)) {
         Ok(lines) => lines,
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            history_values::epochs(layout, say)?.into_iter().try_for_each(each)?;
+            let Some(epochs) = history_values::epochs(layout, say)? else {
+                return Err(Failure::Other(format!(
+                    "{} has neither {METRICS_FILE} nor a checkpoint with the history of its metrics",
+                    layout.run_dir().display()
+                )));
+            };
+            epochs.into_iter().try_for_each(each)?;
             return Ok(true);
         }
         Err(error) => return Err(error.into()),
@@ -63,15 +69,35 @@ fn read(
             Err(error) => return Err(error.into()),
         }
     }
-    // A run that has just begun has no checkpoint either.
-    let history =
-        if is_empty { history_values::epochs(layout, |_| ()).unwrap_or_default() } else { Vec::new() };
-    if !history.is_empty() {
-        say(format!(
-            "warning: {METRICS_FILE} has no values: those of the newest checkpoint's history are taken"
-        ));
-        history.into_iter().try_for_each(each)?;
-        are_all_valid = false;
+    if is_empty {
+        are_all_valid &= read_history(layout, say, each)?;
     }
     Ok(are_all_valid)
+}
+
+/// Calls `each` with the values in the newest checkpoint's history, in place of a log without any. Returns
+/// whether there is nothing to say: a run that has just begun has no checkpoint either.
+fn read_history(
+    layout: &RunLayout,
+    say: impl Fn(String),
+    each: impl FnMut(Values) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    match history_values::epochs(layout, |_| ()) {
+        Ok(None) => Ok(true),
+        Ok(Some(epochs)) if epochs.is_empty() => Ok(true),
+        Ok(Some(epochs)) => {
+            say(format!(
+                "warning: {METRICS_FILE} has no values: those of the newest checkpoint's history are taken"
+            ));
+            epochs.into_iter().try_for_each(each)?;
+            Ok(false)
+        }
+        Err(failure) => {
+            say(format!(
+                "warning: {METRICS_FILE} has no values, and the history in the run's newest checkpoint cannot be read: {}",
+                chain(&failure)
+            ));
+            Ok(false)
+        }
+    }
 }

@@ -2,11 +2,12 @@
 
 use burn_ckpt::metrics_log::Scope;
 use burn_ckpt::plumbing::is_directory;
-use burn_ckpt::{Metadata, RunLayout};
+use burn_ckpt::{Metadata, RunLayout, chain};
 
 use crate::ls::listing::Listing;
 use crate::metrics::values::is_same;
 use crate::plot::curves::Curve;
+use crate::terminal::output::say;
 
 /// How the links to the best checkpoints begin.
 const BEST_LINK: &str = "best";
@@ -19,14 +20,19 @@ pub struct SavedSteps {
 }
 
 impl SavedSteps {
-    /// As far as they can be read: they are only marks. Not those of a part of the run that was trained again
-    /// after a resume from an earlier checkpoint: there the curves are of other states.
+    /// As far as they can be read, which is said: they are only marks. Not those of a part of the run that was
+    /// trained again after a resume from an earlier checkpoint: there the curves are of other states.
     pub fn of_run(layout: &RunLayout, curves: &[Curve]) -> Self {
         let mut saved = Self::default();
-        if !is_directory(&layout.checkpoint_dir()).unwrap_or(false) {
-            return saved;
-        }
-        let rows = Listing::of_run(layout).map(|listing| listing.rows).unwrap_or_default();
+        let listing = is_directory(&layout.checkpoint_dir())
+            .and_then(|is_there| is_there.then(|| Listing::of_run(layout)).transpose());
+        let rows = match listing {
+            Ok(listing) => listing.map(|listing| listing.rows).unwrap_or_default(),
+            Err(error) => {
+                say(format!("warning: the run's checkpoints are not marked: {}", chain(&error)));
+                return saved;
+            }
+        };
         for row in rows.iter().filter(|row| row.problem.is_none()) {
             let Some(metadata) = row.metadata.as_ref().filter(|metadata| is_on(curves, metadata)) else {
                 continue;

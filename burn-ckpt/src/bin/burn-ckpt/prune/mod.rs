@@ -1,7 +1,7 @@
 //! `burn-ckpt prune`: removes checkpoints of a run by rules that say which stay.
 //!
 //! First the rules decide, then the files that stay are verified, then the others are removed, the oldest
-//! first. The run's lock is held all the time. A file that a link points to is never removed.
+//! first. The run's lock is held all the time. A complete file that a link points to is never removed.
 
 mod keep_end;
 pub mod rules;
@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
-    LockMode, RunLock, check_own, is_of_another_program, real_path, remove_checkpoint, run_at, storage,
+    LockMode, RunLock, check_own, real_path, remove_checkpoint, remove_link, run_at, storage,
 };
 use burn_ckpt::retention::MetricMode;
 use serde_json::{Value, json};
 
+use crate::ls::broken::{Broken, find_damaged};
 use crate::ls::listing::{Listing, Row, reason};
 use crate::parallel_verify::{all_processors, identity, verify_all};
 use crate::runs::run_directory::check_is_not_of_runs;
@@ -59,7 +60,8 @@ pub struct Args {
     /// Whether lower or higher values are better, for metrics where neither the rule nor the run says so
     #[arg(long, value_name = "min|max", value_parser = parse_mode)]
     mode: Option<MetricMode>,
-    /// Remove files that are not complete as well; without --keep, these alone
+    /// Remove files that are not complete as well, with the links that lead to them, and read all files to
+    /// find them; without --keep, these alone
     #[arg(long)]
     broken: bool,
     /// Print what would be removed, and remove nothing
@@ -86,17 +88,20 @@ pub fn run(args: &Args) -> VerbResult {
     if let Some(error) = listing.unreadable.pop() {
         return Err(error.into());
     }
+    if args.broken {
+        find_damaged(&mut listing)?;
+    }
     let plan = Plan::of(&listing, args)?;
-    plan.say_broken(&listing, args.broken);
+    plan.broken.iter().for_each(|broken| broken.say(&listing, args.broken));
     let to_remove = plan.to_remove(args.broken);
     if !to_remove.is_empty() {
-        verify_kept(&plan.kept, &args.run)?;
+        verify_kept(&plan.kept, args)?;
         if !args.dry_run {
             keep_end::keep_end(run.run_dir(), &listing, &to_remove)?;
         }
     }
     let mut output = Output::new();
-    let (done, failure) = remove(&to_remove, &listing, args, &mut output);
+    let (done, failure) = remove(&to_remove, &plan, &listing, args, &mut output);
     // Without a lock they can be those of a process that writes.
     let removes_unfinished = failure.is_none() && lock.as_ref().and_then(RunLock::unsupported).is_none();
     let unfinished = if removes_unfinished { remove_unfinished(&listing, args, &mut output)? } else { 0 };
@@ -166,9 +171,7 @@ fn check_is_own(run_dir: &Path) -> Result<(), Failure> {
 struct Plan<'a> {
     kept: Vec<&'a Row>,
     removed: Vec<&'a Row>,
-    broken: Vec<&'a Row>,
-    /// Those of them that are another program's, as far as is known. They stay.
-    of_others: Vec<&'a Path>,
+    broken: Vec<Broken<'a>>,
 }
 
 impl<'a> Plan<'a> {
@@ -177,8 +180,7 @@ impl<'a> Plan<'a> {
         let is_removable = |row: &Row| {
             row.path.strip_prefix(&listing.directory).is_ok_and(|below| below.components().count() > 1)
         };
-        let (broken, whole): (Vec<&Row>, Vec<&Row>) =
-            listing.rows.iter().partition(|row| row.problem.is_some());
+        let whole: Vec<&Row> = listing.rows.iter().filter(|row| row.problem.is_none()).collect();
         let mut stays: Vec<bool> = whole
             .iter()
             .map(|row| args.keep.is_empty() || !row.links.is_empty() || !is_removable(row))
@@ -190,39 +192,32 @@ impl<'a> Plan<'a> {
         let states: Vec<_> =
             whole.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(row, _)| rules::state(row)).collect();
         let (kept, removed) = whole.into_iter().partition(|row| states.contains(&rules::state(row)));
-        let broken: Vec<&Row> = broken.into_iter().filter(|row| is_removable(row)).collect();
-        // One that cannot be read is not known to be the run's.
-        let is_of_others = |row: &&&Row| is_of_another_program(&row.path).unwrap_or(true);
-        let of_others = broken.iter().filter(is_of_others).map(|row| &*row.path).collect();
-        Ok(Self { kept, removed, broken, of_others })
-    }
-
-    fn say_broken(&self, listing: &Listing, are_removed: bool) {
-        for row in &self.broken {
-            let outcome = match are_removed {
-                _ if self.of_others.contains(&&*row.path) => "not known to be a checkpoint, kept",
-                true => "not whole",
-                false => "not whole, kept",
-            };
-            let reason = row.problem.as_ref().map(reason).unwrap_or_default();
-            say(format!("{}: {outcome}: {}", in_one_line(&listing.shown(&row.path)), in_one_line(&reason)));
-        }
+        Ok(Self { kept, removed, broken: Broken::of(listing) })
     }
 
     /// The files that no rule keeps, and those that are not complete if they are to be removed too.
     fn to_remove(&self, with_broken: bool) -> Vec<&'a Row> {
-        let is_own = |row: &&&Row| !self.of_others.contains(&&*row.path);
-        let broken = self.broken.iter().filter(|row| with_broken && row.links.is_empty()).filter(is_own);
-        self.removed.iter().chain(broken).copied().collect()
+        let broken = self.broken.iter().filter(|broken| with_broken && broken.why_kept.is_none());
+        self.removed.iter().copied().chain(broken.map(|broken| broken.row)).collect()
+    }
+
+    /// The links that are removed with a file.
+    fn links_to(&self, row: &Row) -> &[PathBuf] {
+        let broken = self.broken.iter().find(|broken| broken.row.path == row.path);
+        broken.map_or(&[], |broken| &broken.links)
     }
 }
 
 /// Verifies the files that stay. An error if one of them is not complete, or none would stay.
-fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
+fn verify_kept(kept: &[&Row], args: &Args) -> Result<(), Failure> {
     if kept.is_empty() {
-        let run = run.display();
+        let run = args.run.display();
         let reason = "no valid checkpoint would stay; nothing is removed";
         return Err(Failure::Other(format!("{run}: {reason}")));
+    }
+    // With --broken that was done, and those that are not complete are none of these.
+    if args.broken {
+        return Ok(());
     }
     let paths: Vec<PathBuf> = kept.iter().map(|row| row.path.clone()).collect();
     let mut damaged = Vec::new();
@@ -235,7 +230,7 @@ fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
     match damaged.as_slice() {
         [] => Ok(()),
         damaged => Err(Failure::Other(format!(
-            "what would stay is not complete, and nothing is removed: {}",
+            "what would stay is not complete, and nothing is removed (--broken removes damaged files): {}",
             damaged.join("; ")
         ))),
     }
@@ -245,6 +240,7 @@ fn verify_kept(kept: &[&Row], run: &Path) -> Result<(), Failure> {
 /// bytes that each freed.
 fn remove<'a>(
     rows: &[&'a Row],
+    plan: &Plan<'_>,
     listing: &Listing,
     args: &Args,
     output: &mut Output,
@@ -260,19 +256,25 @@ fn remove<'a>(
         // removal.
         let is_last = if args.dry_run { *removed >= names } else { names <= 1 };
         let freed = if is_last { row.bytes } else { 0 };
+        // The links first: none leads to a file that is gone.
+        let links = plan.links_to(row);
+        let removed = || {
+            links.iter().try_for_each(|link| remove_link(link)).and_then(|()| remove_checkpoint(&row.path))
+        };
         if !args.dry_run
-            && let Err(error) = remove_checkpoint(&row.path)
+            && let Err(error) = removed()
         {
             return (done, Some(error.into()));
         }
         done.push((*row, freed));
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let size = if is_last { size(freed) } else { "has another name".to_owned() };
-        let line = format!("{verb}  {}  {size}", in_one_line(&listing.shown(&row.path)));
-        if !args.json
-            && let Err(failure) = output.line(line).and_then(|()| output.flush())
-        {
-            return (done, Some(failure));
+        let links = links.iter().map(|link| (link, "link".to_owned()));
+        for (path, what) in links.chain([(&row.path, size)]).filter(|_| !args.json) {
+            let line = format!("{verb}  {}  {what}", in_one_line(&listing.shown(path)));
+            if let Err(failure) = output.line(line).and_then(|()| output.flush()) {
+                return (done, Some(failure));
+            }
         }
     }
     (done, None)
@@ -317,6 +319,11 @@ fn as_json(plan: &Plan<'_>, done: &[(&Row, u64)], listing: &Listing, dry_run: bo
             .iter()
             .map(|(row, freed)| json!({ "file": file(row), "freed_bytes": freed }))
             .collect::<Vec<_>>(),
+        "removed_links": done
+            .iter()
+            .flat_map(|(row, _)| plan.links_to(row))
+            .map(|link| listing.shown(link))
+            .collect::<Vec<_>>(),
         "kept": plan
             .kept
             .iter()
@@ -326,7 +333,7 @@ fn as_json(plan: &Plan<'_>, done: &[(&Row, u64)], listing: &Listing, dry_run: bo
         "broken": plan
             .broken
             .iter()
-            .map(|row| json!({ "file": file(row), "problem": row.problem.as_ref().map(reason) }))
+            .map(|broken| json!({ "file": file(broken.row), "problem": broken.problem() }))
             .collect::<Vec<_>>(),
     })
 }

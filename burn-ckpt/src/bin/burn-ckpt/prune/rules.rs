@@ -37,7 +37,7 @@ pub fn state(row: &Row) -> Option<(&str, Timestamp, u64)> {
 
 /// Whether its parameters are finite, as far as it says.
 fn is_finite(row: &Row) -> bool {
-    row.metadata.as_ref().is_none_or(|metadata| metadata.found_non_finite().is_none())
+    row.metadata.as_ref().is_none_or(|metadata| metadata.is_finite())
 }
 
 pub fn parse_mode(text: &str) -> Result<MetricMode, String> {

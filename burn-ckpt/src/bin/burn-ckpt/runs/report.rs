@@ -1,7 +1,6 @@
 //! The runs as a table, and as JSON.
 
-use burn_ckpt::plumbing::numbers;
-use indexmap::IndexMap;
+use burn_ckpt::plumbing::numbers::Number;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -159,9 +158,6 @@ fn run_json(run: &RunSummary) -> Result<Value, Failure> {
 
 /// As the metadata writes metrics: `"NaN"`, `"inf"` and `"-inf"` where JSON has no number.
 pub fn json_number(value: f64) -> Result<Value, Failure> {
-    let one = IndexMap::from([(String::new(), value)]);
-    let written = numbers::serialize(&one, serde_json::value::Serializer);
-    let mut written =
-        written.map_err(|error| Failure::Other(format!("a metric cannot be written as JSON: {error}")))?;
-    Ok(written[""].take())
+    serde_json::to_value(Number(value))
+        .map_err(|error| Failure::Other(format!("a metric cannot be written as JSON: {error}")))
 }

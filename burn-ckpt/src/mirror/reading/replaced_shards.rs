@@ -1,0 +1,62 @@
+//! What stands in the way of a checkpoint of several files: the directory of shards that has its name. It
+//! cannot be replaced in one step together with the file beside it.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::commit::{StagedCheckpoint, commit, remove_checkpoint};
+use crate::disk::directories::is_there;
+use crate::disk::staged_file::Existing;
+use crate::disk::staged_shards::remove_shards;
+use crate::error::Result;
+use crate::file_names::{CHECKPOINT_SUFFIX, StagingOwner, shards_directory};
+use crate::format::metadata::Metadata;
+use crate::run_dir::catalog::{check_sizes, file_name};
+
+/// How the name of a state ends that is being replaced.
+const REPLACED: &str = "-replaced";
+
+/// Frees the name of a checkpoint's shards. A complete state that has it gets another name before: if the
+/// process is killed, the run has that state. [`remove_replaced`] removes it.
+///
+/// # Errors
+///
+/// [`Error::Io`](crate::Error::Io) when a file cannot be named, written or removed.
+pub(super) fn make_way_for_shards(place: &Path, run_id: &str) -> Result<()> {
+    let shards = shards_directory(place);
+    if !is_there(&shards)? {
+        return Ok(());
+    }
+    let present = Metadata::of_checkpoint(place);
+    match present.and_then(|metadata| check_sizes(place, &metadata).map(|()| metadata)) {
+        // Those of a download that was killed before it replaced the file beside them.
+        Ok(metadata) if metadata.shards.is_empty() => remove_shards(&shards),
+        Ok(metadata) => {
+            remove_replaced(place, run_id)?;
+            let (other, owner) = (other_name(place), StagingOwner::default());
+            let staged = StagedCheckpoint::second_name(place, metadata.shards.len(), &other, &owner)?;
+            let metadata = Metadata { checkpoint_path: file_name(&other), ..metadata };
+            commit(staged, &metadata.to_json()?, Existing::Keep, &owner)?;
+            remove_checkpoint(place)
+        }
+        Err(_) => remove_checkpoint(place),
+    }
+}
+
+/// Removes the state that was replaced, also that of a download that was killed.
+///
+/// # Errors
+///
+/// [`Error::Io`](crate::Error::Io) when a file cannot be removed.
+pub(super) fn remove_replaced(place: &Path, run_id: &str) -> Result<()> {
+    let other = other_name(place);
+    // Shards alone are those of a download that was killed before it had named the rest.
+    let is_own = !is_there(&other)? || Metadata::of_checkpoint(&other).is_ok_and(|of| of.run_id == run_id);
+    if is_own { remove_checkpoint(&other) } else { Ok(()) }
+}
+
+/// `X-replaced.ckpt` of `X.ckpt`.
+fn other_name(place: &Path) -> PathBuf {
+    let name = file_name(place);
+    let stem = name.strip_suffix(CHECKPOINT_SUFFIX).unwrap_or(&name);
+    place.with_file_name(format!("{stem}{REPLACED}{CHECKPOINT_SUFFIX}"))
+}
