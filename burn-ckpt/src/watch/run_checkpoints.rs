@@ -65,7 +65,7 @@ pub(super) struct NewestCheckpoint {
 
 /// What is known of a run's newest checkpoint.
 pub(super) enum Newest {
-    Readable(NewestCheckpoint),
+    Readable(Box<NewestCheckpoint>),
     /// There are checkpoints, and none can be read: the error of the newest.
     Unreadable(Error),
     /// There is none.
@@ -120,7 +120,7 @@ impl RunCheckpoints {
                 Ok(NewestCheckpoint { metadata, trainer_state })
             });
             match read {
-                Ok(newest) => return Ok(Newest::Readable(newest)),
+                Ok(newest) => return Ok(Newest::Readable(Box::new(newest))),
                 Err(error) => match error.kind() {
                     ErrorKind::NotFound if stat(path)?.is_none() => {}
                     ErrorKind::Io | ErrorKind::PermissionDenied => return Err(error),

@@ -57,7 +57,7 @@ fn about_parts<T: DeserializeOwned>(
     let simple = parts.iter().filter_map(|(name, value)| {
         let value = Value::deserialize(*value).ok()?;
         let is_simple = value.is_number() || value.is_boolean() || value.is_string();
-        (is_simple && name != "kind").then(|| (name, value))
+        (is_simple && name != "kind").then_some((name, value))
     });
     let Some((name, value)) = simple.into_iter().next() else {
         return format!("it takes an object with {}", names.join(", "));

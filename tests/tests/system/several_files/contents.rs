@@ -164,11 +164,11 @@ fn a_limit_that_several_parts_exceed_names_the_one_that_needs_most_and_what_is_e
             let section = Section::new().with_tensors(tensors.to_vec());
             Contents::new(&hparams).unwrap().with_section("model", section)
         };
-        let error = contents().with_max_file_bytes(1000).save(&path(expected), described()).unwrap_err();
+        let error = contents().with_max_file_bytes(1000).save(path(expected), described()).unwrap_err();
         let Error::FileLimit { what, needed, limit: 1000 } = &error else { panic!("{error:?}") };
         assert!(what.contains(expected), "{error}");
-        contents().with_max_file_bytes(*needed).save(&path(expected), described()).unwrap();
-        let less = contents().with_max_file_bytes(*needed - 1).save(&path("less"), described());
+        contents().with_max_file_bytes(*needed).save(path(expected), described()).unwrap();
+        let less = contents().with_max_file_bytes(*needed - 1).save(path("less"), described());
         assert!(matches!(less, Err(Error::FileLimit { .. })), "it is the least");
     }
 }
