@@ -27,11 +27,12 @@ const MAX_RUN_CURVES: usize = 500;
 const PAGE: &str = include_str!("assets/page.html");
 const STYLES: [&str; 2] = [include_str!("assets/uplot/uPlot.min.css"), include_str!("assets/page.css")];
 /// In the order in which they use one another.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("assets/uplot/uPlot.iife.min.js"),
     include_str!("assets/format.js"),
     include_str!("assets/data.js"),
     include_str!("assets/elements.js"),
+    include_str!("assets/axes.js"),
     include_str!("assets/charts.js"),
     include_str!("assets/sections.js"),
     include_str!("assets/page.js"),

@@ -1,5 +1,6 @@
 //! The page about runs, in a real browser.
 
+mod axes;
 mod left_out;
 mod page;
 mod size;
