@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::byte_size::size;
+use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT};
 use crate::metrics_log::{Scope, Split};
 use crate::report::curves::{Curve, CurveName, MAX_NAMES};
 use crate::report::number_block::{NumberBlock, Place, Precision};
@@ -184,6 +185,7 @@ fn with(runs: &[&RunData], written: Timestamp, detail: Detail) -> std::io::Resul
         "written": written,
         "program": concat!("burn-ckpt ", env!("CARGO_PKG_VERSION")),
         "rounding": (!said.is_empty()).then(|| said.join(" ")),
+        "not_compared": NAMES_AND_PLACES.iter().chain(&NOT_OF_THE_RESULT).collect::<Vec<_>>(),
         "runs": shown,
         "block": block.into_text()?,
     });

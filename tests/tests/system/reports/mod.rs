@@ -2,6 +2,8 @@
 
 mod axes;
 mod left_out;
+mod one_run;
 mod page;
 mod size;
+mod tables;
 mod while_training;
