@@ -84,6 +84,7 @@
 mod addresses;
 mod average;
 mod byte_size;
+mod compared_settings;
 mod disk;
 mod error;
 mod file_names;
@@ -151,6 +152,7 @@ pub use burn_pack;
 pub mod plumbing {
     pub use crate::addresses::{is_address, mirror_address};
     pub use crate::byte_size::size;
+    pub use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT, is_of_result};
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{
         can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
@@ -201,7 +203,7 @@ pub mod plumbing {
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
-    pub use crate::run_dir::locate::{link_names, resolve, run_at, run_of_checkpoint};
+    pub use crate::run_dir::locate::{link_names, replaces_link_to, resolve, run_at, run_of_checkpoint};
     pub use crate::run_dir::other_runs::{
         OwnCheckpoints, RUN_MARKS, check_no_other_run, check_own, scan_with, scan_with_outside,
     };

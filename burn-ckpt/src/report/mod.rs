@@ -4,9 +4,10 @@
 //! [`RunReport::of`] makes the page of some directories. [`ReportedRun`] adds a run's status to it. The
 //! program `burn-ckpt report` writes the same page.
 
-// `run_data` reads a run, `curves` thins what it logged, `number_block` packs the numbers, and `page` puts it
-// together.
+// `run_data` reads a run, `commands` says what can be done with it, `curves` thins what it logged,
+// `number_block` packs the numbers, and `page` puts it together.
 
+mod commands;
 mod curves;
 mod number_block;
 mod page;
@@ -79,6 +80,12 @@ impl ReportedRun {
     /// logged metric; [`Error::Io`] when it cannot be read.
     pub fn read(run: impl AsRef<Path>) -> Result<Self> {
         RunData::read(run.as_ref()).map(Self)
+    }
+
+    /// What of the run cannot be read: the page names it too.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.0.problems
     }
 
     /// Sets what the run does, in a word (`running`, `done`, `failed`, ..), and why, which may be empty.

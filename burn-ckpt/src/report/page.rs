@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::byte_size::size;
+use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT};
 use crate::metrics_log::{Scope, Split};
 use crate::report::curves::{Curve, CurveName, MAX_NAMES};
 use crate::report::number_block::{NumberBlock, Place, Precision};
@@ -27,11 +28,12 @@ const MAX_RUN_CURVES: usize = 500;
 const PAGE: &str = include_str!("assets/page.html");
 const STYLES: [&str; 2] = [include_str!("assets/uplot/uPlot.min.css"), include_str!("assets/page.css")];
 /// In the order in which they use one another.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("assets/uplot/uPlot.iife.min.js"),
     include_str!("assets/format.js"),
     include_str!("assets/data.js"),
     include_str!("assets/elements.js"),
+    include_str!("assets/axes.js"),
     include_str!("assets/charts.js"),
     include_str!("assets/sections.js"),
     include_str!("assets/page.js"),
@@ -183,6 +185,7 @@ fn with(runs: &[&RunData], written: Timestamp, detail: Detail) -> std::io::Resul
         "written": written,
         "program": concat!("burn-ckpt ", env!("CARGO_PKG_VERSION")),
         "rounding": (!said.is_empty()).then(|| said.join(" ")),
+        "not_compared": NAMES_AND_PLACES.iter().chain(&NOT_OF_THE_RESULT).collect::<Vec<_>>(),
         "runs": shown,
         "block": block.into_text()?,
     });

@@ -6,24 +6,24 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::disk::directories::is_there;
+use crate::disk::directories::{is_symlink, is_there};
 use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result, chain::chain};
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
 use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::{self, METRICS_FILE, is_metrics_log};
+use crate::report::commands::commands;
 use crate::report::curves::Curves;
 use crate::run_dir::catalog::{Catalog, CatalogEntry};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
-use crate::run_dir::locate::{resolve, run_at};
+use crate::run_dir::locate::{replaces_link_to, resolve, run_at};
 use crate::run_dir::tags::LaterTags;
 use crate::run_dir::training_progress::epochs_done;
 use crate::strategy_names::{primary_metric, with_named_strategies};
 
-/// Where the environment in the metadata has what a run computed on, and its program.
+/// Where the environment in the metadata has what a run computed on.
 const DEVICES: &str = "/hardware/devices_used";
-const PROGRAM: &str = "/rust/program";
 /// Packages of a program whose versions a reader of a report asks for.
 const SHOWN_PACKAGES: &str = "burn";
 
@@ -38,10 +38,13 @@ pub(super) struct RunData {
     tags: Vec<String>,
     notes: Option<String>,
     started: Timestamp,
+    /// In the newest checkpoint, as the steps and the time are; of a run without one, in the log.
     epochs: u64,
     max_epochs: Option<u64>,
     global_step: u64,
     training_time_seconds: f64,
+    /// What was logged after the newest checkpoint.
+    not_saved: Option<NotSaved>,
     primary_metric: Option<String>,
     best: Option<CheckpointData>,
     speed: Value,
@@ -54,8 +57,19 @@ pub(super) struct RunData {
     checkpoints: Vec<CheckpointData>,
     commands: Vec<(&'static str, String)>,
     warnings: Vec<String>,
+    /// Those of the warnings that say what cannot be read.
+    #[serde(skip)]
+    pub(super) problems: Vec<String>,
     #[serde(skip)]
     pub(super) curves: Curves,
+}
+
+/// What a run logged after its newest checkpoint: a run that resumes does it again.
+#[derive(Debug, Serialize)]
+struct NotSaved {
+    epochs: u64,
+    steps: u64,
+    seconds: f64,
 }
 
 /// The status of a run in a word, and why it has this status. Both are empty if that is not known.
@@ -94,36 +108,34 @@ impl RunData {
         let unreadable = |(path, error): &(PathBuf, Error)| format!("{}: {}", path.display(), chain(error));
         // The run may be training: what it deletes meanwhile is not damaged.
         let is_left = |(path, _): &&(PathBuf, Error)| is_there(path).unwrap_or(true);
-        let mut warnings: Vec<String> = catalog.broken.iter().filter(is_left).map(unreadable).collect();
+        let mut problems: Vec<String> = catalog.broken.iter().filter(is_left).map(unreadable).collect();
         let newest = catalog.entries.last().map(|entry| &entry.metadata);
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
-        let curves = logged(&layout, &starts, &mut warnings)?;
+        let logged = logged(&layout, &starts, &mut problems)?;
+        let mut warnings = if logged.is_none() { vec![no_log()] } else { Vec::new() };
+        let curves = logged.unwrap_or_default();
         if newest.is_none() && curves.of.is_empty() {
             return Err(Error::NothingToReport {
                 path: layout.run_dir().to_path_buf(),
-                reason: why_nothing(warnings),
+                reason: why_nothing(&problems),
             });
         }
         let without = || Metadata::new(Timestamp::now()).with_run_id(layout.run_id());
+        let progress = Progress::of(catalog.entries.last(), &curves);
         if newest.is_none() {
-            warnings.push("The run has no checkpoint yet, which would say how it was started.".to_owned());
+            warnings.push("The run has no checkpoint, which would say how it was started.".to_owned());
         }
         let newest = newest.cloned().unwrap_or_else(without);
         let later = LaterTags::read(layout.run_dir()).unwrap_or_else(|error| {
-            warnings.push(chain(&error));
+            problems.push(chain(&error));
             LaterTags::default()
         });
         let primary = primary_metric(&newest.trainer_config).map(str::to_owned);
         let checkpoints = checkpoints(&layout, &catalog.entries, primary.as_deref())?;
         let best = checkpoints.iter().find(|checkpoint| checkpoint.is_best).cloned();
         let devices = texts(&newest.environment, DEVICES).join(", ");
-        // Of what was logged after the newest checkpoint, or of a run without one.
-        let (global_step, seconds) = curves.clock_end();
-        let training_time_seconds = match global_step > newest.global_step {
-            true => newest.training_time_seconds.max(seconds),
-            false => newest.training_time_seconds,
-        };
+        warnings.splice(0..0, problems.iter().cloned());
         Ok(Self {
             path: layout.run_dir().display().to_string(),
             status: Status::default(),
@@ -135,11 +147,12 @@ impl RunData {
                 .collect(),
             started: starts.first().copied().unwrap_or(newest.start_timestamp),
             max_epochs: newest.trainer_config.pointer("/max_epochs").and_then(Value::as_u64),
-            epochs: curves.epochs.max(epochs_of(catalog.entries.last())),
-            global_step: global_step.max(newest.global_step),
-            training_time_seconds,
+            epochs: progress.epochs,
+            global_step: progress.steps,
+            training_time_seconds: progress.seconds,
+            not_saved: progress.not_saved,
             device: (!devices.is_empty()).then_some(devices),
-            commands: commands(&layout, &newest, best.is_some()),
+            commands: commands(&layout, &catalog.entries, primary_metric.as_deref()),
             environment: with_few_packages(&newest.environment),
             starts: newest.starts.into_iter().map(without_settings).collect(),
             id: newest.run_id,
@@ -153,8 +166,41 @@ impl RunData {
             best,
             checkpoints,
             warnings,
+            problems,
             curves,
         })
+    }
+}
+
+/// How far a run is.
+struct Progress {
+    epochs: u64,
+    steps: u64,
+    seconds: f64,
+    not_saved: Option<NotSaved>,
+}
+
+impl Progress {
+    /// That of the newest checkpoint, as `burn-ckpt runs` counts it, and what was logged after it; or of the
+    /// log, where there is no checkpoint.
+    fn of(newest: Option<&CatalogEntry>, curves: &Curves) -> Self {
+        let (logged_steps, logged_seconds) = curves.clock_end();
+        let Some(CatalogEntry { metadata, .. }) = newest else {
+            return Self {
+                epochs: curves.epochs,
+                steps: logged_steps,
+                seconds: logged_seconds,
+                not_saved: None,
+            };
+        };
+        let (epochs, steps, seconds) =
+            (epochs_of(newest), metadata.global_step, metadata.training_time_seconds);
+        let not_saved = (logged_steps > steps).then(|| NotSaved {
+            epochs: curves.epochs.saturating_sub(epochs),
+            steps: logged_steps - steps,
+            seconds: (logged_seconds - seconds).max(0.0),
+        });
+        Self { epochs, steps, seconds, not_saved }
     }
 }
 
@@ -166,12 +212,10 @@ fn epochs_of(newest: Option<&CatalogEntry>) -> u64 {
 }
 
 /// Why there is nothing to report.
-fn why_nothing(mut warnings: Vec<String>) -> String {
-    // A run without a log yet has nothing that cannot be read.
-    warnings.retain(|warning| *warning != no_log());
-    match warnings.is_empty() {
+fn why_nothing(problems: &[String]) -> String {
+    match problems.is_empty() {
         true => "the run has neither a checkpoint nor a logged metric yet".to_owned(),
-        false => format!("nothing of the run can be read: {}", warnings.join("; ")),
+        false => format!("nothing of the run can be read: {}", problems.join("; ")),
     }
 }
 
@@ -179,22 +223,21 @@ fn no_log() -> String {
     format!("There are no curves: the run has no {METRICS_FILE}.")
 }
 
-/// What the run has logged. A run of an earlier version has no log.
-fn logged(layout: &RunLayout, starts: &[Timestamp], warnings: &mut Vec<String>) -> Result<Curves> {
+/// What the run has logged. `None` for a run of an earlier version, which has no log.
+fn logged(layout: &RunLayout, starts: &[Timestamp], problems: &mut Vec<String>) -> Result<Option<Curves>> {
     if !is_there(&layout.run_dir().join(METRICS_FILE))? {
-        warnings.push(no_log());
-        return Ok(Curves::default());
+        return Ok(None);
     }
     let lines = match metrics_log::read(layout.run_dir()) {
         Ok(lines) => lines,
         Err(error) => {
-            warnings.push(format!("There are no curves: {}", chain(&error)));
-            return Ok(Curves::default());
+            problems.push(format!("There are no curves: {}", chain(&error)));
+            return Ok(Some(Curves::default()));
         }
     };
     let (curves, problem) = Curves::of(lines, starts);
-    warnings.extend(problem.map(|error| chain(&error)));
-    Ok(curves)
+    problems.extend(problem.map(|error| chain(&error)));
+    Ok(Some(curves))
 }
 
 /// The run in a directory, which may also be its directory of checkpoints, or a link to one of the two.
@@ -223,7 +266,7 @@ fn checkpoints(
 ) -> Result<Vec<CheckpointData>> {
     let directory = layout.checkpoint_dir();
     let linked = |name: &str, metric| match resolve(layout, name, metric) {
-        Ok(path) => real_path_if_there(&path),
+        Ok(path) => target(&path, entries),
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     };
@@ -249,37 +292,18 @@ fn checkpoints(
     entries.iter().filter_map(|entry| data(entry).transpose()).collect()
 }
 
+/// The real path of the checkpoint that a link leads to, or of which the file in a link's place is a copy.
+fn target(link: &Path, entries: &[CatalogEntry]) -> Result<Option<PathBuf>> {
+    let is_copy_of = |entry: &&CatalogEntry| replaces_link_to(link, &entry.path, &entry.metadata);
+    match entries.iter().find(is_copy_of).filter(|_| !is_symlink(link).unwrap_or(true)) {
+        Some(entry) => real_path_if_there(&entry.path),
+        None => real_path_if_there(link),
+    }
+}
+
 /// The path of a checkpoint without links. `None` if it is not there.
 fn real_path_if_there(path: &Path) -> Result<Option<PathBuf>> {
     storage::canonicalize(path).map_err(Error::io("resolve", path))
-}
-
-/// What a reader of the page types to work with the run.
-fn commands(layout: &RunLayout, newest: &Metadata, has_best: bool) -> Vec<(&'static str, String)> {
-    let best = layout.run_dir().join(if has_best { BEST_DIR } else { LAST_DIR }).display().to_string();
-    let (checkpoint, run_id) = (shell_word(&best), shell_word(&newest.run_id));
-    let program = text(&newest.environment, PROGRAM);
-    let program = program.as_deref().and_then(|program| program.split(' ').next()).unwrap_or("PROGRAM");
-    let program = shell_word(program);
-    let model = text(&newest.model, "/type").unwrap_or_else(|| "Model".to_owned());
-    vec![
-        (
-            "Resume, with the arguments of the first start",
-            format!("{program} .. --run-id {run_id} --ckpt-path auto"),
-        ),
-        ("Load in Rust", format!("let model = {model}::from_checkpoint({best:?}, &device)?;")),
-        ("Verify", format!("burn-ckpt verify {checkpoint}")),
-        ("Export to safetensors", format!("burn-ckpt export {checkpoint} model.safetensors")),
-    ]
-}
-
-/// Text as one word of a shell: what is in a run's files is never a command.
-fn shell_word(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// A start without its configuration, which the page shows as that of the newest checkpoint.
@@ -311,23 +335,4 @@ fn with_few_packages(environment: &Value) -> Value {
         *packages = shown.into();
     }
     environment
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_of_a_run_is_one_word_of_a_shell() {
-        for (text, word) in [
-            ("runs/a-1/best", "runs/a-1/best"),
-            ("a b; touch c", "'a b; touch c'"),
-            ("it's", "'it'\\''s'"),
-            ("-rf", "'-rf'"),
-            ("$(id)", "'$(id)'"),
-            ("", "''"),
-        ] {
-            assert_eq!(shell_word(text), word);
-        }
-    }
 }

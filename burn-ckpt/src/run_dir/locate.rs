@@ -6,6 +6,7 @@ use crate::disk::directories::{is_directory, is_symlink, is_there, list, parent,
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, checkpoint_of_metadata, is_checkpoint, link_name};
+use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate_without_links::{self, Located};
@@ -114,6 +115,18 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
             }
         })),
     }
+}
+
+/// Whether a file that is not a symbolic link replaces a link to a checkpoint, as on a system without such
+/// links or in a copy in which they are followed: its metadata names that checkpoint's file.
+#[must_use]
+pub fn replaces_link_to(replacement: &Path, checkpoint: &Path, metadata: &Metadata) -> bool {
+    let Ok(theirs) = Metadata::of_checkpoint(replacement) else { return false };
+    theirs.checkpoint_path != file_name(replacement)
+        && theirs.checkpoint_path == file_name(checkpoint)
+        && theirs.checkpoint_timestamp == metadata.checkpoint_timestamp
+        && theirs.checkpoint_checksum == metadata.checkpoint_checksum
+        && theirs.reason == metadata.reason
 }
 
 /// The error of `best` for a run with several best checkpoints, which another look does not change. `None`

@@ -27,7 +27,8 @@ const ENDINGS: [&str; 2] = ["html", "htm"];
 /// One HTML file that needs no network: the curves of every metric with the checkpoints, the settings, the
 /// model, the starts, the environment, and the commands that resume, load and export. Several runs are drawn
 /// into the same charts, with a table of the settings in which they differ. A run that cannot be read is
-/// named on standard error, and the page has the others. Exit status 1 then.
+/// named on standard error, and the page has the others; so is what of a run cannot be read, and the page has
+/// the rest. Exit status 1 then.
 #[derive(clap::Args)]
 pub struct Args {
     /// A run's directory, or a directory of runs
@@ -94,36 +95,62 @@ fn check_name(page: &Path, goes_to_output: bool) -> Result<(), Failure> {
     )))
 }
 
+impl Found {
+    fn leave_out(&mut self, name: &str, directory: &Path, reason: &str) {
+        say(format!("error: {name} is left out: {reason}"));
+        self.add_unreadable(name, directory, reason);
+    }
+
+    fn add_unreadable(&mut self, name: &str, directory: &Path, reason: &str) {
+        let directory = directory.display().to_string();
+        self.unreadable.push(json!({ "run": name, "directory": directory, "problem": reason }));
+    }
+
+    fn add(&mut self, run: &RunSummary, read: ReportedRun) {
+        for problem in read.problems() {
+            say(format!("warning: {}: {problem}", run.name));
+            self.add_unreadable(&run.name, &run.directory, problem);
+        }
+        self.reported.push(read);
+        self.runs.push(json!({
+            "run": run.name,
+            "directory": run.directory.display().to_string(),
+            "status": run.status.kind.text(),
+        }));
+    }
+}
+
 /// Reads the runs. Of several, those that cannot be read are named.
 fn find_runs(args: &Args) -> Result<Found, Failure> {
     let mut page = Found::default();
     let mut seen = HashSet::new();
+    let is_one_path = args.runs.len() == 1;
     for path in &args.runs {
-        let found = find::runs(path)?;
+        let found = match find::runs(path) {
+            Ok(found) => found,
+            Err(error) if is_one_path => return Err(error),
+            Err(error) => {
+                page.leave_out(&path.display().to_string(), path, &error.to_string());
+                continue;
+            }
+        };
         let is_alone = found.len() == 1;
         let runs = found.into_iter().filter(|run| is_alone || run.status.kind != StatusKind::NotARun);
         for run in runs {
-            // A run that is named twice is on the page once.
-            if !seen.insert(real_path(&run.directory)?) {
-                continue;
-            }
-            let directory = run.directory.display().to_string();
-            match read(&run) {
-                Ok(read) => {
-                    page.reported.push(read);
-                    page.runs.push(json!({
-                        "run": run.name,
-                        "directory": directory,
-                        "status": run.status.kind.text(),
-                    }));
-                }
-                Err(error) if is_alone => return Err(error.into()),
+            match real_path(&run.directory) {
+                // A run that is named twice is on the page once.
+                Ok(real) if !seen.insert(real.clone()) => continue,
+                Ok(_) => {}
+                Err(error) if is_alone && is_one_path => return Err(error.into()),
                 Err(error) => {
-                    let reason = chain(&error);
-                    say(format!("error: {} is left out: {reason}", run.name));
-                    page.unreadable
-                        .push(json!({ "run": run.name, "directory": directory, "problem": reason }));
+                    page.leave_out(&run.name, &run.directory, &chain(&error));
+                    continue;
                 }
+            }
+            match read(&run) {
+                Ok(read) => page.add(&run, read),
+                Err(error) if is_alone && is_one_path => return Err(error.into()),
+                Err(error) => page.leave_out(&run.name, &run.directory, &chain(&error)),
             }
         }
     }

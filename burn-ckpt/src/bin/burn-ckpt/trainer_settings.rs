@@ -1,19 +1,15 @@
 //! The trainer's configuration as it stands in a checkpoint's metadata: its settings by their paths, and
 //! which of them say what a run is called and where its files are, and not how it is trained.
 
-use burn_ckpt::plumbing::with_named_strategies;
+use burn_ckpt::plumbing::{NAMES_AND_PLACES, with_named_strategies};
 use serde_json::{Map, Value};
 
 use crate::terminal::figures::leaves;
 
-/// Settings of the names and places of a run and its files, and of one start of it.
-pub const OF_NAMES: [&str; 10] =
-    ["run_id", "name", "project", "tags", "notes", "root", "logs", "ckpt_path", "overwrite", "rank"];
-
 /// The settings that say how a run is trained and saved, by their paths.
 pub fn of_training(trainer_config: &Value) -> Map<String, Value> {
     let mut settings = settings(trainer_config);
-    settings.retain(|path, _| !OF_NAMES.contains(&first_part(path)));
+    settings.retain(|path, _| !NAMES_AND_PLACES.contains(&first_part(path)));
     settings
 }
 
@@ -23,7 +19,7 @@ pub fn settings(trainer_config: &Value) -> Map<String, Value> {
 }
 
 /// The first name in the path of a setting.
-pub fn first_part(path: &str) -> &str {
+fn first_part(path: &str) -> &str {
     path.split('.').next().unwrap_or_default()
 }
 

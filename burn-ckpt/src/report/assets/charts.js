@@ -63,19 +63,22 @@ class Chart {
     this.uplot?.destroy();
     this.drawn = this.shown();
     const axis = ({ series }) => (this.state.x === "steps" ? series.axis.steps : series.axis.seconds);
-    const tables = this.drawn.map((curve) => [axis(curve), curve.series.values.map((value) => (this.isDrawable(value) ? value : null))]);
+    const values = this.drawn.flatMap(({ series }) => series.values);
+    this.digits = digitsFor(values);
+    this.unit = drawnUnit(values, this.state.log);
+    const tables = this.drawn.map((curve) => [axis(curve), curve.series.values.map((value) => (this.isDrawable(value) ? value / this.unit : null))]);
     // What cannot be drawn is a gap. Where only other curves have a value, the line goes on.
     const data = tables.length ? uPlot.join(tables, tables.map(() => [0, GAP])) : [[]];
     const soft = css("--soft"), grid = css("--grid");
     const lines = { stroke: soft, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif" };
     const isLog = this.state.log && data.slice(1).flat().some((value) => value > 0);
     const options = {
-      width: Math.max(220, this.plot.clientWidth), height: HEIGHT, padding: [8, 8, 0, 0], legend: { show: false },
+      width: Math.max(220, this.plot.clientWidth), height: HEIGHT, padding: [8, roomAtRight, 0, 0], legend: { show: false },
       cursor: { sync: { key: "curves" }, drag: { x: true, y: false }, points: { size: 6 } },
       scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
       axes: [
-        { ...lines, size: 32, values: (_, ticks) => ticks.map((tick) => (this.state.x === "steps" ? short(tick) : duration(tick))), space: this.state.x === "steps" ? 50 : 80 },
-        { ...lines, size: 58, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : short(tick))) },
+        { ...lines, size: 32, ...this.along() },
+        { ...lines, size: widthOfLabels, values: (_, ticks) => tickLabels(ticks.map((tick) => this.logged(tick))) },
       ],
       series: [{}, ...this.drawn.map(({ colour, isDashed, isBatch, label, series }) => ({
         label, stroke: isBatch ? `${colour}66` : colour, width: isBatch ? 1 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: false,
@@ -88,20 +91,32 @@ class Chart {
     this.follow();
   }
 
+  // The axis below: steps, or the time.
+  along() {
+    if (this.state.x === "steps") return { incrs: STEPS_BETWEEN, space: 50, values: (_, ticks) => tickLabels(ticks) };
+    return { incrs: SECONDS_BETWEEN, space: 80, values: (_, ticks) => timeLabels(ticks) };
+  }
+
+  // The value of a tick. Beyond the largest number there is none.
+  logged(tick) {
+    return tick !== null && Number.isFinite(tick * this.unit) ? tick * this.unit : null;
+  }
+
   isDrawable(value) {
     return Number.isFinite(value) && (!this.state.log || value > 0);
   }
 
   // The curves in words, for screen readers.
   summary() {
-    const said = this.drawn.filter(({ isBatch }) => !isBatch).map(({ label, series: { values } }) => {
+    const said = (value) => number(value, this.digits);
+    const curves = this.drawn.filter(({ isBatch }) => !isBatch).map(({ label, series: { values } }) => {
       const finite = values.filter(Number.isFinite);
-      const parts = [`first ${number(values[0])}`, `last ${number(values.at(-1))}`];
-      if (finite.length) parts.push(`lowest ${number(Math.min(...finite))}`, `highest ${number(Math.max(...finite))}`);
+      const parts = [`first ${said(values[0])}`, `last ${said(values.at(-1))}`];
+      if (finite.length) parts.push(`lowest ${said(Math.min(...finite))}`, `highest ${said(Math.max(...finite))}`);
       if (finite.length < values.length) parts.push(`${values.length - finite.length} not finite`);
       return `${label}: ${parts.join(", ")}`;
     });
-    return `Curves of ${this.quantity}. ${said.join(". ")}. Arrow keys move along the curves.`;
+    return `Curves of ${this.quantity}. ${curves.join(". ")}. Arrow keys move along the curves.`;
   }
 
   // The values under the cursor, or the last ones.
@@ -112,7 +127,7 @@ class Chart {
       const { colour, isDashed, isBatch, label, series } = curve;
       const line = make("i", { class: [isDashed && "dashed", isBatch && "thin"].filter(Boolean).join(" "), style: `border-color:${colour}` });
       const value = index === null || index === undefined ? series.values.at(-1) : this.valueAt(curve, index);
-      return make("li", {}, line, `${label} `, make("output", {}, number(value)));
+      return make("li", {}, line, `${label} `, make("output", {}, number(value, this.digits)));
     });
     const x = index === null || index === undefined ? null : this.uplot.data[0][index];
     const place = x === null ? null : make("li", { class: "soft" }, this.state.x === "steps" ? `step ${number(x)}` : duration(x));
@@ -149,7 +164,7 @@ class Chart {
         context.strokeStyle = colour;
         context.lineWidth = 2 * devicePixelRatio;
         context.beginPath();
-        context.arc(x, plot.valToPos(checkpoint.score, "y", true), 7 * devicePixelRatio, 0, 2 * Math.PI);
+        context.arc(x, plot.valToPos(checkpoint.score / this.unit, "y", true), 7 * devicePixelRatio, 0, 2 * Math.PI);
         context.stroke();
       }
     }
@@ -169,18 +184,12 @@ class Chart {
 
   // The numbers of the curves that are not of single batches.
   values() {
-    const rows = this.drawn.filter(({ isBatch }) => !isBatch).flatMap(({ label, series }) => series.values.map((value, index) => ({ label, value, step: series.axis.steps[index] })));
+    const curves = this.drawn.filter(({ isBatch }) => !isBatch);
+    const rows = curves.flatMap(({ label, series }) => series.values.map((value, index) => ({ label, value, step: series.axis.steps[index] })));
     return table(`values of ${this.quantity}`, [
-      { title: "curve", value: (row) => row.label },
+      ...(curves.length > 1 ? [{ title: "curve", value: (row) => row.label }] : []),
       { title: "step", value: (row) => row.step, isNumber: true },
-      { title: this.quantity, value: (row) => row.value, isNumber: true },
+      { title: curves.length > 1 ? "value" : curves[0]?.label ?? "value", value: (row) => row.value, shown: (row) => number(row.value, this.digits), isNumber: true },
     ], rows, { isSortable: true });
   }
-}
-
-function short(value) {
-  const size = Math.abs(value);
-  if (size >= 1e6) return `${number(value / 1e6)}M`;
-  if (size >= 1e4) return `${number(value / 1e3)}k`;
-  return size > 0 && size < 1e-3 ? value.toExponential(0) : String(Number(value.toPrecision(4)));
 }

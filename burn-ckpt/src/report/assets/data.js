@@ -66,9 +66,9 @@ function isTable(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-// The settings that are not the same in all runs, without those that only name a run.
-function differing(runs) {
+// The settings that are not the same in all runs, without those of names, places and saving.
+function differing(runs, notCompared) {
   const names = new Set(runs.flatMap((run) => Object.keys(run.settings)));
-  const isName = (key) => ["trainer.run_id", "trainer.name", "trainer.ckpt_path", "trainer.notes"].includes(key);
-  return [...names].filter((key) => !isName(key) && new Set(runs.map((run) => JSON.stringify(run.settings[key]))).size > 1);
+  const isCompared = (key) => !key.startsWith("trainer.") || !notCompared.includes(key.split(".")[1]);
+  return [...names].filter((key) => isCompared(key) && new Set(runs.map((run) => JSON.stringify(run.settings[key]))).size > 1);
 }

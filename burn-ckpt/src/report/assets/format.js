@@ -2,14 +2,28 @@
 
 const DIGITS = 5;
 
-function number(value) {
+function number(value, digits = DIGITS) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "number") return String(value);
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "inf" : "-inf";
-  if (Number.isInteger(value)) return value.toLocaleString("en-US");
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(DIGITS - 2);
-  return String(Number(value.toPrecision(DIGITS)));
+  if (Number.isInteger(value) && size < 1e15) return value.toLocaleString("en-US");
+  if (size >= 1e15 || (size >= 1e6 && digits <= DIGITS) || size < 1e-3) return value.toExponential(Math.max(DIGITS - 2, digits - 2));
+  // All digits before the point are right.
+  return String(Number(value.toPrecision(Math.max(digits, Math.ceil(Math.log10(size))))));
+}
+
+// The digits that tell the values of a curve apart, also where they differ by little of their size.
+function digitsFor(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (!Number.isFinite(value)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  if (!(high > low)) return DIGITS;
+  const differing = Math.log10(Math.max(Math.abs(low), Math.abs(high))) - Math.log10(high / 2 - low / 2);
+  return Math.min(17, Math.max(DIGITS, Math.ceil(differing) + 3));
 }
 
 function duration(seconds) {

@@ -32,7 +32,7 @@ async function page() {
   const redraw = () => drawn.forEach((chart) => chart.draw());
   document.getElementById("top").replaceChildren(...heading(data));
   const parts = [];
-  if (!isSingle) parts.push(make("section", { id: "runs" }, make("h2", {}, "Runs"), runsTable(data.runs, state, redraw)));
+  if (!isSingle) parts.push(make("section", { id: "runs" }, make("h2", {}, "Runs"), runsTable(data, state, redraw)));
   parts.push(curves(data, state, drawn));
   for (const run of data.runs) {
     const content = details(run);

@@ -193,10 +193,29 @@ fn odd_values_are_drawn_or_said() {
     assert!(stars(&gap) == 2 && gap.contains("2 not finite"), "{gap}");
     let nothing = plot(&["\"NaN\"", "\"-inf\""], &[]);
     assert!(nothing.contains("2 not finite") && nothing.lines().count() == 1, "{nothing}");
+    let (_, said) = ended_with(&burn_ckpt(&[&"plot", &root.path().join("r"), &"val_\u{9b}2Jloss"]), 0);
+    assert!(said.contains("loss is not drawn: none of its values is finite"), "{said}");
     let far = plot(&["1.7e308", "-1.7e308"], &[]);
     assert!(stars(&far) > 10 && far.contains("1.700e308"), "{far}");
     let logarithms = plot(&["0", "1e-9", "1", "1e9"], &["--log"]);
     assert!(logarithms.contains("1 without a logarithm") && logarithms.contains("1.000e-9"), "{logarithms}");
+}
+
+#[test]
+fn a_narrow_range_has_the_digits_that_tell_its_numbers_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let run = root.path().join("r");
+    logged(&run, "val_loss", &["100000.1", "100000.4", "100000.2"]);
+    let text = stdout(&burn_ckpt(&[&"plot", &run, &"val_loss"]));
+    let numbers: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once(['|', '│']))
+        .map(|(number, _)| number.trim())
+        .filter(|number| !number.is_empty())
+        .collect();
+    assert_eq!(numbers, ["100000.40", "100000.10"], "{text}");
+    let about = "last 100000.20, lowest 100000.10 at 10, highest 100000.40 at 20";
+    assert!(text.contains(about), "{text}");
 }
 
 #[test]

@@ -43,10 +43,19 @@ pub fn shown(page: &Path) -> BTreeMap<String, Curves> {
 
 /// The page of these runs, in their directory of runs.
 pub fn report(root: &Path, runs: &[&Path]) -> PathBuf {
+    report_with(root, runs, 0)
+}
+
+/// The same, of runs of which something cannot be read.
+fn partial_report(root: &Path, runs: &[&Path]) -> PathBuf {
+    report_with(root, runs, 1)
+}
+
+fn report_with(root: &Path, runs: &[&Path], status: i32) -> PathBuf {
     let page = root.join("report.html");
     let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"report", &"-o", &page];
     arguments.extend(runs.iter().map(|run| run as &dyn AsRef<std::ffi::OsStr>));
-    ended_with(&burn_ckpt(&arguments), 0);
+    ended_with(&burn_ckpt(&arguments), status);
     page
 }
 
@@ -218,7 +227,7 @@ fn a_damaged_checkpoint_is_named_and_the_rest_is_shown() {
     let damaged = std::fs::read_dir(&best).unwrap().map(|entry| entry.unwrap().path());
     let damaged = damaged.into_iter().find(|path| path.extension().is_some_and(|end| end == "ckpt")).unwrap();
     std::fs::write(&damaged, "cut").unwrap();
-    let shown = browser::open(&report(root.path(), &[&run]));
+    let shown = browser::open(&partial_report(root.path(), &[&run]));
     assert!(shown.document.contains(&damaged.display().to_string()), "{}", damaged.display());
     assert!(shown.document.contains("last/epoch=1-step=20.ckpt"));
 }
@@ -379,7 +388,7 @@ fn a_log_that_cannot_be_read_costs_the_curves_alone() {
     let run = run_dir(root.path());
     std::fs::remove_file(run.join("metrics.jsonl")).unwrap();
     std::fs::create_dir(run.join("metrics.jsonl")).unwrap();
-    let shown = browser::open(&report(root.path(), &[&run]));
+    let shown = browser::open(&partial_report(root.path(), &[&run]));
     assert!(shown.document.contains("There are no curves: "), "{}", shown.document);
     assert!(shown.document.contains("1 of 1"), "the epochs of the checkpoint");
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint, is_directory,
-    is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
+    is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories, replaces_link_to,
     scan_directory_reduced, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
@@ -239,14 +239,7 @@ impl Row {
 
     /// Whether a file that is not a symbolic link replaces a link to this one: its metadata names this file.
     fn is_target_of(&self, replacement: &Path) -> bool {
-        let (Some(own), Ok(theirs)) = (&self.metadata, Metadata::of_checkpoint(replacement)) else {
-            return false;
-        };
-        theirs.checkpoint_path != name_of(replacement)
-            && theirs.checkpoint_path == name_of(&self.path)
-            && theirs.checkpoint_timestamp == own.checkpoint_timestamp
-            && theirs.checkpoint_checksum == own.checkpoint_checksum
-            && theirs.reason == own.reason
+        self.metadata.as_ref().is_some_and(|own| replaces_link_to(replacement, &self.path, own))
     }
 }
 

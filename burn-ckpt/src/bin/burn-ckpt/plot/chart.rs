@@ -6,7 +6,7 @@ use crate::plot::canvas::Canvas;
 use crate::plot::curves::{Along, Curve, Point};
 use crate::plot::marks::SavedSteps;
 use crate::plot::style::Style;
-use crate::terminal::figures::number;
+use crate::terminal::figures::{digits_between, number_with};
 use crate::terminal::printable::in_one_line;
 use crate::terminal::screen::Screen;
 
@@ -73,6 +73,11 @@ impl Chart<'_> {
         lines
     }
 
+    /// Whether a value of it can be drawn.
+    pub fn has_points(&self) -> bool {
+        self.ranges().is_some()
+    }
+
     /// The value that is drawn of one that was logged. It is not finite where nothing is drawn.
     fn scaled(&self, value: f64) -> f64 {
         if self.is_logarithmic { value.ln() } else { value }
@@ -91,7 +96,9 @@ impl Chart<'_> {
         let others = 1 + usize::from(has_numbers.1) + self.curves.len() + 1;
         let least = if charts > 1 { SHARED_ROWS } else { ROWS.0 };
         let rows = (height / charts).saturating_sub(others).clamp(least, ROWS.1);
-        let shown = |value: f64| number(if self.is_logarithmic { value.exp() } else { value });
+        let value = |scaled: f64| if self.is_logarithmic { scaled.exp() } else { scaled };
+        let digits = digits_between(value(y.low), value(y.high));
+        let shown = |scaled: f64| number_with(value(scaled), digits);
         let mut numbers = vec![String::new(); rows];
         if has_numbers.0 {
             (numbers[0], numbers[rows - 1]) = (shown(y.high), shown(y.low));
@@ -188,6 +195,9 @@ impl Chart<'_> {
     fn figures(&self, curve: &Curve) -> String {
         let finite = || curve.points.iter().filter(|point| point.value.is_finite());
         let by_value = |a: &&Point, b: &&Point| a.value.total_cmp(&b.value);
+        let range = Range::of(curve.points.iter().map(|point| point.value));
+        let digits = range.map_or(0, |Range { low, high }| digits_between(low, high));
+        let number = |value: f64| number_with(value, digits);
         let at = |point: &Point| format!("{} at {}", number(point.value), point.at(self.along));
         let mut figures: Vec<String> = Vec::new();
         figures.extend(curve.points.last().map(|point| format!("last {}", number(point.value))));

@@ -159,6 +159,10 @@ fn print(
         for line in chart.lines(screen, count) {
             output.bytes(format!("{line}\n").as_bytes())?;
         }
+        if !chart.has_points() {
+            let reason = if args.log { "is finite and has a logarithm" } else { "is finite" };
+            say(format!("note: {} is not drawn: none of its values {reason}", in_one_line(quantity)));
+        }
         if curves.len() > drawn.len() {
             let (left, quantity) = (curves.len() - drawn.len(), in_one_line(quantity));
             say(format!("note: {left} more curves of {quantity} are left out: name fewer metrics or runs"));

@@ -2,40 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use burn_ckpt::plumbing::is_of_result;
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexSet;
 use serde_json::{Map, Value};
 
 use crate::runs::progress::Progress;
 use crate::runs::summary::RunSummary;
-use crate::trainer_settings::{OF_NAMES, first_part};
 use crate::verb_result::Failure;
 
 /// How many hyperparameters and settings that differ are shown by default.
 const SHOWN_DIFFERENCES: usize = 10;
-/// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not
-/// depend on them.
-const NOT_OF_THE_RESULT: [&str; 19] = [
-    "strategies",
-    "best",
-    "last",
-    "on_exception",
-    "checkpoint_saving",
-    "max_epochs",
-    "lock",
-    "handle_signals",
-    "changed_hparams",
-    "slurm_requeue",
-    "when_busy",
-    "max_waiting_saves",
-    "max_file_bytes",
-    "failed_saves",
-    "device_timeout_seconds",
-    "restarts",
-    "model_summary_depth",
-    "progress",
-    "report",
-];
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,8 +186,6 @@ pub fn chosen(
 /// The hyperparameters and settings that differ between the runs: first those of which runs have several
 /// values, then those that only some runs have.
 pub fn differing(runs: &[RunSummary]) -> Vec<Column> {
-    let is_of_result =
-        |name: &str| !OF_NAMES.contains(&first_part(name)) && !NOT_OF_THE_RESULT.contains(&first_part(name));
     let progress: Vec<&Progress> = runs.iter().filter_map(|run| run.progress.as_ref()).collect();
     let hparams: Vec<&Map<String, Value>> = progress.iter().map(|progress| &progress.hparams).collect();
     let settings: Vec<&Map<String, Value>> = progress.iter().map(|progress| &progress.settings).collect();

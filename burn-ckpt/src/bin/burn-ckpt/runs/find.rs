@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at, start_scoped_work};
+use burn_ckpt::locate;
+use burn_ckpt::plumbing::{
+    DEFAULT_LOGS, is_checkpoint, is_directory, is_there, run_at, run_of_checkpoint, start_scoped_work,
+};
 
 use crate::parallel_verify::all_processors;
-use crate::runs::run_directory::{directories_of_runs, is_run};
+use crate::runs::run_directory::{directories_of_runs, is_run, leads_nowhere};
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
 
@@ -20,11 +23,8 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     if is_run(directory)? {
         return Ok(vec![RunSummary::of(directory)]);
     }
-    if !is_directory(directory)? && is_there(directory)? {
-        let file = directory.display();
-        return Err(Failure::Other(format!(
-            "{file} is a file: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}"
-        )));
+    if !is_directory(directory)? {
+        return Err(not_a_directory(directory)?);
     }
     let mut directories = directories_of_runs(directory)?;
     if directories.is_empty() {
@@ -35,6 +35,27 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     }
     directories.retain(|path| !is_hidden(path) || is_run(path).unwrap_or(true));
     Ok(summaries(&directories))
+}
+
+/// What is in the place of a directory, and what to name.
+fn not_a_directory(path: &Path) -> Result<Failure, Failure> {
+    let shown = path.display();
+    let is_there = is_there(path)?;
+    if (is_checkpoint(path) || !is_there)
+        && locate(path).is_ok()
+        && let Some(run) = run_of_checkpoint(path)
+    {
+        let run = run.run_dir().display();
+        return Ok(Failure::Other(format!("{shown} is a checkpoint of the run {run}: name the run")));
+    }
+    let what = match is_there {
+        true if leads_nowhere(path)? => "is a link to something that is not there",
+        true => "is a file",
+        false => "is not there",
+    };
+    Ok(Failure::Other(format!(
+        "{shown} {what}: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}"
+    )))
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS, is_directory, list, run_at, storage};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS, is_directory, is_symlink, list, run_at, storage};
 use burn_ckpt::{Error, RunLayout};
 
 use crate::runs::run_signs::shows_a_run;
@@ -71,7 +71,7 @@ fn check_has_no_runs(directory: &Path) -> Result<(), Failure> {
 /// [`Error::Io`] when a directory cannot be listed.
 pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let if_of_runs = |mut paths: Vec<PathBuf>| {
-        paths.retain(|path| is_directory(path).unwrap_or(true));
+        paths.retain(|path| is_directory(path).unwrap_or(true) || leads_nowhere(path).unwrap_or(true));
         paths.iter().any(|path| is_run(path).unwrap_or(true)).then_some(paths)
     };
     let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
@@ -85,4 +85,10 @@ pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
         directories.sort();
     }
     Ok(directories)
+}
+
+/// Whether a path is a link to something that is not there.
+pub fn leads_nowhere(path: &Path) -> Result<bool, Error> {
+    let failed = |source| Error::Io { action: "find out what is at", path: path.to_path_buf(), source };
+    Ok(is_symlink(path)? && storage::stat(path).map_err(failed)?.is_none())
 }

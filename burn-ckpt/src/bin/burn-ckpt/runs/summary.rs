@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_directory};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_directory, storage};
 use burn_ckpt::{Checkpoint, Error, ErrorKind, RunLayout, chain};
 use serde_json::Value;
 
 use crate::ls::listing::{Listing, Row, reason};
 use crate::parallel_verify::identity;
 use crate::runs::progress::Progress;
-use crate::runs::run_directory::is_run;
+use crate::runs::run_directory::{is_run, leads_nowhere};
 use crate::runs::status::{Status, StatusKind};
 use crate::tag::run_tags::RunTags;
 use crate::terminal::figures::count;
@@ -44,6 +44,10 @@ impl RunSummary {
         let layout = RunLayout::at(directory);
         let checkpoints = directory.join(CHECKPOINT_DIR);
         let list = || {
+            if leads_nowhere(directory)? {
+                let (action, path) = ("follow the link", directory.to_path_buf());
+                return Err(Error::Io { action, path, source: storage::not_found() });
+            }
             is_run(directory).and_then(|is_run| match is_run && is_directory(&checkpoints)? {
                 true => Ok((is_run, Some(Listing::of_run(&layout)?))),
                 false => Ok((is_run, None)),

@@ -35,9 +35,29 @@ pub fn moment(when: Timestamp) -> String {
     when.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// Significant digits of a number.
+const DIGITS: usize = 4;
+/// More do not tell two numbers of 64 bits apart.
+const MAX_DIGITS: usize = 17;
+
 /// A number with four significant digits, or more where more digits are before the point.
 pub fn number(value: f64) -> String {
-    const DIGITS: i32 = 4;
+    number_with(value, DIGITS)
+}
+
+/// The digits that tell numbers between these two apart, also where they differ by little of their size.
+pub fn digits_between(low: f64, high: f64) -> usize {
+    // Halves, as the difference of the two can be more than any number.
+    let differing = high / 2.0 - low / 2.0;
+    if !(low.is_finite() && high.is_finite() && differing > 0.0) {
+        return DIGITS;
+    }
+    let same = low.abs().max(high.abs()).log10() - differing.log10();
+    (same.ceil().max(0.0) as usize + 2).clamp(DIGITS, MAX_DIGITS)
+}
+
+/// A number with so many significant digits, or more where more digits are before the point.
+pub fn number_with(value: f64, digits: usize) -> String {
     let magnitude = value.abs();
     if !value.is_finite() {
         return value.to_string();
@@ -46,10 +66,11 @@ pub fn number(value: f64) -> String {
         return "0".to_owned();
     }
     if !(1e-4..1e9).contains(&magnitude) {
-        return format!("{value:.*e}", DIGITS as usize - 1);
+        return format!("{value:.*e}", digits.saturating_sub(1));
     }
-    let before_point = magnitude.log10().floor() as i32 + 1;
-    format!("{value:.*}", usize::try_from(DIGITS - before_point).unwrap_or(0))
+    let before_point = magnitude.log10().floor() as i64 + 1;
+    let after_point = i64::try_from(digits).unwrap_or(0) - before_point;
+    format!("{value:.*}", usize::try_from(after_point).unwrap_or(0))
 }
 
 /// `1 file`, `2 files`.
@@ -122,6 +143,22 @@ mod tests {
     fn metrics_have_four_digits() {
         let shown = [0.149_320_504, 96.378_83, 12_345.6, 0.0, -0.001_234_56, 1.5e-7, f64::NAN].map(number);
         assert_eq!(shown, ["0.1493", "96.38", "12346", "0", "-0.001235", "1.500e-7", "NaN"]);
+    }
+
+    #[test]
+    fn numbers_of_a_narrow_range_have_the_digits_that_tell_them_apart() {
+        for (low, high, expected) in [
+            (1234.0, 1234.5, ["1234.00", "1234.50"]),
+            (100_000.1, 100_000.4, ["100000.10", "100000.40"]),
+            (1e9, 1e9 + 1.0, ["1.00000000000e9", "1.00000000100e9"]),
+            (1.0, 3.0, ["1.000", "3.000"]),
+            (2.0, 2.0, ["2.000", "2.000"]),
+            (-1.7e308, 1.7e308, ["-1.700e308", "1.700e308"]),
+            (f64::NAN, 1.0, ["NaN", "1.000"]),
+        ] {
+            let digits = digits_between(low, high);
+            assert_eq!([low, high].map(|value| number_with(value, digits)), expected);
+        }
     }
 
     #[test]

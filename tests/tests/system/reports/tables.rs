@@ -1,0 +1,72 @@
+//! The tables of a page: what is in them, and that they fit a small screen.
+
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use system_tests::programs::browser;
+use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::run_files::run_dir;
+use system_tests::{config, train};
+
+use super::page::report;
+
+#[test]
+fn the_table_of_runs_leaves_out_names_places_and_saving_as_the_verb_runs_does() {
+    let root = tempfile::tempdir().unwrap();
+    for (run, seed) in [("r1", 1), ("r2", 2)] {
+        let epochs = seed as usize;
+        let run = config(root.path(), epochs).with_run_id(run).with_seed(seed);
+        train(run.with_tags([seed.to_string()]).with_report(seed == 2)).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    ended_with(&burn_ckpt(&[&"tag", &logs.join("r1"), &"later"]), 0);
+    let page = report(root.path(), &[&logs.join("r1"), &logs.join("r2")]);
+    let settings = browser::ask(
+        &page,
+        "async () => [...document.querySelectorAll('#runs thead th')].map((heading) => heading.textContent).filter((title) => title.startsWith('trainer.'))",
+    );
+    assert_eq!(settings, serde_json::json!(["trainer.seed"]));
+}
+
+#[test]
+fn of_several_best_checkpoints_one_is_called_the_best() {
+    let root = tempfile::tempdir().unwrap();
+    let strategies = [StrategyConfig::Best(Best::new().with_topk(2)), StrategyConfig::Last(Last::new())];
+    train(config(root.path(), 3).with_strategies(strategies)).unwrap();
+    let page = report(root.path(), &[&run_dir(root.path())]);
+    let kept_as = browser::ask(
+        &page,
+        "async () => [...document.querySelectorAll('[aria-label^=\"checkpoints of\"] tbody tr')].map((row) => row.lastElementChild.textContent).sort()",
+    );
+    assert_eq!(kept_as, serde_json::json!(["among the best", "best", "last"]));
+}
+
+#[test]
+fn the_values_of_a_chart_fit_a_small_screen() {
+    let root = tempfile::tempdir().unwrap();
+    // A save at each step: some have ended in each epoch.
+    train(config(root.path(), 2).with_last(Last::new().with_every_n_steps(1))).unwrap();
+    let page = report(root.path(), &[&run_dir(root.path())]);
+    let tables = browser::ask(
+        &page,
+        "async () => {
+           document.body.style.width = '380px';
+           const tables = [];
+           for (const chart of document.querySelectorAll('.chart')) {
+             chart.style.width = '348px';
+             const values = chart.querySelector('details');
+             values.open = true;
+             values.dispatchEvent(new Event('toggle'));
+             const { scrollWidth, clientWidth } = values.querySelector('.scroll');
+             const columns = chart.querySelectorAll('thead th').length;
+             tables.push([chart.querySelector('h3').textContent, columns, scrollWidth - clientWidth]);
+           }
+           return tables;
+         }",
+    );
+    let tables: Vec<(String, u64, i64)> = serde_json::from_value(tables).unwrap();
+    assert!(tables.iter().any(|(title, ..)| title.starts_with("seconds of a save")), "{tables:?}");
+    assert!(tables.iter().all(|(_, _, beyond)| *beyond <= 0), "{tables:?}");
+    // Where there is one curve, the chart's title says which.
+    let columns =
+        |title: &str| tables.iter().find(|(shown, ..)| shown == title).map(|(_, columns, _)| *columns);
+    assert_eq!((columns("loss"), columns("items/s")), (Some(3), Some(2)), "{tables:?}");
+}
