@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, numbers};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_of_another_program, numbers};
 use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -104,8 +104,11 @@ fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
     ];
     let said: Vec<String> = said.into_iter().flatten().collect();
     let directory = in_one_line(&directory.display().to_string());
-    let is_damaged =
-        |listing: &&Listing| listing.rows.iter().filter_map(|row| row.problem.as_ref()).any(is_damage);
+    // It removes no file of another program.
+    let is_removed = |row: &Row| {
+        row.problem.as_ref().is_some_and(is_damage) && !is_of_another_program(&row.path).unwrap_or(true)
+    };
+    let is_damaged = |listing: &&Listing| listing.rows.iter().any(is_removed);
     let removes = match listings.iter().filter(is_damaged).collect::<Vec<_>>().as_slice() {
         [] => String::new(),
         [one] if one.directory.ends_with(CHECKPOINT_DIR) => {
@@ -245,6 +248,9 @@ fn state(row: &Row) -> String {
         }
         (Some(Error::Metadata { .. }), _) => format!("{DAMAGED}: invalid metadata"),
         (Some(error), _) if is_without_metadata(error) => "no metadata".to_owned(),
+        (Some(error @ Error::NotACheckpoint { path, .. }), _) if *path == row.path => {
+            format!("{DAMAGED}: it is not a checkpoint: {}", reason(error))
+        }
         (Some(error), _) if is_damage(error) => format!("{DAMAGED}: {}", reason(error)),
         (Some(error), _) => reason(error),
     }
