@@ -194,7 +194,7 @@ pub mod plumbing {
     pub use crate::retention::shared_ledger::SharedLedger;
     pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced};
     pub use crate::run_dir::cleanup::{
-        clear, is_of_another_program, links_of_run, recover, unfinished_files,
+        clear, files_in_place_of_links, is_of_another_program, links_of_run, recover, unfinished_files,
     };
     pub use crate::run_dir::display_files::report_page::{REPORT_FILE, is_report_page, remove_report_page};
     pub use crate::run_dir::display_files::tracker_files::{

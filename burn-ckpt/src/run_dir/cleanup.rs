@@ -1,6 +1,7 @@
 //! Cleaning a run's directory: removing what a killed process left, and removing a run's checkpoints for a
 //! new run.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
@@ -183,8 +184,12 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<Vec<PathBuf>> {
     }
     let directory = layout.checkpoint_dir();
     let has_tags = LaterTags::are_there(layout.run_dir())?;
-    // First the links, so that none leads to a removed file if this ends in the middle.
-    for path in links_of_run(layout)? {
+    // First the links, so that none leads to a removed file if this ends in the middle. In a copy of a run
+    // under another name, the files in their place have the run's id of the checkpoints that are removed.
+    let ids: HashSet<&str> = catalog.entries.iter().map(|entry| entry.metadata.run_id.as_str()).collect();
+    let in_place = files_in_place_of_links(layout)?.into_iter();
+    let in_place = in_place.filter(|(_, metadata)| ids.contains(metadata.run_id.as_str()));
+    for path in links_of_run(layout)?.into_iter().chain(in_place.map(|(path, _)| path)) {
         match is_symlink(&path)? {
             true => remove_if_there(&path)?,
             false => links::remove(&path)?,
@@ -237,13 +242,40 @@ pub fn is_of_another_program(path: &Path) -> Result<bool> {
 pub fn links_of_run(layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in list(&layout.checkpoint_dir())? {
-        let is_own = match is_symlink(&path)? {
-            true => points_into_run(&path, layout.run_id())?,
-            false => replaces_a_link(&path, layout.run_id())?,
-        };
-        if is_own {
+        if is_symlink(&path)? && points_into_run(&path, layout.run_id())? {
             found.push(path);
         }
+    }
+    let in_place = files_in_place_of_links(layout)?.into_iter();
+    found.extend(in_place.filter(|(_, metadata)| metadata.run_id == layout.run_id()).map(|(path, _)| path));
+    Ok(found)
+}
+
+/// The files that were made in place of strategies' links, as on systems without symbolic links or by a copy
+/// in which links are followed, each with what it says: it, or the checkpoint whose metadata it is, has a
+/// link's name, and metadata that names another file. Of whichever run they are: a copy of a run under
+/// another name has files of the earlier one.
+///
+/// # Errors
+///
+/// [`Error::Io`] when something cannot be listed.
+pub fn files_in_place_of_links(layout: &RunLayout) -> Result<Vec<(PathBuf, Metadata)>> {
+    let mut found = Vec::new();
+    for path in list(&layout.checkpoint_dir())? {
+        let of_metadata = checkpoint_of_metadata(&path);
+        let name = file_name(of_metadata.as_deref().unwrap_or(&path));
+        let has_a_links_name =
+            ["last.ckpt", "on_exception.ckpt"].contains(&name.as_str()) || name.starts_with("best_");
+        if !has_a_links_name || !entry(&path)?.is_some_and(|entry| entry.is_file()) {
+            continue;
+        }
+        let metadata = match of_metadata {
+            Some(_) => Metadata::read(&path),
+            None if is_checkpoint(&path) => Metadata::of_checkpoint(&path),
+            None => continue,
+        };
+        let names_another = |metadata: &Metadata| metadata.checkpoint_path != name;
+        found.extend(metadata.ok().filter(names_another).map(|metadata| (path, metadata)));
     }
     Ok(found)
 }
@@ -270,19 +302,6 @@ fn points_into_run(link: &Path, run_id: &str) -> Result<bool> {
         false => Metadata::of_checkpoint(link),
     };
     Ok(metadata.is_ok_and(|metadata| metadata.run_id == run_id) || leads_nowhere(link)?)
-}
-
-/// Whether a file was made in place of a strategy's link, as on systems without symbolic links: it has a
-/// link's name, and metadata of this run that names another file.
-fn replaces_a_link(path: &Path, run_id: &str) -> Result<bool> {
-    let name = file_name(path);
-    let has_a_links_name =
-        ["last.ckpt", "on_exception.ckpt"].contains(&name.as_str()) || name.starts_with("best_");
-    Ok(has_a_links_name
-        && is_checkpoint(path)
-        && entry(path)?.is_some_and(|entry| entry.is_file())
-        && Metadata::of_checkpoint(path)
-            .is_ok_and(|metadata| metadata.run_id == run_id && metadata.checkpoint_path != name))
 }
 
 /// Whether a file is metadata, or has evaluations, of a checkpoint of this run that is not there. A

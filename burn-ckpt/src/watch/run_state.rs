@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::disk::run_lock::LockState;
-use crate::error::Result;
 use crate::error::chain::chain;
+use crate::error::{Error, Result};
 use crate::metrics_log::ended_by_log;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::training_progress::is_done;
@@ -57,20 +59,42 @@ impl RunCheckpoints {
             return Ok(RunState::Running(holder));
         }
         self.refresh(layout)?;
-        Ok(match self.newest()? {
-            Newest::Readable(newest) => state_of(layout, &newest, lock)?,
+        match self.newest()? {
+            Newest::Readable(newest) => return state_of(layout, &newest, lock),
             Newest::Unreadable(error) => {
-                RunState::Stopped(format!("none of its checkpoints can be read: {}", chain(&error)))
+                return Ok(RunState::Stopped(format!(
+                    "none of its checkpoints can be read: {}",
+                    chain(&error)
+                )));
             }
-            Newest::Missing if *was_running => {
-                RunState::Stopped("it ended before its first checkpoint".to_owned())
-            }
-            Newest::Missing if is_there && matches!(lock, Ok(LockState::Left(_))) => {
+            Newest::Missing => {}
+        }
+        if let Some(state) = state_by_log(layout, lock.as_ref())? {
+            return Ok(state);
+        }
+        Ok(match () {
+            () if *was_running => RunState::Stopped("it ended before its first checkpoint".to_owned()),
+            () if is_there && matches!(lock, Ok(LockState::Left(_))) => {
                 RunState::Stopped("it was killed before its first checkpoint".to_owned())
             }
-            Newest::Missing => RunState::NotBegun,
+            () => RunState::NotBegun,
         })
     }
+}
+
+/// The state of a run without a checkpoint, as one that saves none, by the last line of its log. `None` if
+/// that does not say how the run ended, or is of an earlier start.
+fn state_by_log(
+    layout: &RunLayout,
+    lock: std::result::Result<&LockState, &Error>,
+) -> Result<Option<RunState>> {
+    let end = ended_by_log(layout.run_dir(), 0, Timestamp::MIN)?;
+    let end = end.filter(|end| !lock.is_ok_and(|lock| lock.was_killed_since(end.time)));
+    Ok(end.map(|end| match lock {
+        _ if end.ended == "done" => RunState::Done,
+        Err(error) => RunState::Unknown(chain(error)),
+        Ok(_) => RunState::Stopped(end.ended),
+    }))
 }
 
 fn state_of(layout: &RunLayout, newest: &NewestCheckpoint, lock: Result<LockState>) -> Result<RunState> {

@@ -344,6 +344,7 @@ impl SaveState {
             let state = TrainerState {
                 data: Some(progress.data),
                 metrics_log: progress.metrics.log.mark_at(self.position.in_log()),
+                directions: progress.metrics.directions(),
                 ..TrainerState::new(self.position, progress.seed, progress.clock.seconds(), metrics.clone())
             };
             let parts = CapturedParts::default();

@@ -12,7 +12,7 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
-use super::print_result::{print, print_and_keep_model};
+use super::print_result::{print, print_and_keep_model, shown};
 use crate::config::TrainerConfig;
 use crate::error::Result;
 use crate::evaluation::Evaluation;
@@ -123,7 +123,7 @@ impl EvaluateArgs {
         match evaluation.keep() {
             Ok(file) => {
                 send_evaluations(config, &reported.run_dir);
-                lines.push(format!("kept: {}", file.display()));
+                lines.push(format!("kept: {}", shown(&file)));
             }
             Err(error) => warn(&format!("the evaluation is not kept: {}", chain(&error))),
         }
@@ -135,7 +135,7 @@ impl EvaluateArgs {
 fn lines(evaluation: &Evaluation, checkpoint: &Path) -> Vec<String> {
     let Evaluation { split, items, seconds, .. } = evaluation;
     let checkpoint = evaluation.checkpoint.as_ref().map_or(checkpoint, |checkpoint| &checkpoint.path);
-    let head = format!("evaluated on {split}: {} ({items} items, {seconds:.1} s)", checkpoint.display());
+    let head = format!("evaluated on {split}: {} ({items} items, {seconds:.1} s)", shown(checkpoint));
     let metrics = evaluation.metrics.iter().map(|(name, value)| format!("{name}: {value}"));
     std::iter::once(head).chain(metrics).collect()
 }

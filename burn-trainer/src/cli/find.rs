@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::finder_input::FinderInput;
-use super::print_result::print;
+use super::print_result::{print, shown};
 use super::{found_file, set};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -173,7 +173,7 @@ impl FindArgs {
         lines.push(format!("set it: --set {}={size}", input.batch_size_key));
         if let Some(file) = file {
             found.write_csv(file)?;
-            lines.push(format!("what was tried: {}", file.display()));
+            lines.push(format!("what was tried: {}", shown(file)));
         }
         print(&lines);
         with_size(size)
@@ -208,7 +208,7 @@ where
             true => sweep.write_svg(file)?,
             false => sweep.write_csv(file)?,
         }
-        lines.push(format!("losses: {}", file.display()));
+        lines.push(format!("losses: {}", shown(file)));
     }
     print(&lines);
     Ok(if suggestion.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

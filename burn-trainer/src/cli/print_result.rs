@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn_ckpt::plumbing::without_controls;
 use burn_ckpt::{Metadata, chain};
 
 use super::{arguments, restart};
@@ -98,14 +99,19 @@ pub(super) fn print_and_keep_model<M>(
     Ok(Reported { status, model, run_dir, is_interrupted: interrupted.is_some(), fast_dev_run })
 }
 
+/// A path in a line of results: the line stays one.
+pub(super) fn shown(path: &Path) -> String {
+    without_controls(&path.display().to_string())
+}
+
 /// The results, for standard output.
 fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Vec<String> {
-    let mut lines =
-        vec![format!("checkpoints: {}", result.run_dir.join(burn_ckpt::plumbing::CHECKPOINT_DIR).display())];
+    let directory = result.run_dir.join(burn_ckpt::plumbing::CHECKPOINT_DIR);
+    let mut lines = vec![format!("checkpoints: {}", shown(&directory))];
     for (name, held) in &result.checkpoints {
         lines.push(match name.strip_prefix("best:") {
-            Some(metric) => format!("best {metric}: {} in {}", held.score, held.path.display()),
-            None => format!("{name}: {}", held.path.display()),
+            Some(metric) => format!("best {metric}: {} in {}", held.score, shown(&held.path)),
+            None => format!("{name}: {}", shown(&held.path)),
         });
     }
     lines.push(format!(

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
+use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 
 use super::epoch_values::SharedValues;
@@ -52,6 +53,11 @@ impl RunMetrics {
     /// The same, but for a validation that is under way: those of the one before.
     pub(crate) fn whole_values(&self) -> IndexMap<String, f64> {
         self.table.lock().whole_values()
+    }
+
+    /// In which direction each metric is better, as far as that is known.
+    pub(crate) fn directions(&self) -> IndexMap<String, MetricMode> {
+        self.table.lock().directions()
     }
 
     /// A validation begins: its lines take the place of those of the one before in the epoch. `is_within`:

@@ -2,6 +2,7 @@
 
 use burn_ckpt::metrics_log::LogMark;
 use burn_ckpt::plumbing::FilenameTemplate;
+use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,9 @@ pub(crate) struct TrainerState {
     /// The latest values. Those of a validation are of the state of `last_validation`.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
+    /// In which direction each of them is better, as far as it declares it. `burn-ckpt` reads them.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(crate) directions: IndexMap<String, MetricMode>,
 }
 
 fn one() -> f64 {
@@ -104,6 +108,7 @@ impl TrainerState {
             metrics_log: None,
             training_time_seconds,
             metrics,
+            directions: IndexMap::new(),
         }
     }
 

@@ -129,6 +129,7 @@ impl LoopProgress {
             speed: self.speed.totals(),
             metrics_log: metrics.log.mark_at(self.position.in_log()),
             validation_sets: metrics.sets.items(),
+            directions: metrics.directions(),
             ..TrainerState::new(self.position, seed, self.clock.seconds(), metrics.whole_values())
         }
     }

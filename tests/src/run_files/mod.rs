@@ -11,5 +11,6 @@ pub use compare_runs::{
 };
 pub use tree::{
     checkpoints, complete_checkpoints, copy_checkpoint, copy_tree, described_state, edit_metadata, files,
-    hardware, in_memory, last_epochs, last_metadata, last_tensor_byte, metadata, run_dir, stems, target,
+    hardware, in_memory, last_epochs, last_metadata, last_tensor_byte, links_as_files, metadata, run_dir,
+    stems, target,
 };

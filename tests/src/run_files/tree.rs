@@ -147,6 +147,30 @@ pub fn copy_tree(from: &Path, to: &Path) {
     assert!(copied.is_ok_and(|status| status.success()), "{} is not copied", from.display());
 }
 
+/// Puts files in the place of a run's links, as a system without symbolic links has them: hard links, or
+/// copies.
+///
+/// # Panics
+///
+/// When that fails.
+pub fn links_as_files(run: &Path, copied: bool) {
+    let replace_links = || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(run.join("checkpoint"))? {
+            let link = entry?.path();
+            if link.is_symlink() {
+                let target = std::fs::canonicalize(&link)?;
+                std::fs::remove_file(&link)?;
+                match copied {
+                    true => std::fs::copy(target, link).map(drop)?,
+                    false => std::fs::hard_link(target, link)?,
+                }
+            }
+        }
+        Ok(())
+    };
+    replace_links().unwrap_or_else(|error| panic!("{}: {error}", run.display()));
+}
+
 /// Copies a checkpoint with its metadata.
 ///
 /// # Panics

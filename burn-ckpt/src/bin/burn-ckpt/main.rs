@@ -44,6 +44,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::terminal::{output, warnings};
 use crate::verb_result::{Failure, VerbResult};
 
+/// How the lines begin that follow an error of clap's.
+const USAGE: [&str; 2] = ["Usage: ", "For more information"];
+
 /// List, compare, draw and remove runs of burn models, and list, verify, copy, convert and remove their
 /// checkpoints
 #[derive(Parser)]
@@ -115,11 +118,27 @@ fn run(verb: Verb) -> VerbResult {
     }
 }
 
+/// Prints the help that was asked for, or what is wrong with the arguments: with how to use the verb, but with
+/// --json in one line, as every error.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    let wants_json = || std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    if !error.use_stderr() || !wants_json() {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let said = text.lines().take_while(|line| !USAGE.iter().any(|start| line.starts_with(start)));
+    output::say(said.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "));
+    ExitCode::from(2)
+}
+
 fn main() -> ExitCode {
     make_file_size_limit_an_error();
     warnings::print_warnings();
     let mut command = Cli::command();
-    let matches = command.get_matches_mut();
+    let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+        Ok(matches) => matches,
+        Err(error) => return wrong_usage(&error),
+    };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
     match addresses::check(&command, &matches).and_then(|()| run(cli.verb)) {
         Ok(true) => ExitCode::SUCCESS,

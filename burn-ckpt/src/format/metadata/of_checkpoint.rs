@@ -52,8 +52,18 @@ impl Metadata {
                 let trainer_state = ContainerHeader::of(file)?.trainer_state;
                 completed(checkpoint, &trainer_state, own.metadata, beside)
             }
-            (Ok(None), beside) | (Err(_), beside @ Ok(_)) => beside,
             // What the file itself is says more than that one is missing beside it.
+            (Ok(None), Err(missing)) if is_missing(&missing) => {
+                Err(match ContainerHeader::read(checkpoint) {
+                    Err(
+                        error @ (Error::Checksum { .. }
+                        | Error::Damaged { .. }
+                        | Error::NotACheckpoint { .. }),
+                    ) => error,
+                    _ => missing,
+                })
+            }
+            (Ok(None), beside) | (Err(_), beside @ Ok(_)) => beside,
             (
                 Err(error @ (Error::Checksum { .. } | Error::Damaged { .. } | Error::NotACheckpoint { .. })),
                 Err(_),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::run_dir;
 use system_tests::{config, train, train_and_keep_all};
 
@@ -29,6 +30,53 @@ fn wrong_usage_ends_with_status_2_and_an_error_on_standard_error() {
     let (_, err) = ended_with(&burn_ckpt(&[&"prune", &"."]), 2);
     for rule in ["last=N", "best=METRIC:N", "links"] {
         assert!(err.contains(rule), "{err}");
+    }
+}
+
+#[test]
+fn with_json_an_error_of_usage_is_one_line() {
+    for arguments in [
+        &["no-such-verb", "--json"][..],
+        &["ls", "--no-such-flag", "--json"],
+        &["show", "--json"],
+        &["verify", ".", "--jobs", "a\nb", "--json"],
+        &["ls", "--jsn", "--json"],
+        &["prune", ".", "--json"],
+        &["mirror", "run", "--json"],
+    ] {
+        let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = arguments.iter().map(|word| word as _).collect();
+        let (out, err) = ended_with(&burn_ckpt(&arguments), 2);
+        assert!(out.is_empty() && err.starts_with("error: "), "{out}{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+    let (_, err) = ended_with(&burn_ckpt(&[&"diff", &"a", &"--json"]), 2);
+    assert!(err.contains("<B>") && !err.contains("Usage"), "{err}");
+    // Not the option, but a path of that name.
+    let (_, err) = ended_with(&burn_ckpt(&[&"show", &"a", &"--", &"--json"]), 2);
+    assert!(err.contains("Usage: "), "{err}");
+    // Help is none.
+    let help = stdout(&burn_ckpt(&[&"ls", &"--json", &"--help"]));
+    assert!(help.lines().count() > 10, "{help}");
+}
+
+#[test]
+fn a_metric_that_is_not_there_has_one_status() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let run = run.to_str().unwrap();
+    for words in [
+        &["runs", run, "--sort", "nosuch"][..],
+        &["runs", run, "--columns", "nosuch"],
+        &["ls", run, "--metrics", "nosuch"],
+        &["log", run, "--metrics", "nosuch"],
+        &["plot", run, "nosuch"],
+        &["prune", run, "--keep", "best=nosuch:1"],
+        &["watch", run, "--metric", "nosuch"],
+    ] {
+        let words: Vec<&dyn AsRef<std::ffi::OsStr>> = words.iter().map(|word| word as _).collect();
+        let (_, err) = ended_with(&burn_ckpt(&words), 1);
+        assert!(err.contains("nosuch"), "{err}");
     }
 }
 
@@ -91,6 +139,11 @@ fn a_path_with_a_line_break_stays_in_its_line() {
         assert!(text.contains("\\nfake"), "{verb}: {text}");
         assert!(!text.lines().any(|line| line.starts_with("fake")), "{verb}: {text}");
     }
+    // The lines of a training program too. The command that resumes the run is as a shell takes it.
+    let text = Running::start(warmup(&root.path().join("a\nfake"), "--epochs 1")).end_well().stdout;
+    let text = text.split("\nresume: ").next().unwrap();
+    assert!(text.contains("checkpoints: ") && text.contains("\\nfake"), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("fake")), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use system_tests::programs::commands::{build, burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
-use system_tests::run_files::{checkpoints, copy_tree, metadata, metadata_path, run_dir};
+use system_tests::run_files::{checkpoints, copy_tree, links_as_files, metadata, metadata_path, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
 /// The rows of a table as words, without the heading.
@@ -198,24 +198,37 @@ fn what_is_not_whole_is_listed_with_the_reason() {
 }
 
 #[test]
+fn a_file_that_was_cut_off_is_damaged_also_without_the_metadata_beside_it() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let directory = checkpoints(root.path());
+    let (cut, short) = (directory.join("last/epoch=0-step=10.ckpt"), directory.join("best/short.ckpt"));
+    // The best one has the same file.
+    let apart = root.path().join("apart");
+    fs::copy(&cut, &apart).and_then(|_| fs::rename(&apart, &cut)).unwrap();
+    let whole = fs::metadata(&cut).unwrap().len();
+    fs::File::options().write(true).open(&cut).unwrap().set_len(whole / 2).unwrap();
+    fs::remove_file(format!("{}.metadata.json", cut.display())).unwrap();
+    let [run, best] = [run_dir(root.path()), directory.join("best")];
+    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
+    let line = table.lines().find(|line| line.starts_with("last/")).unwrap_or_else(|| panic!("{table}"));
+    assert!(line.contains("damaged: ") && line.contains("cut off"), "{table}");
+    assert!(err.contains("1 of 2 checkpoints is damaged") && err.contains("prune "), "{err}");
+    // What the program verifies as damaged is not another state here. prune removes no other program's file.
+    fs::write(&short, "8 bytes.").unwrap();
+    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &best]), 1);
+    let line = table.lines().find(|line| line.starts_with("short")).unwrap_or_else(|| panic!("{table}"));
+    assert!(line.contains("damaged: it is not a checkpoint: it has only 8 bytes"), "{table}");
+    assert!(err.contains("1 of 2 checkpoints is damaged") && !err.contains("prune"), "{err}");
+}
+
+#[test]
 fn links_that_are_hard_links_or_copies_are_links() {
     for copied in [false, true] {
         let root = tempfile::tempdir().unwrap();
         train(config(root.path(), 1)).unwrap();
-        let directory = checkpoints(root.path());
         // What is made where there are no symbolic links.
-        for name in ["last.ckpt", "best_val_loss.ckpt"] {
-            for end in ["", ".metadata.json"] {
-                let link = directory.join(format!("{name}{end}"));
-                let target = fs::canonicalize(&link).unwrap();
-                fs::remove_file(&link).unwrap();
-                if copied {
-                    fs::copy(target, link).unwrap();
-                } else {
-                    fs::hard_link(target, link).unwrap();
-                }
-            }
-        }
+        links_as_files(&run_dir(root.path()), copied);
         let checkpoints = of_run(&run_dir(root.path()));
         assert_eq!(names(&checkpoints), ["best/epoch=0-step=10.ckpt", "last/epoch=0-step=10.ckpt"]);
         assert_eq!(checkpoints[0]["links"], serde_json::json!(["best_val_loss"]));

@@ -8,6 +8,7 @@ mod env;
 mod export;
 mod export_dtype;
 mod import;
+mod json_keys;
 mod ls;
 mod prune;
 mod show;

@@ -51,6 +51,9 @@ fn a_copy_of_a_link_is_the_checkpoint_with_its_metadata_and_loads_alone() {
         assert_eq!((&said["path"], &said["files"]), (&to.to_str().unwrap().into(), &1.into()));
         assert_eq!(Checkpoint::open(&to).unwrap().verify().unwrap().run_id, "r1");
     }
+    // A name that ends as a directory's is one, also of one that is not there yet.
+    stdout(&burn_ckpt(&[&"cp", &directory.join("last.ckpt"), &format!("{}/models/", root.path().display())]));
+    assert!(root.path().join("models/epoch=0-step=10.ckpt").exists());
     // A copy does not share its bytes with the original.
     fs::OpenOptions::new().append(true).open(&original).unwrap().set_len(10).unwrap();
     Checkpoint::open(elsewhere.join("kept.ckpt")).unwrap().verify().unwrap();

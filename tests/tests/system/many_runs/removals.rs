@@ -13,7 +13,7 @@ use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with,
 use system_tests::programs::on_terminal::OnTerminal;
 use system_tests::programs::running::{Running, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
-use system_tests::run_files::{copy_tree, files, run_dir};
+use system_tests::run_files::{copy_tree, files, links_as_files, run_dir};
 use system_tests::{config, train};
 
 fn trained() -> (tempfile::TempDir, PathBuf) {
@@ -45,6 +45,40 @@ fn a_run_is_gone_with_all_of_its_files() {
     assert_eq!(files(&run.with_file_name("other")), others);
     let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run, &"--yes"]), 1);
     assert!(err.contains("is not a directory"), "{err}");
+}
+
+#[test]
+fn files_in_the_place_of_links_go_with_a_copy_of_another_name() {
+    let (_root, run) = trained();
+    let copy = run.with_file_name("copy");
+    for copied in [false, true] {
+        copy_tree(&run, &copy);
+        links_as_files(&copy, copied);
+        let mut seen = std::collections::HashSet::new();
+        // The metadata beside a checkpoint is not counted.
+        let counted = files(&copy).into_iter().filter(|name| !name.ends_with(".metadata.json"));
+        let stats = counted.map(|name| fs::metadata(copy.join(name)).unwrap());
+        let stats = stats.filter(|stat| stat.is_file() && seen.insert(stat.ino()));
+        let bytes = stats.map(|stat| stat.len()).sum::<u64>();
+        let dry = stdout(&burn_ckpt(&[&"rm", &copy, &"--dry-run", &"--json"]));
+        let would: Value = serde_json::from_str(&dry).unwrap();
+        assert_eq!((&would["left"], &would["size_bytes"]), (&json!([]), &json!(bytes)), "{would}");
+        assert_eq!(removed(&copy)["size_bytes"], bytes);
+        assert!(!copy.exists(), "{:?}", files(&copy));
+    }
+    // What an earlier version left of such a copy, and a checkpoint that a user has put there.
+    copy_tree(&run, &copy);
+    links_as_files(&copy, true);
+    let mine = copy.join("checkpoint/best_mine.ckpt");
+    stdout(&burn_ckpt(&[&"cp", &run.join("last"), &mine]));
+    for name in ["checkpoint/best", "checkpoint/last", "train", "valid"] {
+        fs::remove_dir_all(copy.join(name)).unwrap();
+    }
+    for name in ["metrics.jsonl", "experiment.log"] {
+        let _ = fs::remove_file(copy.join(name));
+    }
+    removed(&copy);
+    assert_eq!(files(&copy.join("checkpoint")), ["best_mine.ckpt", "best_mine.ckpt.metadata.json"]);
 }
 
 #[test]
@@ -120,7 +154,7 @@ fn a_run_that_is_written_to_and_what_is_not_a_run_are_errors_that_remove_nothing
         (&other, "nothing in it says so"),
         (&run.join("train"), "is not a run's directory"),
         (&link, "is a link to "),
-        (&run.join("checkpoint/last/epoch=1-step=20.ckpt"), "is not a directory"),
+        (&run.join("checkpoint/last/epoch=1-step=20.ckpt"), "is a checkpoint, not a run"),
     ] {
         let (out, err) = ended_with(&burn_ckpt(&[&"rm", &path, &"--yes"]), 1);
         assert!(out.is_empty() && err.contains(reason), "{}: {err}", path.display());

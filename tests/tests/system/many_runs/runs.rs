@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use burn::train::metric::LossMetric;
 use burn_ckpt::retention::MetricMode;
 use burn_trainer::TrainerConfig;
 use burn_trainer::strategy::MetricConfig;
 use serde_json::{Value, json};
-use system_tests::models::small::Script;
+use system_tests::models::small::{Script, ScriptedMetric, train_with};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
 use system_tests::run_files::{copy_tree, in_memory, metadata, run_dir};
 use system_tests::storage_faults::errors::ENOENT;
@@ -36,6 +37,16 @@ fn scored(root: &Path, run: &str, mode: MetricMode, scores: &[f64]) {
 
 fn logs(root: &Path) -> PathBuf {
     root.join("burn_trainer_logs")
+}
+
+/// Takes a key from the trainer's state in a run's newest checkpoint: an earlier version's does not have it.
+fn without_in_newest(run: &Path, key: &str) {
+    let last = run.join("checkpoint/last.ckpt").canonicalize().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let key = format!("\"{key}\"");
+    let place = bytes.windows(key.len()).position(|found| found == key.as_bytes()).unwrap();
+    bytes[place + 1] = b'-';
+    fs::write(&last, bytes).unwrap();
 }
 
 #[test]
@@ -153,6 +164,39 @@ fn a_sort_by_a_metric_shows_the_best_first_whatever_its_direction() {
 }
 
 #[test]
+fn a_metric_that_ranks_nothing_has_the_direction_that_it_declares() {
+    let root = in_memory();
+    for (run, seed, score) in [("a", 1, 0.7), ("b", 2, 0.9), ("c", 3, 0.8)] {
+        let metric = ScriptedMetric::new("Score", &[score]).higher_is_better(Some(true));
+        let config = config(root.path(), 1).with_run_id(run).with_seed(seed);
+        train_with(config, Script::default(), |training| {
+            training.metric_valid_numeric(metric).metrics((LossMetric::new(),))
+        })
+        .unwrap();
+    }
+    let sorted = |key: &str| {
+        let output = burn_ckpt(&[&"runs", &root.path(), &"--json", &"--sort", &key]);
+        let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let names = found.as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap().to_owned());
+        (names.collect::<String>(), stderr(&output))
+    };
+    assert_eq!(sorted("val_score"), ("bca".to_owned(), String::new()));
+    // Lower is better where a metric declares no direction, if a validation measures it too.
+    assert_eq!(sorted("train_loss").1, "");
+    // A rule needs no mode then.
+    let keep = ["--dry-run", "--keep", "best=val_score:1"];
+    stdout(&burn_ckpt(&[&"prune", &logs(root.path()).join("a"), &keep[0], &keep[1], &keep[2]]));
+    // A run of an earlier version does not say it, and is sorted as the others are.
+    without_in_newest(&logs(root.path()).join("c"), "directions");
+    let (order, said) = sorted("val_score");
+    assert_eq!(order, "bca");
+    assert!(said.contains("1 run does not say") && said.contains("higher val_score is better"), "{said}");
+    ["a", "b"].into_iter().for_each(|run| without_in_newest(&logs(root.path()).join(run), "directions"));
+    let (order, said) = sorted("val_score");
+    assert!(order == "acb" && said.contains("lower or higher val_score is better"), "{order}: {said}");
+}
+
+#[test]
 fn a_sort_is_by_number_where_there_are_numbers() {
     let root = tempfile::tempdir().unwrap();
     for (run, hidden) in [("a", 10), ("b", 9), ("c", 100)] {
@@ -164,11 +208,12 @@ fn a_sort_is_by_number_where_there_are_numbers() {
     }
     assert_eq!(names(&runs(root.path(), &["--sort", "run", "--reverse"])), ["c", "b", "a"]);
     assert_eq!(names(&runs(root.path(), &["--reverse"])), ["c", "b", "a"]);
-    // The direction of a metric that ranks nothing is not known, which is said.
+    // In runs of earlier versions the direction of a metric that ranks nothing is not known, which is said.
+    ["a", "b", "c"].into_iter().for_each(|run| without_in_newest(&logs(root.path()).join(run), "directions"));
     let output = burn_ckpt(&[&"runs", &root.path(), &"--sort", &"train_loss"]);
     assert!(stderr(&output).contains("lower or higher train_loss is better"), "{}", stderr(&output));
     for flag in ["--sort", "--columns"] {
-        let (out, err) = ended_with(&burn_ckpt(&[&"runs", &root.path(), &flag, &"hiden"]), 2);
+        let (out, err) = ended_with(&burn_ckpt(&[&"runs", &root.path(), &flag, &"hiden"]), 1);
         assert!(out.is_empty() && err.contains("no run has \"hiden\""), "{err}");
         for known in ["epochs", "val_loss", "hidden", "max_epochs"] {
             assert!(err.contains(known), "{known}: {err}");
@@ -245,12 +290,9 @@ fn runs_whose_newest_checkpoint_is_not_a_best_one_are_sorted_by_their_best() {
     // The newest checkpoint of an earlier version has the modes of those strategies alone that it is saved
     // for.
     for run in ["a", "b", "c"] {
-        let last = logs(root.path()).join(run).join("checkpoint/last.ckpt").canonicalize().unwrap();
-        let mut bytes = fs::read(&last).unwrap();
-        let key = b"\"modes\"";
-        let place = bytes.windows(key.len()).position(|found| found == key).unwrap();
-        bytes[place + 1] = b'n';
-        fs::write(&last, bytes).unwrap();
+        ["modes", "directions"]
+            .into_iter()
+            .for_each(|key| without_in_newest(&logs(root.path()).join(run), key));
     }
     is_sorted_and_marked("an earlier version");
 }

@@ -53,6 +53,10 @@ fn a_tag_is_shown_everywhere_and_writes_no_checkpoint_again() {
     let (_, err) = ended_with(&burn_ckpt(&[&"ls", &root.path(), &"--tag", &"baseline"]), 1);
     assert!(err.contains("no checkpoint has the tag baseline; the tags are good, owner=bob"), "{err}");
 
+    // A line of notes is a line.
+    let lines = stdout(&burn_ckpt(&[&"tag", &run, &"--notes", &"a\nb"]));
+    assert_eq!(lines, "tags   good, owner=bob\nnotes  a\\nb\n");
+
     // Back to what it was started with: nothing is left of the changes.
     let said = tagged(&run, &["owner=ann", "baseline", "--remove", "good", "--notes", "first"]);
     assert_eq!(said["notes"], "first");
@@ -99,6 +103,8 @@ fn what_cannot_be_is_an_error_that_changes_nothing() {
     assert!(err.contains("does not have the tag \"old\"; its tags are none"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run, &" "]), 1);
     assert!(err.contains("the tag") && err.contains("it is empty"), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run, &"=ann"]), 1);
+    assert!(err.contains("\"=ann\" has no key"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"tag", &root.path(), &"new"]), 1);
     assert!(err.contains("is not a run's directory"), "{err}");
     assert!(!run.join("tags.json").exists() && !root.path().join("tags.json").exists());

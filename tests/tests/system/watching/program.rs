@@ -153,6 +153,43 @@ fn a_run_that_was_killed_is_waited_for_unless_told_otherwise() {
 }
 
 #[test]
+fn a_run_that_has_ended_without_a_checkpoint_is_the_end() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_dir(root.path());
+    Running::start(warmup(root.path(), "--run-id r1 --epochs 1 --set checkpoint_saving=false")).end_well();
+    let done = ended(watch(&run, &[]), 0);
+    assert!(done.stdout.is_empty() && done.stderr.contains("it is done; 0 checkpoints"), "{done:?}");
+    let named = ended(watch(&run, &["--metric", "val_loss"]), 1);
+    assert!(named.stderr.contains("no checkpoint for \"best_val_loss\""), "{named:?}");
+    // The last line is what says it.
+    let log = run.join("metrics.jsonl");
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, text.replace("\"ended\":\"done\"", "\"ended\":\"exception: the disk is full\""))
+        .unwrap();
+    let failed = ended(watch(&run, &["--until-stopped"]), 1);
+    assert!(failed.stderr.contains("exception: the disk is full"), "{failed:?}");
+    let mut watching = Running::start(watch(&run, &[]));
+    watching.wait_for("the line", |said| said.contains("to be resumed"));
+    watching.send("TERM");
+    assert_eq!(watching.end().code(), Some(143));
+}
+
+#[test]
+fn a_checkpoint_is_not_waited_for_as_a_run() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let (one, several) = ("a checkpoint", "a directory of checkpoints");
+    for (name, what) in [("best", one), ("last", one), ("checkpoint/last", several)] {
+        let path = run_dir(root.path()).join(name);
+        for verb in ["watch", "log", "csv", "rm", "tag"] {
+            let (_, err) = ended_with(&burn_ckpt(&[&verb, &path]), 1);
+            let expected = format!("{} is {what}, not a run", path.display());
+            assert!(err.contains(&expected), "{verb}: {err}");
+        }
+    }
+}
+
+#[test]
 fn it_ends_when_its_output_is_not_read() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let training =

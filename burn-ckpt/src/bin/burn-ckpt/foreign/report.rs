@@ -1,10 +1,10 @@
 //! Checks before `export`, `import` and others write a file, and the line that they print after it.
 
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use burn_ckpt::Error;
 use burn_ckpt::plumbing::{
-    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, sha256_of_file, storage, unfinished_writes_of,
+    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, is_there, sha256_of_file, storage, unfinished_writes_of,
 };
 use serde_json::json;
 
@@ -34,13 +34,16 @@ pub fn check_checkpoint_name(path: &Path) -> Result<(), Failure> {
 ///
 /// Wrong usage for a name that is neither that of a directory nor that of a checkpoint.
 pub fn copy_destination(wanted: &Path, source: &Path) -> Result<PathBuf, Failure> {
-    if is_directory(wanted)? {
+    // One that is not there, and is written as a directory, is made.
+    let is_written_as_one =
+        wanted.as_os_str().to_string_lossy().ends_with(std::path::is_separator) && !is_there(wanted)?;
+    if is_written_as_one || is_directory(wanted)? {
         return Ok(wanted.join(source.file_name().unwrap_or_default()));
     }
     match is_checkpoint(wanted) {
         true => Ok(wanted.to_path_buf()),
         false => Err(Failure::Usage(format!(
-            "{} is not a directory, and a checkpoint's name ends in {CHECKPOINT_SUFFIX}: create the directory, or add the ending",
+            "{} is not a directory, and a checkpoint's name ends in {CHECKPOINT_SUFFIX}: write a directory with a {MAIN_SEPARATOR} at its end, or add the ending",
             wanted.display()
         ))),
     }

@@ -13,8 +13,13 @@ fn mode_of(part: &Value) -> Option<MetricMode> {
 }
 
 /// In which direction a metric is better, as a run states it: in the state of its newest checkpoint, in its
-/// configuration, or in the state of its best checkpoint.
+/// configuration, or in the state of its best checkpoint; or else as the metric declares it.
 pub fn stated_mode(rows: &[&Row], config: &Value, state: &Value, metric: &str) -> Option<MetricMode> {
+    ranking_mode(rows, config, state, metric).or_else(|| declared_mode(state, metric))
+}
+
+/// The same without what the metric itself declares: a strategy, or the user, has said it.
+pub fn ranking_mode(rows: &[&Row], config: &Value, state: &Value, metric: &str) -> Option<MetricMode> {
     // The newest state of an earlier version has the modes of those strategies alone that it was saved for.
     let of_best_state = || {
         let best = rows.iter().find(|row| is_best_by(row, metric))?;
@@ -23,6 +28,17 @@ pub fn stated_mode(rows: &[&Row], config: &Value, state: &Value, metric: &str) -
         noted_mode(&state, metric)
     };
     noted_mode(state, metric).or_else(|| configured_mode(config, metric)).or_else(of_best_state)
+}
+
+/// The mode that the metric declares, if a state has it.
+fn declared_mode(trainer_state: &Value, metric: &str) -> Option<MetricMode> {
+    serde_json::from_value(trainer_state["directions"][metric].clone()).ok()
+}
+
+/// The mode of a metric that declares that higher is better. That lower is better, a metric of burn does not
+/// declare: nothing is removed by it.
+pub fn declares_higher(trainer_state: &Value, metric: &str) -> Option<MetricMode> {
+    declared_mode(trainer_state, metric).filter(|mode| *mode == MetricMode::Max)
 }
 
 /// The mode of the strategy that ranks by the metric, if a state says it.

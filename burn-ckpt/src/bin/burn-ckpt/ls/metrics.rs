@@ -28,8 +28,12 @@ pub fn metrics_of(listing: &Listing, wanted: &[String]) -> Vec<String> {
         return wanted.to_vec();
     }
     let primary = metadata().next_back().and_then(|metadata| primary_metric(&metadata.trainer_config));
+    shown_by_default(logged.into_keys().collect(), primary)
+}
+
+/// Of the metrics that were logged, those with a column where none are named.
+pub fn shown_by_default(mut names: Vec<&str>, primary: Option<&str>) -> Vec<String> {
     // The sort is stable: equal metrics stay in the order in which they were logged.
-    let mut names: Vec<&str> = logged.into_keys().collect();
     if names.len() >= SHOWN_METRICS {
         names.sort_by_key(|name| match *name {
             name if Some(name) == primary => 0,

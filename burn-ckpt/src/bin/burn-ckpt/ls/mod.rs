@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, numbers};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_of_another_program, numbers};
 use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -241,6 +241,9 @@ fn state(row: &Row) -> String {
         }
         (Some(Error::Metadata { .. }), _) => format!("{DAMAGED}: invalid metadata"),
         (Some(error), _) if is_without_metadata(error) => "no metadata".to_owned(),
+        (Some(error @ Error::NotACheckpoint { path, .. }), _) if *path == row.path => {
+            format!("{DAMAGED}: it is not a checkpoint: {}", reason(error))
+        }
         (Some(error), _) if is_damage(error) => format!("{DAMAGED}: {}", reason(error)),
         (Some(error), _) => reason(error),
     }

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use burn_ckpt::chain;
+use burn_ckpt::metadata::NonFiniteTensors;
 use burn_ckpt::mirror::{MirrorAddress, MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name, numbers};
+use burn_ckpt::{Checkpoint, chain};
+use indexmap::IndexSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::ls::metrics::{ALL, unknown_metric};
+use crate::ls::metrics::{ALL, shown_by_default, unknown_metric};
 use crate::mirror::runs_at;
 use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Cell, Table, Tone};
 use crate::verb_result::{Failure, VerbResult};
-
-/// How many metrics a table has, unless they are named.
-const SHOWN_METRICS: usize = 3;
 
 /// Lists an address. `wanted` are the metrics to show, or all of them.
 pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbResult {
@@ -53,8 +52,13 @@ fn check_metrics(runs: &[MirroredRun], wanted: &[String]) -> Result<(), Failure>
     }
 }
 
+/// The address below which a run's checkpoints are.
+pub fn directory(run: &MirroredRun) -> String {
+    run.address_of("").trim_end_matches('/').to_owned()
+}
+
 /// The links to each checkpoint, without ending.
-fn links(run: &MirroredRun) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+pub fn links(run: &MirroredRun) -> Result<BTreeMap<String, Vec<String>>, Failure> {
     let mut links: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for link in run.links() {
         if let Some(target) = run.link_target(link)? {
@@ -67,20 +71,20 @@ fn links(run: &MirroredRun) -> Result<BTreeMap<String, Vec<String>>, Failure> {
 
 fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
     let (links, now) = (links(run)?, Timestamp::now());
-    let mut metrics: Vec<String> = Vec::new();
-    for metric in run.checkpoints().iter().rev().flat_map(|checkpoint| checkpoint.metrics.keys()) {
-        if !metrics.contains(metric) {
-            metrics.push(metric.clone());
-        }
-    }
-    match wanted {
+    let logged: IndexSet<&String> =
+        run.checkpoints().iter().flat_map(|checkpoint| checkpoint.metrics.keys()).collect();
+    let metrics = match wanted {
         [] => {
-            metrics.sort_by_key(|metric| !metric.starts_with("val_"));
-            metrics.truncate(SHOWN_METRICS);
+            // What a mirror says of a checkpoint does not say which metric ranks it. The link does.
+            let is_linked = |metric: &&String| {
+                link_name(&format!("best_{metric}")).is_ok_and(|link| run.links().contains(&link.as_str()))
+            };
+            let primary = logged.iter().copied().find(is_linked).map(String::as_str);
+            shown_by_default(logged.iter().map(|name| name.as_str()).collect(), primary)
         }
-        wanted if wanted.iter().any(|name| name == ALL) => {}
-        wanted => metrics = wanted.to_vec(),
-    }
+        wanted if wanted.iter().any(|name| name == ALL) => logged.into_iter().cloned().collect(),
+        wanted => wanted.to_vec(),
+    };
     let mut columns = vec![("file", Align::Left), ("epoch", Align::Right), ("step", Align::Right)];
     columns.extend(metrics.iter().map(|metric| (metric.as_str(), Align::Right)));
     columns.extend([
@@ -116,30 +120,76 @@ fn state(checkpoint: &MirroredCheckpoint) -> &'static str {
     if checkpoint.non_finite { "whole, not finite" } else { "whole" }
 }
 
+/// A run as `ls` prints one on disk, as far as a mirror says it.
 fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
     let links = links(run)?;
-    let checkpoints: Vec<Value> = run
-        .checkpoints()
-        .iter()
-        .map(|checkpoint| {
-            json!({
-                "file": checkpoint.name,
-                "path": run.address_of(&checkpoint.name),
-                "run_id": checkpoint.run_id,
-                "links": links.get(&checkpoint.name).cloned().unwrap_or_default(),
-                "whole": true,
-                "epoch": checkpoint.epoch,
-                "global_step": checkpoint.global_step,
-                "checkpoint_timestamp": checkpoint.checkpoint_timestamp,
-                "reason": checkpoint.reason,
-                "metrics": serde_json::to_value(checkpoint).unwrap_or_default()["metrics"],
-                "non_finite": checkpoint.non_finite,
-                "size_bytes": bytes(checkpoint),
-                "files": checkpoint.files,
-            })
+    let whole = run.checkpoints().iter().map(|checkpoint| row_json(run, checkpoint, &links));
+    let mut rows = whole.collect::<Result<Vec<Value>, Failure>>()?;
+    rows.extend(run.broken().iter().map(|(name, error)| {
+        json!({
+            "file": name,
+            "path": run.address_of(name),
+            "links": links.get(name).cloned().unwrap_or_default(),
+            "whole": false,
+            "problem": chain(error),
+            "size_bytes": null,
+            "non_finite": null,
+            "run_id": null,
+            "checkpoint_timestamp": null,
+            "epoch": null,
+            "global_step": null,
+            "metrics": null,
+            "reason": null,
+            "checkpoint_checksum": null,
+            "files": null,
         })
-        .collect();
-    let broken: Vec<Value> =
-        run.broken().iter().map(|(name, error)| json!({ "file": name, "problem": chain(error) })).collect();
-    Ok(json!({ "name": run.run_id(), "checkpoints": checkpoints, "broken": broken }))
+    }));
+    let is_there = |target: &String| {
+        let broken = run.broken().iter().map(|(name, _)| name);
+        run.checkpoints().iter().map(|checkpoint| &checkpoint.name).chain(broken).any(|name| name == target)
+    };
+    let dangling = links.iter().filter(|(target, _)| !is_there(target));
+    let dangling = dangling.flat_map(|(target, names)| {
+        names
+            .iter()
+            .map(move |name| json!({ "link": format!("{name}{CHECKPOINT_SUFFIX}"), "target": target }))
+    });
+    Ok(json!({
+        "name": run.run_id(),
+        "directory": directory(run),
+        "checkpoints": rows,
+        "dangling_links": dangling.collect::<Vec<Value>>(),
+    }))
+}
+
+fn row_json(
+    run: &MirroredRun,
+    checkpoint: &MirroredCheckpoint,
+    links: &BTreeMap<String, Vec<String>>,
+) -> Result<Value, Failure> {
+    let metrics = numbers::serialize(&checkpoint.metrics, serde_json::value::Serializer)
+        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))?;
+    let path = run.address_of(&checkpoint.name);
+    // Which tensors are not finite, the metadata alone says.
+    let non_finite = match checkpoint.non_finite {
+        true => Checkpoint::open(&path)?.metadata()?.non_finite,
+        false => Some(NonFiniteTensors::default()),
+    };
+    Ok(json!({
+        "file": checkpoint.name,
+        "path": path,
+        "links": links.get(&checkpoint.name).cloned().unwrap_or_default(),
+        "whole": true,
+        "problem": null,
+        "size_bytes": bytes(checkpoint),
+        "non_finite": non_finite,
+        "run_id": checkpoint.run_id,
+        "checkpoint_timestamp": checkpoint.checkpoint_timestamp,
+        "epoch": checkpoint.epoch,
+        "global_step": checkpoint.global_step,
+        "metrics": metrics,
+        "reason": checkpoint.reason,
+        "checkpoint_checksum": checkpoint.sha256(),
+        "files": checkpoint.files,
+    }))
 }

@@ -1,13 +1,16 @@
 //! `burn-ckpt prune` of an address: removes checkpoints of a run in a mirror by rules that say which stay.
 
-use burn_ckpt::Checkpoint;
-use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredRun, Store};
-use burn_ckpt::retention::MetricMode;
-use jiff::SignedDuration;
-use serde_json::json;
+use std::collections::HashSet;
 
-use crate::ls::metric_mode::{configured_mode, noted_mode};
+use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredCheckpoint, MirroredRun, Store};
+use burn_ckpt::retention::MetricMode;
+use burn_ckpt::{Checkpoint, chain};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::ls::metric_mode::{configured_mode, declares_higher, noted_mode};
 use crate::ls::metrics::unknown_metric;
+use crate::mirror::ls::{directory, links};
 use crate::mirror::with_lease;
 use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
@@ -46,7 +49,7 @@ pub fn run(
         })?
     };
     if as_json {
-        output.json(&json!({ "removed": names, "bytes": freed, "dry_run": dry_run }))?;
+        output.json(&plan_json(&run, &names, dry_run)?)?;
     } else {
         names.iter().try_for_each(|name| output.line(name))?;
     }
@@ -54,6 +57,38 @@ pub fn run(
     let verb = if dry_run { "would be removed" } else { "removed" };
     say(format!("{} {verb}, {} freed", count(names.len(), "checkpoint"), size(freed)));
     Ok(true)
+}
+
+/// As `prune` prints it on disk.
+fn plan_json(run: &MirroredRun, removed: &[String], dry_run: bool) -> Result<Value, Failure> {
+    let (gone, kept): (Vec<&MirroredCheckpoint>, Vec<&MirroredCheckpoint>) =
+        run.checkpoints().iter().partition(|checkpoint| removed.contains(&checkpoint.name));
+    // Two names of a state share their objects.
+    let mut counted: HashSet<String> =
+        kept.iter().flat_map(|checkpoint| &checkpoint.files).map(|file| file.object.clone()).collect();
+    let mut freed = |checkpoint: &MirroredCheckpoint| {
+        let files = checkpoint.files.iter().map(|file| (file.object.clone(), file.size));
+        files.filter(|(object, _)| counted.insert(object.clone())).map(|(_, size)| size).sum::<u64>()
+    };
+    let links = links(run)?;
+    let names_of = |checkpoint: &MirroredCheckpoint| links.get(&checkpoint.name).cloned().unwrap_or_default();
+    Ok(json!({
+        "directory": directory(run),
+        "dry_run": dry_run,
+        "removed": gone
+            .into_iter()
+            .map(|checkpoint| json!({ "file": checkpoint.name, "freed_bytes": freed(checkpoint) }))
+            .collect::<Vec<_>>(),
+        "kept": kept
+            .iter()
+            .map(|checkpoint| json!({ "file": checkpoint.name, "links": names_of(checkpoint) }))
+            .collect::<Vec<_>>(),
+        "broken": run
+            .broken()
+            .iter()
+            .map(|(name, error)| json!({ "file": name, "problem": chain(error) }))
+            .collect::<Vec<_>>(),
+    }))
 }
 
 fn check_rules(rules: &[Rule]) -> Result<(), Failure> {
@@ -90,9 +125,10 @@ fn keep(rules: &[Rule], mode: Option<MetricMode>, run: &MirroredRun) -> Result<M
 fn mode_of_run(run: &MirroredRun, metric: &str) -> Result<Option<MetricMode>, Failure> {
     let Some(newest) = run.newest() else { return Ok(None) };
     let checkpoint = Checkpoint::open(run.address_of(&newest.name))?;
-    let noted = noted_mode(&checkpoint.trainer_state()?, metric);
-    Ok(match noted {
+    let state = checkpoint.trainer_state()?;
+    Ok(match noted_mode(&state, metric) {
         Some(mode) => Some(mode),
-        None => configured_mode(&checkpoint.metadata()?.trainer_config, metric),
+        None => configured_mode(&checkpoint.metadata()?.trainer_config, metric)
+            .or_else(|| declares_higher(&state, metric)),
     })
 }

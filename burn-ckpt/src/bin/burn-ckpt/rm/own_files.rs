@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::plumbing::{
     OwnCheckpoints, REPORT_FILE, RUN_MARKS, TAGS_LOCK_FILE, check_no_other_run, clear, evaluation_path,
-    is_checkpoint, is_report_page, is_symlink, links_of_run, list, metadata_path, outside_directories,
-    remove_unfinished, shards_directory, storage, tracker_files, unfinished_files,
+    files_in_place_of_links, is_checkpoint, is_report_page, is_symlink, links_of_run, list, metadata_path,
+    outside_directories, remove_unfinished, shards_directory, storage, tracker_files, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
@@ -34,6 +34,7 @@ pub struct OwnFiles {
     pub of_other_runs: Vec<PathBuf>,
     catalog: Catalog,
     unfinished: Vec<PathBuf>,
+    /// Those of the run, and files in their place.
     links: Vec<PathBuf>,
     /// Those of the files that show that the directory is a run's, in the order in which they are removed.
     signs: Vec<PathBuf>,
@@ -49,9 +50,13 @@ impl OwnFiles {
     pub fn of(layout: &RunLayout, shows_a_run: bool) -> Result<Self, Failure> {
         let (outside, mut of_other_runs) = directories_outside(layout)?;
         let mut catalog = Catalog::scan(layout)?;
-        let own = own_ids(layout, &catalog);
+        let in_place = files_in_place_of_links(layout)?;
+        let own = own_ids(layout, &catalog, &in_place);
         of_other_runs.extend(take_others(&mut catalog, &own));
-        let links = links_to(&catalog, &layout.checkpoint_dir())?;
+        let is_own = |(path, metadata): (PathBuf, Metadata)| own.contains(&metadata.run_id).then_some(path);
+        let in_place: Vec<PathBuf> = in_place.into_iter().filter_map(is_own).collect();
+        let mut links = links_to(&catalog, &layout.checkpoint_dir())?;
+        links.extend(in_place.iter().cloned());
         let earlier: HashSet<String> =
             own.into_iter().chain(linked_ids(layout)?).filter(|id| id != layout.run_id()).collect();
         let own_outside = OwnCheckpoints::of(layout)?;
@@ -69,7 +74,7 @@ impl OwnFiles {
         let unfinished = unfinished_files(layout, &outside)?;
         let mut files = unfinished.clone();
         // A file of such a name, or a log of another program, can be anywhere.
-        if catalog.is_empty() && !shows_a_run {
+        if catalog.is_empty() && in_place.is_empty() && !shows_a_run {
             return Err(Failure::Other(format!(
                 "{} is not a run's directory: nothing in it says so",
                 layout.run_dir().display()
@@ -101,7 +106,11 @@ impl OwnFiles {
             .chain(catalog.broken.iter().map(|(path, _)| path.clone()))
             .collect();
         let mut seen = HashSet::new();
-        let bytes = checkpoints.iter().chain(&files).filter(|path| seen.insert(identity(path)));
+        let bytes = checkpoints
+            .iter()
+            .chain(&files)
+            .chain(in_place.iter().filter(|path| is_checkpoint(path)))
+            .filter(|path| seen.insert(identity(path)));
         let bytes = bytes.map(|path| size_of(path)).fold(0, u64::saturating_add);
         Ok(Self { checkpoints, files, bytes, of_other_runs, catalog, unfinished, links, signs })
     }
@@ -207,11 +216,17 @@ fn directories_outside(layout: &RunLayout) -> Result<(Vec<PathBuf>, Vec<PathBuf>
 }
 
 /// The ids by which a checkpoint in the run's directory is the run's: its own, or if none has that, as after
-/// the directory was renamed or copied, that of the newest.
-fn own_ids(layout: &RunLayout, catalog: &Catalog) -> HashSet<String> {
+/// the directory was renamed or copied, that of the newest. Where there is none, those in the place of links
+/// say it.
+fn own_ids(layout: &RunLayout, catalog: &Catalog, in_place: &[(PathBuf, Metadata)]) -> HashSet<String> {
+    let mut found: Vec<&Metadata> = catalog.entries.iter().map(|entry| &entry.metadata).collect();
+    if found.is_empty() {
+        found.extend(in_place.iter().map(|(_, metadata)| metadata));
+        found.sort_by_key(|metadata| (metadata.checkpoint_timestamp, metadata.global_step));
+    }
     let mut ids = HashSet::from([layout.run_id().to_owned()]);
-    if !catalog.entries.iter().any(|entry| ids.contains(&entry.metadata.run_id)) {
-        ids.extend(catalog.entries.last().map(|newest| newest.metadata.run_id.clone()));
+    if !found.iter().any(|metadata| ids.contains(&metadata.run_id)) {
+        ids.extend(found.last().map(|newest| newest.run_id.clone()));
     }
     ids
 }

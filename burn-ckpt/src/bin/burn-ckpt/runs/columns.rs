@@ -139,7 +139,7 @@ fn unknown(key: &str, runs: &[RunSummary]) -> Failure {
     let keys = |map: fn(&Progress) -> &Map<String, Value>| -> BTreeSet<&str> {
         progress().flat_map(|progress| map(progress).keys().map(String::as_str)).collect()
     };
-    Failure::Usage(format!(
+    Failure::Other(format!(
         "no run has {key:?}. Columns: {}. Metrics: {}. Hyperparameters: {}. Trainer settings: {}",
         NAMED.map(|(name, _)| name).join(", "),
         list(metrics),

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, DEFAULT_LOGS, is_directory, is_symlink, list, run_at, storage};
-use burn_ckpt::{Error, RunLayout};
+use burn_ckpt::plumbing::{
+    CHECKPOINT_DIR, DEFAULT_LOGS, is_checkpoint, is_directory, is_symlink, is_there, list, run_at,
+    run_of_checkpoint, storage,
+};
+use burn_ckpt::{Error, RunLayout, locate};
 
 use crate::runs::run_signs::shows_a_run;
 use crate::terminal::printable::in_one_line;
@@ -22,6 +25,7 @@ pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
     if let Some(run) = run_at(directory)? {
         return Ok(run);
     }
+    check_is_no_checkpoint(directory)?;
     let path = directory.display();
     if !is_directory(directory)? {
         return Err(Failure::Other(format!("{path} is not a directory, and so not a run")));
@@ -33,6 +37,25 @@ pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
     Err(Failure::Other(format!(
         "{path} is not a run's directory: nothing in it says so, neither checkpoints nor a run's log or lock file"
     )))
+}
+
+/// Fails for a checkpoint, and for a directory of those of a run, and names the run.
+pub fn check_is_no_checkpoint(path: &Path) -> Result<(), Failure> {
+    if run_at(path)?.is_some() {
+        return Ok(());
+    }
+    // What is not there is one neither, and no error says more than that.
+    let is_one = |path: PathBuf| is_checkpoint(&path) && is_there(&path).unwrap_or(false);
+    let what = match is_directory(path)? {
+        false if locate(path).is_ok_and(is_one) => "a checkpoint",
+        true if run_of_checkpoint(path).is_some() && list(path)?.iter().any(|path| is_checkpoint(path)) => {
+            "a directory of checkpoints"
+        }
+        _ => return Ok(()),
+    };
+    let run = run_of_checkpoint(path)
+        .map_or_else(|| "the run's directory".to_owned(), |run| run.run_dir().display().to_string());
+    Err(Failure::Other(format!("{} is {what}, not a run: name {run}", path.display())))
 }
 
 /// Fails for a directory of runs, and names them. One in which there is nothing yet can become a run.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::runs::columns::Column;
 use crate::runs::progress::MetricValues;
 use crate::runs::summary::RunSummary;
-use crate::terminal::figures::words;
+use crate::terminal::figures::{count, words};
 use crate::terminal::output::say;
 
 /// What a run is sorted by.
@@ -18,31 +18,62 @@ enum SortKey {
     Text(String),
 }
 
+/// How the values of a metric are sorted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Order {
+    /// Each run's from its best one. One that does not say a direction has that of the others, if they all
+    /// say the same.
+    FromBest(Option<MetricMode>),
+    /// From low to high.
+    Plain,
+}
+
 /// Sorts by a column: numbers from the lowest, texts by letters, metrics from the best. Runs without a value
 /// come last, and equal ones keep their order.
 pub fn by(runs: &mut [RunSummary], column: &Column) {
-    let has_unknown_direction = runs.iter().any(|run| {
-        let values = metric_of(run, column);
-        values.is_some_and(|values| values.best.is_none())
+    let order = order(runs, column);
+    runs.sort_by(|a, b| match (key(a, column, order), key(b, column, order)) {
+        (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+        (a, b) => b.is_some().cmp(&a.is_some()),
     });
-    if has_unknown_direction {
-        say(format!(
-            "note: not every run says whether lower or higher {} is better: sorted from low to high, --reverse turns that around",
-            column.heading(runs)
-        ));
-    }
-    runs.sort_by(|a, b| {
-        match (key(a, column, has_unknown_direction), key(b, column, has_unknown_direction)) {
-            (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
-            (a, b) => b.is_some().cmp(&a.is_some()),
+}
+
+/// The order of a column, and a note where not every run says it.
+fn order(runs: &[RunSummary], column: &Column) -> Order {
+    let values = || runs.iter().filter_map(|run| metric_of(run, column));
+    let mut modes = values().filter_map(|values| values.best.map(|(mode, _)| mode));
+    let first = modes.next();
+    // Runs that rank by different metrics can have different directions.
+    let differ = modes.any(|mode| Some(mode) != first);
+    let silent = values().filter(|values| values.best.is_none()).count();
+    let heading = || column.heading(runs);
+    match first.filter(|_| !differ) {
+        _ if silent == 0 && (!differ || matches!(column, Column::Best)) => Order::FromBest(None),
+        Some(mode) => {
+            let better = if mode == MetricMode::Min { "lower" } else { "higher" };
+            let silent = count(silent, "run");
+            let say_it = if silent.starts_with("1 ") { "does" } else { "do" };
+            say(format!(
+                "note: {silent} {say_it} not say whether lower or higher is better: sorted as the others say, {better} {} is better",
+                heading()
+            ));
+            Order::FromBest(Some(mode))
         }
-    });
+        None => {
+            say(format!(
+                "note: not every run says whether lower or higher {} is better, or two say it differently: sorted from low to high, \
+                 --reverse turns that around",
+                heading()
+            ));
+            Order::Plain
+        }
+    }
 }
 
 /// Turns the order around. Of sorted runs, those without a value stay last.
 pub fn reverse(runs: &mut [RunSummary], column: Option<&Column>) {
     let with_value = match column {
-        Some(column) => runs.iter().take_while(|run| key(run, column, true).is_some()).count(),
+        Some(column) => runs.iter().take_while(|run| key(run, column, Order::Plain).is_some()).count(),
         None => runs.len(),
     };
     runs[..with_value].reverse();
@@ -58,7 +89,7 @@ fn metric_of(run: &RunSummary, column: &Column) -> Option<MetricValues> {
 }
 
 /// `None` for a run without a value, and for one that is not a number.
-fn key(run: &RunSummary, column: &Column, is_plain: bool) -> Option<SortKey> {
+fn key(run: &RunSummary, column: &Column, order: Order) -> Option<SortKey> {
     let number = |number: f64| (!number.is_nan()).then_some(SortKey::Number(number));
     let progress = || run.progress.as_ref();
     let of_json = |json: &Value| match json {
@@ -85,10 +116,11 @@ fn key(run: &RunSummary, column: &Column, is_plain: bool) -> Option<SortKey> {
         Column::Setting(name) => of_json(progress()?.settings.get(name)?),
         Column::Best | Column::Metric(_) => {
             let values = metric_of(run, column)?;
-            match values.best {
-                Some((MetricMode::Max, best)) if !is_plain => number(-best),
-                _ => number(values.shown()),
-            }
+            let mode = match order {
+                Order::FromBest(of_others) => values.best.map(|(mode, _)| mode).or(of_others),
+                Order::Plain => None,
+            };
+            number(if mode == Some(MetricMode::Max) { -values.shown() } else { values.shown() })
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::ls::listing::Listing;
 use crate::runs::run_directory::run_in;
 use crate::tag::run_tags::{RunTags, configured_tags};
 use crate::terminal::output::Output;
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// Tag a run, or write notes about it
@@ -39,6 +40,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
+    if let Some(tag) = args.tags.iter().find(|tag| tag.starts_with('=')) {
+        return Err(Failure::Other(format!("the tag {tag:?} has no key: write any text, or KEY=VALUE")));
+    }
     let layout = run_in(&args.run)?;
     let config = newest_config(&layout)?;
     let changes = !args.tags.is_empty() || !args.remove.is_empty() || args.notes.is_some();
@@ -72,9 +76,9 @@ pub fn run(args: &Args) -> VerbResult {
     if args.json {
         output.json(&json!({ "run": layout.run_id(), "tags": tags, "notes": notes }))?;
     } else {
-        output
-            .line(format!("tags   {}", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }))?;
-        output.line(format!("notes  {}", notes.as_deref().unwrap_or("none")))?;
+        let tags = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
+        output.line(format!("tags   {}", in_one_line(&tags)))?;
+        output.line(format!("notes  {}", in_one_line(notes.as_deref().unwrap_or("none"))))?;
     }
     output.flush()?;
     Ok(true)
