@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use burn::train::SupervisedTraining;
+use burn::train::metric::LossMetric;
 use burn_ckpt::retention::MetricMode;
 use burn_trainer::callbacks::EarlyStopping;
-use burn_trainer::strategy::MetricConfig;
+use burn_trainer::config::Validation;
+use burn_trainer::strategy::{Last, MetricConfig};
 use burn_trainer::{EndReason, Error, FitResult, Result, TrainerConfig};
-use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_with};
-use system_tests::run_files::in_memory;
+use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_scripted, train_with};
+use system_tests::run_files::{compare, in_memory, run_dir};
 
 /// Trains with a metric `val_score` of these values, one for each epoch.
 fn scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<Model>> {
@@ -99,6 +101,59 @@ fn a_stop_before_the_least_number_of_epochs_is_forgotten() {
     let root = in_memory();
     let config = settings(root.path(), score().with_patience(2)).with_min_epochs(5);
     assert_eq!(scored(config, &scores).unwrap().epochs, 8);
+}
+
+/// Trains with early stopping that asks for an end after each validation. Each step is saved.
+fn asking(config: TrainerConfig, panic_in_step: Option<usize>) -> Result<(u64, bool)> {
+    let config = config
+        .with_ckpt_path("auto")
+        .with_early_stopping(EarlyStopping::new("val_loss").with_threshold(f64::MAX))
+        .with_last(Last::new().with_every_n_steps(1));
+    let result = train_scripted(config, Script { panic_in_step, ..Script::default() })?;
+    Ok((result.global_step, result.stopped_early))
+}
+
+#[test]
+fn a_stop_that_came_too_early_is_forgotten_by_a_resumed_run_too() {
+    type Limits = fn(TrainerConfig) -> TrainerConfig;
+    let by_epochs: Limits = |config| config.with_min_epochs(3).with_validation(Validation::every_n_epochs(2));
+    let by_steps: Limits = |config| config.with_min_steps(14).with_validation(Validation::every_n_steps(4));
+    // Validated after the steps 20 and 40, and 12 and 16.
+    for (limits, end, failures) in [(by_epochs, 40, [24, 32, 40]), (by_steps, 16, [13, 14, 16])] {
+        let whole = in_memory();
+        assert_eq!(asking(limits(config(whole.path(), 6)), None).unwrap(), (end, true));
+        for step in failures {
+            let parts = in_memory();
+            asking(limits(config(parts.path(), 6)), Some(step)).unwrap_err();
+            let resumed = asking(limits(config(parts.path(), 6)), None).unwrap();
+            assert_eq!(resumed, (end, true), "resumed after step {step} has failed");
+            compare(&run_dir(whole.path()), &run_dir(parts.path()))
+                .unwrap_or_else(|reason| panic!("{step}: {reason}"));
+            let again = asking(limits(config(parts.path(), 6)), None).unwrap();
+            assert_eq!(again, (end, true), "it stays ended");
+        }
+    }
+}
+
+#[test]
+fn what_it_has_seen_of_another_metric_or_direction_is_not_used() {
+    let trained = |first: EarlyStopping, second: EarlyStopping| {
+        let root = in_memory();
+        let train = |early_stopping, epochs: usize, scores: &[f64]| {
+            let score = ScriptedMetric::new("Score", scores);
+            let config = settings(root.path(), early_stopping).with_max_epochs(epochs);
+            train_with(config, Script::default(), |training| {
+                training.metrics((LossMetric::new(),)).metric_valid_numeric(score)
+            })
+        };
+        train(first, 2, &[90.0, 80.0]).unwrap();
+        train(second, 4, &[70.0, 75.0]).unwrap().epochs
+    };
+    let loss = EarlyStopping::new("val_loss").with_patience(5).with_divergence_threshold(60.0);
+    assert_eq!(trained(score(), loss), 4, "80 is not the loss");
+    let highest = score().with_mode(MetricMode::Max).with_patience(1);
+    assert_eq!(trained(score(), highest.clone()), 4, "the lowest is not the best of the highest");
+    assert_eq!(trained(highest.clone().with_patience(9), highest), 2, "the same with less patience");
 }
 
 #[test]

@@ -146,6 +146,28 @@ fn a_run_with_a_plateau_resumes_exactly() {
 }
 
 #[test]
+fn what_a_plateau_has_seen_in_another_direction_is_not_used() {
+    let after = |mode: MetricMode, scores: &[f64]| {
+        let root = in_memory();
+        let run = |epochs, scores: &[f64], mode: MetricMode| {
+            let plateau = plateau().with_mode(mode);
+            let config = settings(root.path(), epochs);
+            let (result, rates) = train(config, Script::default(), scaled(0.01), scores, Some(plateau));
+            result.unwrap();
+            by_epoch(&rates)
+        };
+        run(2, &[5.0, 5.5], MetricMode::Min);
+        run(4, scores, mode)
+    };
+    assert_eq!(after(MetricMode::Min, &[7.0, 8.0]), [0.01, 0.005], "neither is better than 5");
+    assert_eq!(
+        after(MetricMode::Max, &[3.0, 3.5]),
+        [0.01, 0.01],
+        "neither is better than 5, but that was the lowest"
+    );
+}
+
+#[test]
 fn a_rate_that_cannot_be_scaled_is_an_error_before_the_first_step_that_says_what_to_do() {
     let plain = ModuleLrScheduler::new(0.01);
     let a_group =
