@@ -272,7 +272,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(places)
     }
 
-    /// Checks that those of the metrics are logged which strategies need.
+    /// Checks that those of the metrics are logged which are needed.
     pub(super) fn check_logged(&mut self, of: MetricsOf<'_>) -> Result<()> {
         if !self.needs_metric(of) {
             return Ok(());
@@ -290,20 +290,21 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
-    /// Whether a strategy needs one of the metrics, which was not logged yet.
+    /// Whether one of the metrics is needed, and was not logged yet.
     pub(super) fn needs_metric(&self, of: MetricsOf<'_>) -> bool {
-        self.needed_metric(of).is_some()
+        let saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        saves.needs_metric(|name| table.is_of(name, of))
     }
 
     /// The first of the metrics that a strategy needs, and that was not logged yet.
-    pub(super) fn needed_metric(&self, of: MetricsOf<'_>) -> Option<String> {
+    pub(super) fn needed_by_strategy(&self, of: MetricsOf<'_>) -> Option<String> {
         let saves = self.saves.lock();
         let table = self.metrics.table.lock();
-        saves.needed_metric(|name| table.is_of(name, of)).cloned()
+        saves.needed_by_strategy(|name| table.is_of(name, of)).cloned()
     }
 
-    /// Checks that no strategy needs one of the metrics, of a validation that has given no batch for this
-    /// reason.
+    /// Checks that nothing needs one of the metrics, of a validation that has given no batch for this reason.
     pub(super) fn check_validated(&self, of: MetricsOf<'_>, reason: &str) -> Result<()> {
         let saves = self.saves.lock();
         let table = self.metrics.table.lock();

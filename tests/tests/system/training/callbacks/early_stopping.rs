@@ -170,15 +170,29 @@ fn with_another_threshold_the_run_continues() {
 
 #[test]
 fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choices() {
-    let wrong = |early_stopping: EarlyStopping| {
+    let wrong = |early_stopping: EarlyStopping, mode: Option<bool>| {
         let root = in_memory();
-        let result = scored(settings(root.path(), early_stopping), &[1.0; 8]);
-        let Err(Error::Callback { name, method, source, .. }) = result else { panic!() };
-        assert_eq!((name.as_str(), method), ("early_stopping", "on_fit_start"));
-        source.to_string()
+        let metric = ScriptedMetric::new("Score", &[1.0]).higher_is_better(mode);
+        let script = Script { panic_in_step: Some(1), ..Script::default() };
+        let config = settings(root.path(), early_stopping).with_primary_metric("val_loss");
+        let set_up = |training: SupervisedTraining<Model>| {
+            training.metrics((LossMetric::new(),)).metric_valid_numeric(metric)
+        };
+        let result = train_with(config, script, set_up);
+        assert!(!run_dir(root.path()).exists(), "a start that fails leaves nothing");
+        result.map(|_| ()).unwrap_err()
     };
-    let unknown = wrong(EarlyStopping::new("val_los"));
-    assert!(unknown.contains("val_los") && unknown.contains("val_score"), "{unknown}");
+    let Error::UnknownMetric { setting, name, known } = wrong(EarlyStopping::new("val_los"), Some(false))
+    else {
+        panic!()
+    };
+    assert_eq!((setting.as_str(), name.as_str()), ("early_stopping.metric", "val_los"));
+    assert!(known.iter().any(|known| known == "val_score"), "{known:?}");
+    let undirected = wrong(EarlyStopping::new("val_score"), None);
+    assert!(
+        matches!(&undirected, Error::Config { setting, .. } if setting == "early_stopping.mode"),
+        "{undirected}"
+    );
     let setting = |early_stopping: EarlyStopping| {
         let root = in_memory();
         let config = settings(root.path(), early_stopping).with_limit_valid_batches(1);
@@ -192,6 +206,28 @@ fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choice
     assert_eq!(setting(divergence), "early_stopping.divergence_threshold");
     let highest = MetricConfig::new("val_score").with_mode(MetricMode::Max);
     assert_eq!(setting(EarlyStopping::new(highest).with_mode(MetricMode::Min)), "early_stopping.mode");
+}
+
+#[test]
+fn a_metric_of_the_other_split_is_an_error_at_the_first_batch_of_its_split() {
+    let failed = |metric: &str, script: Script| {
+        let root = in_memory();
+        let config = config(root.path(), 2).with_early_stopping(EarlyStopping::new(metric));
+        let score = || ScriptedMetric::new("Score", &[1.0]);
+        let result = train_with(config, script, |training| {
+            let training = training.metrics((LossMetric::new(),));
+            match metric {
+                "train_score" => training.metric_valid_numeric(score()),
+                _ => training.metric_train_numeric(score()),
+            }
+        });
+        let Err(error @ Error::MetricNotLogged { .. }) = result.map(|_| ()) else { panic!() };
+        assert!(error.to_string().contains("early_stopping.metric"), "{error}");
+        assert!(error.to_string().contains(metric), "{error}");
+    };
+    // The second batch would panic.
+    failed("train_score", Script { panic_in_step: Some(2), ..Script::default() });
+    failed("val_score", Script { panic_in_validation: Some(3), ..Script::default() });
 }
 
 #[test]
