@@ -290,6 +290,18 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
+    /// Checks that a validation which is tried logs those of the metrics that are needed.
+    pub(super) fn check_tried(&mut self, of: MetricsOf<'_>) -> Result<()> {
+        if !self.needs_metric(of) {
+            return Ok(());
+        }
+        self.burn.flush();
+        let saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        let checked = saves.check_logged(|name| table.is_of(name, of), table.tried());
+        if self.burn.should_stop() { Ok(()) } else { checked }
+    }
+
     /// Whether one of the metrics is needed, and was not logged yet.
     pub(super) fn needs_metric(&self, of: MetricsOf<'_>) -> bool {
         let saves = self.saves.lock();

@@ -169,8 +169,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         seed_device(data.devices.main(), self.rules.seed, part);
         let mut iteration = 0;
         while self.validate_next(model, &mut passing, &mut iteration) {
-            if !self.metrics.history.is_trial() {
-                self.check_logged(set.metrics())?;
+            match self.metrics.history.is_trial() {
+                true => self.check_tried(set.metrics())?,
+                false => self.check_logged(set.metrics())?,
             }
             if self.burn.should_stop() {
                 break;
