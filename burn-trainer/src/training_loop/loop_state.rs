@@ -130,6 +130,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.progress.ended_because.is_some()
     }
 
+    /// Whether [`ends_here`](Self::ends_here) would end the run, if this is not the last step of an epoch.
+    pub(super) fn can_end_here(&self) -> bool {
+        let LoopProgress { position, clock, .. } = &self.progress;
+        let is_asked = self.callbacks.stop().is_some() && self.rules.limits.may_end_early(*position);
+        is_asked || self.rules.limits.reached(*position, clock.training_time()).is_some()
+    }
+
     /// Warns where the first step after a resume has another learning rate than it would have had in the run
     /// that saved the checkpoint.
     pub(super) fn warn_of_another_rate(&self) {
