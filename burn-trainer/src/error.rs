@@ -144,8 +144,8 @@ pub enum Error {
         /// The names that were logged.
         logged: Vec<String>,
     },
-    /// A data loader gives no batch: there is nothing to train on, nothing to validate on although a strategy,
-    /// early stopping or a callback needs a `val_` metric, or nothing to evaluate.
+    /// A data loader gives no batch: there is nothing to train on, nothing to validate on although a
+    /// strategy, early stopping or a callback needs a `val_` metric, or nothing to evaluate.
     #[error("the {split} data gives no batch: {reason}")]
     NoBatch {
         /// `training`, `validation`, `validation (hard)` for a named set, or the name of the data of an

@@ -32,8 +32,8 @@ pub(crate) fn warn_if_nothing_is_saved(config: &TrainerConfig, has_own_strategie
     }
 }
 
-/// Looks up the metrics that the configuration names, and those that callbacks look at, and adds the program's
-/// own strategies.
+/// Looks up the metrics that the configuration names, and those that callbacks look at, and adds the
+/// program's own strategies.
 ///
 /// # Errors
 ///
