@@ -135,20 +135,22 @@ pub enum Error {
         /// The names of the metrics.
         known: Vec<String>,
     },
-    /// A strategy ranks by a metric, or names files by one, that was not logged for its split.
+    /// A strategy, early stopping or a callback needs a metric that was not logged for its split.
     #[error(
-        "a strategy ranks or names checkpoints by {name:?}, which its split did not log: register the metric for that \
-         split, as a numeric one; logged were {}",
+        "{setting} names the metric {name:?}, which its split did not log: register the metric for that split, as a \
+         numeric one; logged were {}",
         listed(logged)
     )]
     MetricNotLogged {
+        /// The field of the configuration, or the callback's name.
+        setting: String,
         /// The metric's full name.
         name: String,
         /// The names that were logged.
         logged: Vec<String>,
     },
-    /// A data loader gives no batch: there is nothing to train on, nothing to validate on although a strategy
-    /// ranks or names checkpoints by a `val_` metric, or nothing to evaluate.
+    /// A data loader gives no batch: there is nothing to train on, nothing to validate on although a
+    /// strategy, early stopping or a callback needs a `val_` metric, or nothing to evaluate.
     #[error("the {split} data gives no batch: {reason}")]
     NoBatch {
         /// `training`, `validation`, `validation (hard)` for a named set, or the name of the data of an

@@ -112,6 +112,13 @@ pub trait Callback<M: LearnerModel>: Send {
         Vec::new()
     }
 
+    /// The metrics that it looks at, by their names (`val_loss`). A name that no metric has is an error
+    /// before the first step, and a metric that its split does not log is one at the first batch of that
+    /// split.
+    fn watched_metrics(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Training begins, or continues after a resume.
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         Ok(())

@@ -16,6 +16,7 @@ use crate::learner_state::learning_rates::can_be_scaled;
 use crate::metrics::{RunMetrics, is_of_validation};
 use crate::process::console::warn;
 use crate::state::end_reason::EndReason;
+use crate::state::position::EndPosition;
 use crate::state::run_info::{RunEnd, RunInfo, RunOutcome};
 
 /// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
@@ -67,6 +68,10 @@ pub(crate) struct RunView<'a, M: LearnerModel> {
     /// Whether it has validated.
     pub(crate) was_validated: bool,
     pub(crate) global_step: u64,
+    /// Where the run can end next.
+    pub(crate) next_end: EndPosition,
+    /// Whether a callback can end the run there.
+    pub(crate) may_end_at: &'a dyn Fn(EndPosition) -> bool,
     /// The number of the batch in its epoch, from 1, and 0 before the first.
     pub(crate) batch: u64,
     /// What is logged now.
@@ -319,10 +324,30 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         Err(format!("there is no validation set {set}: {reason}").into())
     }
 
+    /// Whether [`stop`](Self::stop) ends the run now. Before `min_epochs` and `min_steps` it has no effect.
+    #[must_use]
+    pub fn can_stop(&self) -> bool {
+        self.may_end_at(self.run.next_end)
+    }
+
+    /// How far the run is where it can end next.
+    pub(super) fn end_position(&self) -> EndPosition {
+        self.run.next_end
+    }
+
+    /// Whether a callback may end the run at this position, by the present settings.
+    pub(super) fn may_end_at(&self, position: EndPosition) -> bool {
+        (self.run.may_end_at)(position)
+    }
+
     /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved,
-    /// and [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. A callback that has
-    /// ended a run, and that should not continue when it is started again, stops it again in
-    /// [`on_fit_start`](super::Callback::on_fit_start).
+    /// and [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. Before `min_epochs`
+    /// and `min_steps` it has no effect, as [`can_stop`](Self::can_stop) says.
+    ///
+    /// A callback that has ended a run, and that should not continue when it is started again, stops it again
+    /// in [`on_fit_start`](super::Callback::on_fit_start). Where it does so by its
+    /// [`state`](super::Callback::state), that has to tell whether it could stop then: a run that has
+    /// continued would otherwise end when it is resumed.
     pub fn stop(&mut self, reason: impl Into<String>) {
         let (name, reason) = (self.name.to_owned(), reason.into());
         self.end(EndReason::Callback { name, reason });

@@ -23,6 +23,14 @@ pub(crate) struct Callbacks<M: LearnerModel> {
     pub(crate) requests: Requests<M>,
 }
 
+/// A metric that a callback looks at.
+pub(crate) struct WatchedMetric {
+    /// The callback's name.
+    pub(crate) callback: String,
+    /// The metric's name, as it was given.
+    pub(crate) metric: String,
+}
+
 struct Registered<M: LearnerModel> {
     name: String,
     callback: Box<dyn Callback<M>>,
@@ -50,6 +58,15 @@ impl<M: LearnerModel> Callbacks<M> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// The metrics that they look at.
+    pub(crate) fn watched_metrics(&self) -> Vec<WatchedMetric> {
+        let watched = self.all.iter().flat_map(|Registered { name, callback, .. }| {
+            let metrics = callback.watched_metrics().into_iter();
+            metrics.map(|metric| WatchedMetric { callback: name.clone(), metric })
+        });
+        watched.collect()
     }
 
     /// Checks the names, and registers the metrics that callbacks log.

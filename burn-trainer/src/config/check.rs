@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::config::batch_limit::BatchLimit;
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::NeverDue;
@@ -138,7 +137,7 @@ impl TrainerConfig {
                 return wrong(setting, "overfit_batches sets it: leave out one of the two".to_owned());
             }
         }
-        if self.limit_valid_batches.is_some_and(BatchLimit::is_zero)
+        if self.leaves_validation_out()
             && let Some(metric) = self.metric_of_validation()
         {
             let reason = format!(

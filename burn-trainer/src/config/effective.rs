@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::config::batch_limit::BatchLimit;
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::TrainerConfig;
 use crate::config::validate_at_start::ValidateAtStart;
@@ -125,6 +126,11 @@ impl TrainerConfig {
             StrategyConfig::Best(_) => Vec::new(),
         });
         settings.collect()
+    }
+
+    /// Whether a setting excludes each validation.
+    pub(crate) fn leaves_validation_out(&self) -> bool {
+        self.limit_valid_batches.is_some_and(BatchLimit::is_zero)
     }
 
     /// Whether a strategy of the configuration saves the state before a failure.

@@ -196,6 +196,8 @@ impl MetricLogger for RunMetricLogger {
             call();
         }
         if *split == Split::Valid && self.metrics.history.is_trial() {
+            let update = self.metrics.sets.rename_update(update);
+            self.metrics.table.lock().note_tried(&update);
             return;
         }
         if let Some(files) = &mut self.files {

@@ -28,6 +28,8 @@ pub(crate) struct MetricTable {
     /// The metrics that this process has logged as numbers, or before a resume in the training split of the
     /// epoch in progress. Some have a value at the end of an epoch only.
     logged: IndexSet<String>,
+    /// Those that a validation has logged which was tried.
+    tried: IndexSet<String>,
     /// While a validation is under way, the values of the one before.
     before_validation: Option<IndexMap<String, f64>>,
 }
@@ -141,6 +143,17 @@ impl MetricTable {
     /// The metrics that this process has logged as numbers. Values from before a resume are not among them.
     pub(crate) fn logged(&self) -> &IndexSet<String> {
         &self.logged
+    }
+
+    /// The metrics that a validation has logged as numbers which was tried: their values are not kept.
+    pub(crate) fn tried(&self) -> &IndexSet<String> {
+        &self.tried
+    }
+
+    pub(super) fn note_tried(&mut self, update: &MetricsUpdate) {
+        let metrics = update.entries_numeric.iter();
+        let registered = metrics.filter_map(|metric| self.registered.get(&metric.entry.metric_id));
+        self.tried.extend(registered.map(|metric| named(VALID, &metric.key)));
     }
 
     /// burn's names of the metrics.

@@ -16,6 +16,7 @@ use super::launch::PreparedRun;
 use super::open::OpenRun;
 use super::starts::{self, ThisStart};
 use super::{changed_settings, find_checkpoint, start_lines};
+use crate::callbacks::registered::WatchedMetric;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
@@ -73,6 +74,8 @@ impl RunSetup {
 pub(crate) struct SaverSetup {
     /// The program's own strategies.
     pub(crate) strategies: Vec<Box<dyn Strategy>>,
+    /// The metrics that callbacks look at, with the callbacks' names.
+    pub(crate) watched: Vec<WatchedMetric>,
     /// What a checkpoint, and each of its files, may not exceed.
     pub(crate) limits: Limits,
     /// What the writer is doing. Set when the saver opens.
@@ -86,7 +89,7 @@ impl SaverSetup {
             None => Limits::READER,
             Some(bytes) => Limits::READER.with_max_file_bytes(bytes),
         };
-        Self { strategies: Vec::new(), limits, activity: Arc::default() }
+        Self { strategies: Vec::new(), watched: Vec::new(), limits, activity: Arc::default() }
     }
 }
 
@@ -313,7 +316,7 @@ fn run_description(
 /// The function that makes the saver once the metrics' names are known.
 fn saver_opener(
     config: &TrainerConfig,
-    SaverSetup { strategies: own, activity, .. }: SaverSetup,
+    SaverSetup { strategies: own, watched, activity, .. }: SaverSetup,
     run: &OpenRun,
     existing: ExistingCheckpoints,
     description: RunDescription,
@@ -333,7 +336,7 @@ fn saver_opener(
                 "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"
             ));
         }
-        let chosen = choose_strategies(&config, own, &table)?;
+        let chosen = choose_strategies(&config, own, &watched, &table)?;
         let names = table.names();
         drop(table);
         let ChosenStrategies { strategies, needed_metrics } = chosen;

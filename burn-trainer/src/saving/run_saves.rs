@@ -19,10 +19,19 @@ use crate::process::signals::SignalDeadline;
 /// Makes the [`OpenedSaver`] once the metrics' names are known.
 pub(crate) type OpenSaver = Box<dyn FnOnce(&SharedMetrics) -> Result<OpenedSaver> + Send>;
 
-/// A saver, and the metrics that its strategies rank or name checkpoints by.
+/// A saver, and the metrics that must be logged, by their full names.
 pub(crate) struct OpenedSaver {
     pub(crate) saver: Saver,
-    pub(crate) needed_metrics: IndexSet<String>,
+    pub(crate) needed_metrics: IndexMap<String, NeededBy>,
+}
+
+/// What needs a metric: the first that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NeededBy {
+    /// The setting, or the callback.
+    pub(crate) setting: String,
+    /// Whether a strategy ranks or names checkpoints by it.
+    pub(crate) is_strategy: bool,
 }
 
 /// The saves of one call of `fit` or `fit_with`.
@@ -31,10 +40,10 @@ pub(crate) struct RunSaves {
     open_saver: Option<OpenSaver>,
     /// `None` before it is open, and after the end.
     saver: Option<Saver>,
-    /// Metrics that a strategy ranks or names checkpoints by.
-    needed_metrics: IndexSet<String>,
+    /// Metrics that must be logged.
+    needed_metrics: IndexMap<String, NeededBy>,
     /// Those of them that no split has been seen to log yet. Each must be logged when its split first runs.
-    unchecked_metrics: IndexSet<String>,
+    unchecked_metrics: IndexMap<String, NeededBy>,
     /// The validation data, if its loader says before training how large it is.
     valid_size: Option<LoaderSize>,
     failed_saves: FailedSaves,
@@ -47,8 +56,8 @@ impl RunSaves {
         Self {
             open_saver: Some(open_saver),
             saver: None,
-            needed_metrics: IndexSet::new(),
-            unchecked_metrics: IndexSet::new(),
+            needed_metrics: IndexMap::new(),
+            unchecked_metrics: IndexMap::new(),
             valid_size,
             failed_saves: config.failed_saves,
             exception_timeout: config.exception_timeout(),
@@ -73,17 +82,15 @@ impl RunSaves {
         Ok(())
     }
 
-    /// Checks that no strategy needs one of the metrics of a validation that has given no batch, for this
-    /// reason.
+    /// Checks that nothing needs one of the metrics of a validation that has given no batch, for this reason.
     ///
     /// # Errors
     ///
-    /// [`Error::NoBatch`] when one does.
+    /// [`Error::NoBatch`] when something does.
     pub(crate) fn check_validated(&self, is_meant: impl Fn(&str) -> bool, reason: &str) -> Result<()> {
-        match self.needed_metrics.iter().find(|name| is_meant(name)) {
-            Some(name) => {
-                let reason = format!("{reason}. A strategy ranks or names checkpoints by {name}");
-                Err(Error::no_batch("validation", reason))
+        match self.needed_metrics.iter().find(|(name, _)| is_meant(name)) {
+            Some((name, NeededBy { setting, .. })) => {
+                Err(Error::no_batch("validation", format!("{reason}. {setting} names the metric {name}")))
             }
             None => Ok(()),
         }
@@ -118,13 +125,19 @@ impl RunSaves {
         self.saver.as_mut().map(Saver::take_events).unwrap_or_default()
     }
 
-    /// The first of these metrics that a strategy needs, and that was not checked yet.
-    pub(crate) fn needed_metric(&self, is_meant: impl Fn(&str) -> bool) -> Option<&String> {
-        self.unchecked_metrics.iter().find(|name| is_meant(name))
+    /// Whether one of these metrics is needed, and was not checked yet.
+    pub(crate) fn needs_metric(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.unchecked_metrics.keys().any(|name| is_meant(name))
     }
 
-    /// Checks that those of these metrics are logged which strategies rank or name checkpoints by. A strategy
-    /// would otherwise never save, or rank by a value from before a resume, in silence.
+    /// The first of them that a strategy needs.
+    pub(crate) fn needed_by_strategy(&self, is_meant: impl Fn(&str) -> bool) -> Option<&String> {
+        let mut metrics = self.unchecked_metrics.iter();
+        metrics.find(|(name, by)| by.is_strategy && is_meant(name)).map(|(name, _)| name)
+    }
+
+    /// Checks that those of these metrics are logged which are needed. A strategy would otherwise never save,
+    /// or rank by a value from before a resume, in silence.
     ///
     /// # Errors
     ///
@@ -134,11 +147,11 @@ impl RunSaves {
         is_meant: impl Fn(&str) -> bool,
         logged: &IndexSet<String>,
     ) -> Result<()> {
-        let mut names = self.unchecked_metrics.iter().filter(|name| is_meant(name));
-        match names.find(|name| !logged.contains(*name)) {
-            Some(name) => {
+        let mut metrics = self.unchecked_metrics.iter().filter(|(name, _)| is_meant(name));
+        match metrics.find(|(name, _)| !logged.contains(*name)) {
+            Some((name, NeededBy { setting, .. })) => {
                 let logged = logged.iter().cloned().collect();
-                Err(Error::MetricNotLogged { name: name.clone(), logged })
+                Err(Error::MetricNotLogged { setting: setting.clone(), name: name.clone(), logged })
             }
             None => Ok(()),
         }
@@ -146,7 +159,7 @@ impl RunSaves {
 
     /// These metrics are logged, and need not be checked again.
     pub(crate) fn forget_metrics(&mut self, is_meant: impl Fn(&str) -> bool) {
-        self.unchecked_metrics.retain(|name| !is_meant(name));
+        self.unchecked_metrics.retain(|name, _| !is_meant(name));
     }
 
     /// Waits for what is being written, with a limit if one is given. Returns what became of the saves, and

@@ -233,6 +233,15 @@ pub(crate) struct LastValidation {
     pub(crate) training_time_seconds: f64,
 }
 
+/// How far a run is where it can end: `min_epochs` and `min_steps` are compared with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndPosition {
+    /// Epochs that are done there.
+    pub(crate) epochs: u64,
+    /// Optimizer steps that are done.
+    pub(crate) global_step: u64,
+}
+
 impl LastValidation {
     /// Checks the values that come from a file. The error says what is wrong.
     fn check(self, position: Position) -> Result<(), String> {
@@ -311,6 +320,13 @@ impl Position {
     /// The number of epochs done.
     pub(crate) fn epochs(self) -> u64 {
         self.epoch + u64::from(self.epoch_complete)
+    }
+
+    /// How far the run is where it can end next. Within the validation after an epoch's training that is at
+    /// the epoch's end.
+    pub(crate) fn next_end(self) -> EndPosition {
+        let Self { epoch, trained, epoch_complete, global_step, .. } = self;
+        EndPosition { epochs: epoch + u64::from(trained || epoch_complete), global_step }
     }
 
     /// Updates that the training split of the epoch has logged: one for each batch, and one at the end.

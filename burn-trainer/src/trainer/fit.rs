@@ -89,7 +89,7 @@ impl<M: LearnerModel> Trainer<M> {
         rules: LoopRules,
         guard: &DeviceLossGuard,
     ) -> Result<FitResult<M>> {
-        let Self { setup, validation_sets, mut callbacks, stop, speed, .. } = self;
+        let Self { mut setup, validation_sets, mut callbacks, stop, speed, .. } = self;
         if let Some(settings) = setup.config.early_stopping.clone() {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
@@ -100,6 +100,7 @@ impl<M: LearnerModel> Trainer<M> {
         add_named(&setup.config, &mut callbacks)?;
         let page = RunPage::of_run(&setup.config, setup.run.layout.run_dir(), &mut callbacks);
         let training = callbacks.register(training)?;
+        setup.saver.watched = callbacks.watched_metrics();
         let data = setup.data.lengths();
         let mut info = setup.run_info()?;
         let also = AlsoRestored { callbacks: callbacks.section_names(), records: false };

@@ -59,6 +59,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             why_never_due: &|| Self::why_never_due(progress, rules),
             was_validated: progress.position.last_validation.is_some(),
             global_step: progress.position.global_step,
+            next_end: progress.position.next_end(),
+            may_end_at: &|position| rules.limits.may_end_at(position),
             batch,
             split,
             learner: learner.get(),

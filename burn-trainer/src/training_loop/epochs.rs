@@ -237,7 +237,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 is_step = stepped?;
                 self.check_logged(MetricsOf::Training)?;
             }
-            if self.burn.should_stop() {
+            // What ends the run at this step stands above a stop that comes in it: what a callback has asked
+            // for is in no state.
+            let is_end = is_step && !self.progress.position.validation_due && self.can_end_here();
+            if self.burn.should_stop() && !is_end {
                 self.report(&mut computed);
                 return Ok(false);
             }
@@ -255,7 +258,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             // The end of an epoch is saved after validation, with its metrics. Where the loader fails, it is
             // unknown whether the epoch has ended: its validation waits for the next start.
             let is_read = matches!(read, Ok(Some(Ok(_))));
-            let is_saved = is_due && !ended && !self.burn.should_stop();
+            let is_saved = is_due && !ended && (is_end || !self.burn.should_stop());
             if is_saved && self.save_step(data, passing, is_step, is_read)? {
                 return Ok(false);
             }

@@ -147,6 +147,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.progress.ended_because.is_some()
     }
 
+    /// Whether [`ends_here`](Self::ends_here) would end the run, if this is not the last step of an epoch.
+    pub(super) fn can_end_here(&self) -> bool {
+        let LoopProgress { position, clock, .. } = &self.progress;
+        let is_asked = self.callbacks.stop().is_some() && self.rules.limits.may_end_early(*position);
+        is_asked || self.rules.limits.reached(*position, clock.training_time()).is_some()
+    }
+
     /// Warns where the first step after a resume has another learning rate than it would have had in the run
     /// that saved the checkpoint.
     pub(super) fn warn_of_another_rate(&self) {
@@ -293,7 +300,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(places)
     }
 
-    /// Checks that those of the metrics are logged which strategies need.
+    /// Checks that those of the metrics are logged which are needed.
     pub(super) fn check_logged(&mut self, of: MetricsOf<'_>) -> Result<()> {
         if !self.needs_metric(of) {
             return Ok(());
@@ -311,20 +318,33 @@ impl<M: LearnerModel> LoopState<'_, M> {
         Ok(())
     }
 
-    /// Whether a strategy needs one of the metrics, which was not logged yet.
+    /// Checks that a validation which is tried logs those of the metrics that are needed.
+    pub(super) fn check_tried(&mut self, of: MetricsOf<'_>) -> Result<()> {
+        if !self.needs_metric(of) {
+            return Ok(());
+        }
+        self.burn.flush();
+        let saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        let checked = saves.check_logged(|name| table.is_of(name, of), table.tried());
+        if self.burn.should_stop() { Ok(()) } else { checked }
+    }
+
+    /// Whether one of the metrics is needed, and was not logged yet.
     pub(super) fn needs_metric(&self, of: MetricsOf<'_>) -> bool {
-        self.needed_metric(of).is_some()
+        let saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        saves.needs_metric(|name| table.is_of(name, of))
     }
 
     /// The first of the metrics that a strategy needs, and that was not logged yet.
-    pub(super) fn needed_metric(&self, of: MetricsOf<'_>) -> Option<String> {
+    pub(super) fn needed_by_strategy(&self, of: MetricsOf<'_>) -> Option<String> {
         let saves = self.saves.lock();
         let table = self.metrics.table.lock();
-        saves.needed_metric(|name| table.is_of(name, of)).cloned()
+        saves.needed_by_strategy(|name| table.is_of(name, of)).cloned()
     }
 
-    /// Checks that no strategy needs one of the metrics, of a validation that has given no batch for this
-    /// reason.
+    /// Checks that nothing needs one of the metrics, of a validation that has given no batch for this reason.
     pub(super) fn check_validated(&self, of: MetricsOf<'_>, reason: &str) -> Result<()> {
         let saves = self.saves.lock();
         let table = self.metrics.table.lock();

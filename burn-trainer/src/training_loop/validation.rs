@@ -169,8 +169,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         seed_device(data.devices.main(), self.rules.seed, part);
         let mut iteration = 0;
         while self.validate_next(model, &mut passing, &mut iteration) {
-            if !self.metrics.history.is_trial() {
-                self.check_logged(set.metrics())?;
+            match self.metrics.history.is_trial() {
+                true => self.check_tried(set.metrics())?,
+                false => self.check_logged(set.metrics())?,
             }
             if self.burn.should_stop() {
                 break;
@@ -231,7 +232,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Says that a strategy waits for a validation which is never due.
     pub(super) fn warn_if_never_due(&self) {
-        let needed = self.needed_metric(MetricsOf::Validation);
+        let needed = self.needed_by_strategy(MetricsOf::Validation);
         if let (Some(metric), Some(why)) = (needed, Self::why_never_due(&self.progress, &self.rules)) {
             warn(&ends_before_validation(A_STRATEGY, &metric, &why));
         }
@@ -241,7 +242,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn warn_if_never_validated(&self) {
         let is_done = !self.burn.should_stop() && self.progress.position.last_validation.is_none();
         let is_new = self.rules.ends_before_validation(self.progress.batch.batches_per_step()).is_none();
-        let needed = self.needed_metric(MetricsOf::Validation);
+        let needed = self.needed_by_strategy(MetricsOf::Validation);
         if let Some(metric) = needed.filter(|_| is_done && is_new && self.progress.has_moved()) {
             warn(&ended_before_validation(A_STRATEGY, &metric));
         }

@@ -76,7 +76,10 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
 
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         self.watch.resolve(context)?;
-        self.reason().into_iter().for_each(|reason| context.end(reason));
+        // Before `min_epochs` and `min_steps` the run did not end for it, and does not now.
+        if self.watch.could_end(context) {
+            self.reason().into_iter().for_each(|reason| context.end(reason));
+        }
         Ok(())
     }
 

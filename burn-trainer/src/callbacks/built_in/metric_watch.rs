@@ -10,10 +10,11 @@ use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
 use crate::metrics::is_of_validation;
 use crate::state::callback_state::CallbackState;
+use crate::state::position::EndPosition;
 use crate::strategy::MetricConfig;
 
-/// Version of the stored state.
-const VERSION: u32 = 1;
+/// Version of the stored state. The first had neither what was looked at nor when.
+const VERSION: u32 = 2;
 
 /// A metric, and since when it has not improved.
 #[derive(Debug, Clone)]
@@ -33,6 +34,28 @@ pub(super) struct WatchCounts {
     best: Option<f64>,
     /// The looks since then.
     pub(super) since_best: u64,
+    /// The metric's full name, once it is found.
+    #[serde(default)]
+    metric: Option<String>,
+    #[serde(default)]
+    mode: Option<MetricMode>,
+    /// Where the last look was.
+    #[serde(default)]
+    looked_at: Option<EndPosition>,
+}
+
+impl WatchCounts {
+    /// Why they say nothing of this metric. `None` where they do, or where an earlier version has stored
+    /// them.
+    fn of_another(&self, name: &str, mode: MetricMode) -> Option<String> {
+        let stored = (self.metric.as_deref()?, self.mode?);
+        let said = |(name, mode): (&str, MetricMode)| match mode {
+            MetricMode::Min => format!("{name}, of which lower is better"),
+            MetricMode::Max => format!("{name}, of which higher is better"),
+        };
+        let now = (name, mode);
+        (stored != now).then(|| format!("it was of {}. Now it looks at {}", said(stored), said(now)))
+    }
 }
 
 /// A number as text: JSON has none that is infinite.
@@ -85,26 +108,39 @@ impl MetricWatch {
         &self.metric.name
     }
 
-    /// Finds the metric among the registered ones, and in which direction it is better.
-    pub(super) fn resolve<M: LearnerModel>(&mut self, context: &CallbackContext<'_, M>) -> CallbackResult {
-        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
-            return Err(format!("min_delta is {}: it must be at least 0", self.min_delta).into());
-        }
+    /// The metric's full name among the registered ones, and in which direction it is better.
+    fn find<M: LearnerModel>(
+        &self,
+        context: &CallbackContext<'_, M>,
+    ) -> CallbackResult<(String, MetricMode)> {
         let given = self
             .metric
             .mode_with(self.mode)
             .map_err(|reason| format!("its mode cannot be used: {reason}"))?;
         let (name, declared) = context.find_metric(&self.metric.name)?;
-        let mode = given.or(declared);
-        let unknown =
-            || format!("the metric {name} does not say whether lower or higher is better: set the mode");
-        self.mode = Some(mode.ok_or_else(unknown)?);
+        match given.or(declared) {
+            Some(mode) => Ok((name, mode)),
+            None => {
+                let unknown = "does not say whether lower or higher is better: set the mode";
+                Err(format!("the metric {name} {unknown}").into())
+            }
+        }
+    }
+
+    /// Finds the metric among the registered ones, and in which direction it is better.
+    pub(super) fn resolve<M: LearnerModel>(&mut self, context: &CallbackContext<'_, M>) -> CallbackResult {
+        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
+            return Err(format!("min_delta is {}: it must be at least 0", self.min_delta).into());
+        }
+        let (name, mode) = self.find(context)?;
         if let Some(why) = context.why_never_logged(&name) {
             let reason =
                 format!("the metric {name} is of the validation, {why}: take a metric of the training");
             return Err(reason.into());
         }
         context.warn_if_never_due(&name);
+        self.mode = Some(mode);
+        (self.counts.metric, self.counts.mode) = (Some(name.clone()), self.mode);
         self.metric = MetricConfig::new(name);
         Ok(())
     }
@@ -121,7 +157,13 @@ impl MetricWatch {
         let Some(value) = value.filter(|_| context.is_logged(name)) else {
             return Err(format!("the metric {name} was not logged: register it for its split").into());
         };
+        self.counts.looked_at = Some(context.end_position());
         Ok(self.note(value))
+    }
+
+    /// Whether the run could have ended at the last look. An earlier version does not say where it was.
+    pub(super) fn could_end<M: LearnerModel>(&self, context: &CallbackContext<'_, M>) -> bool {
+        self.counts.looked_at.is_none_or(|position| context.may_end_at(position))
     }
 
     /// Whether a value is NaN, or infinite in the bad direction.
@@ -135,8 +177,8 @@ impl MetricWatch {
         Ok(Some(CallbackState::new(VERSION).with_value(&(&self.counts, own))?))
     }
 
-    /// Puts that back. A checkpoint that has none was saved without this callback, which has missed the
-    /// validations that are done.
+    /// Puts that back, where it is of the same metric. A checkpoint that has none was saved without this
+    /// callback, which has missed the validations that are done.
     pub(super) fn restore<M: LearnerModel, T: DeserializeOwned>(
         &mut self,
         own: &mut T,
@@ -151,7 +193,13 @@ impl MetricWatch {
                 Restored::Complete
             });
         };
-        (self.counts, *own) = state.up_to_version(VERSION)?.value()?;
+        let stored: (WatchCounts, T) = state.up_to_version(VERSION)?.value()?;
+        // A metric that is not found is an error of the start.
+        let another = self.find(context).ok().and_then(|(name, mode)| stored.0.of_another(&name, mode));
+        if let Some(reason) = another {
+            return Ok(Restored::FromStart(reason));
+        }
+        (self.counts, *own) = stored;
         Ok(Restored::Complete)
     }
 
@@ -166,7 +214,7 @@ impl MetricWatch {
             false => value > best + self.min_delta,
         });
         if is_better {
-            self.counts = WatchCounts { best: Some(value), since_best: 0 };
+            (self.counts.best, self.counts.since_best) = (Some(value), 0);
             return Look::Better;
         }
         self.counts.since_best += 1;

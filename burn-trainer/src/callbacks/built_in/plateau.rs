@@ -116,6 +116,10 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
         "reduce_on_plateau".to_owned()
     }
 
+    fn watched_metrics(&self) -> Vec<String> {
+        vec![self.watch.metric().to_owned()]
+    }
+
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         if !(self.factor > 0.0 && self.factor < 1.0) {
             return Err(format!("its factor is {}: it must be above 0 and below 1", self.factor).into());

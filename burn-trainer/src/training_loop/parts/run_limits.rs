@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::TrainerConfig;
 use crate::state::end_reason::EndReason;
-use crate::state::position::Position;
+use crate::state::position::{EndPosition, Position};
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::SplitPlan;
 
@@ -58,6 +58,12 @@ impl RunLimits {
 
     /// Whether early stopping and callbacks may end a run at a position.
     pub(in crate::training_loop) fn may_end_early(&self, position: Position) -> bool {
-        position.epochs() >= self.min_epochs && position.global_step >= self.min_steps
+        let (epochs, global_step) = (position.epochs(), position.global_step);
+        self.may_end_at(EndPosition { epochs, global_step })
+    }
+
+    /// The same of a position as a callback has stored it.
+    pub(in crate::training_loop) fn may_end_at(&self, position: EndPosition) -> bool {
+        position.epochs >= self.min_epochs && position.global_step >= self.min_steps
     }
 }

@@ -168,7 +168,7 @@ fn a_loader_that_gives_nothing_a_second_time_is_an_error() {
 
 fn not_logged(result: Result<FitResult<Model>>, name: &str, logged: &[&str]) {
     let error = result.map(|_| ()).unwrap_err();
-    let Error::MetricNotLogged { name: of, logged: offered } = &error else { panic!("{error}") };
+    let Error::MetricNotLogged { name: of, logged: offered, .. } = &error else { panic!("{error}") };
     assert!(of == name && offered == logged, "{error}");
 }
 

@@ -9,14 +9,15 @@ use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, RegressionOutput, SupervisedTraining};
 use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
-use burn_trainer::config::BatchLimit;
+use burn_trainer::config::{BatchLimit, Validation};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{EndReason, Error, FitResult, Result, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use serde_json::Value;
 use system_tests::backend;
 use system_tests::models::small::{
     ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling, stopping_after, train,
-    train_by, train_from, train_with, train_with_strategy,
+    train_by, train_from, train_scripted, train_with, train_with_strategy,
 };
 use system_tests::run_files::{checkpoints, compare, in_memory, run_dir};
 
@@ -180,6 +181,42 @@ fn without_validation_nothing_can_be_ranked_by_it() {
     assert_eq!(result.epochs, 2);
     assert!(!result.metrics.contains_key("val_loss"), "{:?}", result.metrics);
     assert!(checkpoints(root.path()).join("best_train_loss.ckpt").exists());
+}
+
+#[test]
+fn without_validation_only_what_uses_its_metrics_is_an_error_and_before_the_first_step() {
+    type SetUp = fn(TrainerConfig) -> TrainerConfig;
+    let last = || StrategyConfig::Last(Last::new());
+    let others: [SetUp; 3] = [
+        |config| config.with_best(Best::new().with_metric("train_loss")),
+        |config| config.with_checkpoint_saving(false),
+        |config| config.with_strategies([StrategyConfig::Last(Last::new())]),
+    ];
+    let without = |root: &Path, set_up: SetUp| set_up(config(root, 2).with_limit_valid_batches(0));
+    for set_up in others {
+        let root = root();
+        assert_eq!(train(without(root.path(), set_up)).unwrap().epochs, 2);
+        // The metric of such a setting still has to be there.
+        let unknown = without(root.path(), set_up).with_primary_metric("val_los").with_overwrite(true);
+        assert!(matches!(train(unknown), Err(Error::UnknownMetric { .. })));
+    }
+    let named = || Last::new().with_filename("{epoch}-{val_loss:.3}");
+    let by_name = |root: &Path| config(root, 2).with_primary_metric("train_loss");
+    let (of_last, of_best) = (root(), root());
+    let cases = [
+        (by_name(of_last.path()).with_limit_valid_batches(0).with_last(named()), "last.filename"),
+        (
+            by_name(of_best.path())
+                .with_validation(Validation::every_n_epochs(3))
+                .with_strategies([last(), StrategyConfig::Best(Best::new().with_filename("{val_loss}"))]),
+            "strategies.1.filename",
+        ),
+    ];
+    for (config, expected) in cases {
+        // Were a step to be taken, it would panic.
+        let script = Script { panic_in_step: Some(1), ..Script::default() };
+        assert_eq!(wrong_setting(train_scripted(config, script)), expected);
+    }
 }
 
 /// Ends the run at every step.

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use burn::train::SupervisedTraining;
+use burn::train::metric::LossMetric;
 use burn_ckpt::retention::MetricMode;
 use burn_trainer::callbacks::EarlyStopping;
-use burn_trainer::strategy::MetricConfig;
+use burn_trainer::config::Validation;
+use burn_trainer::strategy::{Last, MetricConfig};
 use burn_trainer::{EndReason, Error, FitResult, Result, TrainerConfig};
-use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_with};
-use system_tests::run_files::in_memory;
+use system_tests::models::small::{Model, Script, ScriptedMetric, config, train_scripted, train_with};
+use system_tests::run_files::{compare, in_memory, run_dir};
 
 /// Trains with a metric `val_score` of these values, one for each epoch.
 fn scored(config: TrainerConfig, scores: &[f64]) -> Result<FitResult<Model>> {
@@ -101,6 +103,59 @@ fn a_stop_before_the_least_number_of_epochs_is_forgotten() {
     assert_eq!(scored(config, &scores).unwrap().epochs, 8);
 }
 
+/// Trains with early stopping that asks for an end after each validation. Each step is saved.
+fn asking(config: TrainerConfig, panic_in_step: Option<usize>) -> Result<(u64, bool)> {
+    let config = config
+        .with_ckpt_path("auto")
+        .with_early_stopping(EarlyStopping::new("val_loss").with_threshold(f64::MAX))
+        .with_last(Last::new().with_every_n_steps(1));
+    let result = train_scripted(config, Script { panic_in_step, ..Script::default() })?;
+    Ok((result.global_step, result.stopped_early))
+}
+
+#[test]
+fn a_stop_that_came_too_early_is_forgotten_by_a_resumed_run_too() {
+    type Limits = fn(TrainerConfig) -> TrainerConfig;
+    let by_epochs: Limits = |config| config.with_min_epochs(3).with_validation(Validation::every_n_epochs(2));
+    let by_steps: Limits = |config| config.with_min_steps(14).with_validation(Validation::every_n_steps(4));
+    // Validated after the steps 20 and 40, and 12 and 16.
+    for (limits, end, failures) in [(by_epochs, 40, [24, 32, 40]), (by_steps, 16, [13, 14, 16])] {
+        let whole = in_memory();
+        assert_eq!(asking(limits(config(whole.path(), 6)), None).unwrap(), (end, true));
+        for step in failures {
+            let parts = in_memory();
+            asking(limits(config(parts.path(), 6)), Some(step)).unwrap_err();
+            let resumed = asking(limits(config(parts.path(), 6)), None).unwrap();
+            assert_eq!(resumed, (end, true), "resumed after step {step} has failed");
+            compare(&run_dir(whole.path()), &run_dir(parts.path()))
+                .unwrap_or_else(|reason| panic!("{step}: {reason}"));
+            let again = asking(limits(config(parts.path(), 6)), None).unwrap();
+            assert_eq!(again, (end, true), "it stays ended");
+        }
+    }
+}
+
+#[test]
+fn what_it_has_seen_of_another_metric_or_direction_is_not_used() {
+    let trained = |first: EarlyStopping, second: EarlyStopping| {
+        let root = in_memory();
+        let train = |early_stopping, epochs: usize, scores: &[f64]| {
+            let score = ScriptedMetric::new("Score", scores);
+            let config = settings(root.path(), early_stopping).with_max_epochs(epochs);
+            train_with(config, Script::default(), |training| {
+                training.metrics((LossMetric::new(),)).metric_valid_numeric(score)
+            })
+        };
+        train(first, 2, &[90.0, 80.0]).unwrap();
+        train(second, 4, &[70.0, 75.0]).unwrap().epochs
+    };
+    let loss = EarlyStopping::new("val_loss").with_patience(5).with_divergence_threshold(60.0);
+    assert_eq!(trained(score(), loss), 4, "80 is not the loss");
+    let highest = score().with_mode(MetricMode::Max).with_patience(1);
+    assert_eq!(trained(score(), highest.clone()), 4, "the lowest is not the best of the highest");
+    assert_eq!(trained(highest.clone().with_patience(9), highest), 2, "the same with less patience");
+}
+
 #[test]
 fn with_another_threshold_the_run_continues() {
     let scores = [5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.4, 0.3];
@@ -115,15 +170,29 @@ fn with_another_threshold_the_run_continues() {
 
 #[test]
 fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choices() {
-    let wrong = |early_stopping: EarlyStopping| {
+    let wrong = |early_stopping: EarlyStopping, mode: Option<bool>| {
         let root = in_memory();
-        let result = scored(settings(root.path(), early_stopping), &[1.0; 8]);
-        let Err(Error::Callback { name, method, source, .. }) = result else { panic!() };
-        assert_eq!((name.as_str(), method), ("early_stopping", "on_fit_start"));
-        source.to_string()
+        let metric = ScriptedMetric::new("Score", &[1.0]).higher_is_better(mode);
+        let script = Script { panic_in_step: Some(1), ..Script::default() };
+        let config = settings(root.path(), early_stopping).with_primary_metric("val_loss");
+        let set_up = |training: SupervisedTraining<Model>| {
+            training.metrics((LossMetric::new(),)).metric_valid_numeric(metric)
+        };
+        let result = train_with(config, script, set_up);
+        assert!(!run_dir(root.path()).exists(), "a start that fails leaves nothing");
+        result.map(|_| ()).unwrap_err()
     };
-    let unknown = wrong(EarlyStopping::new("val_los"));
-    assert!(unknown.contains("val_los") && unknown.contains("val_score"), "{unknown}");
+    let Error::UnknownMetric { setting, name, known } = wrong(EarlyStopping::new("val_los"), Some(false))
+    else {
+        panic!()
+    };
+    assert_eq!((setting.as_str(), name.as_str()), ("early_stopping.metric", "val_los"));
+    assert!(known.iter().any(|known| known == "val_score"), "{known:?}");
+    let undirected = wrong(EarlyStopping::new("val_score"), None);
+    assert!(
+        matches!(&undirected, Error::Config { setting, .. } if setting == "early_stopping.mode"),
+        "{undirected}"
+    );
     let setting = |early_stopping: EarlyStopping| {
         let root = in_memory();
         let config = settings(root.path(), early_stopping).with_limit_valid_batches(1);
@@ -137,6 +206,28 @@ fn settings_that_cannot_be_are_errors_before_the_first_step_that_name_the_choice
     assert_eq!(setting(divergence), "early_stopping.divergence_threshold");
     let highest = MetricConfig::new("val_score").with_mode(MetricMode::Max);
     assert_eq!(setting(EarlyStopping::new(highest).with_mode(MetricMode::Min)), "early_stopping.mode");
+}
+
+#[test]
+fn a_metric_of_the_other_split_is_an_error_at_the_first_batch_of_its_split() {
+    let failed = |metric: &str, script: Script| {
+        let root = in_memory();
+        let config = config(root.path(), 2).with_early_stopping(EarlyStopping::new(metric));
+        let score = || ScriptedMetric::new("Score", &[1.0]);
+        let result = train_with(config, script, |training| {
+            let training = training.metrics((LossMetric::new(),));
+            match metric {
+                "train_score" => training.metric_valid_numeric(score()),
+                _ => training.metric_train_numeric(score()),
+            }
+        });
+        let Err(error @ Error::MetricNotLogged { .. }) = result.map(|_| ()) else { panic!() };
+        assert!(error.to_string().contains("early_stopping.metric"), "{error}");
+        assert!(error.to_string().contains(metric), "{error}");
+    };
+    // The second batch would panic.
+    failed("train_score", Script { panic_in_step: Some(2), ..Script::default() });
+    failed("val_score", Script { panic_in_validation: Some(3), ..Script::default() });
 }
 
 #[test]

@@ -78,7 +78,11 @@ fn last(root: &Path) -> (IndexMap<String, TensorInfo>, Vec<String>) {
 }
 
 fn plateau() -> ReduceOnPlateau {
-    ReduceOnPlateau::new("val_score").with_mode(MetricMode::Min).with_factor(0.5).with_patience(1)
+    plateau_on("val_score")
+}
+
+fn plateau_on(metric: &str) -> ReduceOnPlateau {
+    ReduceOnPlateau::new(metric).with_mode(MetricMode::Min).with_factor(0.5).with_patience(1)
 }
 
 const SCORES: [f64; 6] = [3.0, 3.5, 3.1, 3.2, 3.3, 3.4];
@@ -143,6 +147,44 @@ fn a_run_with_a_plateau_resumes_exactly() {
         assert_eq!([before, after].concat(), expected, "{step}");
         assert_eq!(last(parts.path()), last(whole.path()), "{step}");
     }
+}
+
+#[test]
+fn a_metric_that_is_not_there_or_not_logged_for_its_split_is_an_error_that_names_the_plateau() {
+    let failed = |metric: &str, panic_in_step: usize| {
+        let root = in_memory();
+        let script = Script { panic_in_step: Some(panic_in_step), ..Script::default() };
+        let plateau = plateau_on(metric);
+        let (result, _) = train(settings(root.path(), 2), script, scaled(0.01), &SCORES, Some(plateau));
+        result.map(|_| ()).unwrap_err()
+    };
+    let Error::UnknownMetric { setting, .. } = failed("val_scor", 1) else { panic!() };
+    assert_eq!(setting, "reduce_on_plateau");
+    // At the first batch: the second would panic.
+    let Error::MetricNotLogged { setting, name, .. } = failed("train_score", 2) else { panic!() };
+    assert_eq!((setting.as_str(), name.as_str()), ("reduce_on_plateau", "train_score"));
+}
+
+#[test]
+fn what_a_plateau_has_seen_in_another_direction_is_not_used() {
+    let after = |mode: MetricMode, scores: &[f64]| {
+        let root = in_memory();
+        let run = |epochs, scores: &[f64], mode: MetricMode| {
+            let plateau = plateau().with_mode(mode);
+            let config = settings(root.path(), epochs);
+            let (result, rates) = train(config, Script::default(), scaled(0.01), scores, Some(plateau));
+            result.unwrap();
+            by_epoch(&rates)
+        };
+        run(2, &[5.0, 5.5], MetricMode::Min);
+        run(4, scores, mode)
+    };
+    assert_eq!(after(MetricMode::Min, &[7.0, 8.0]), [0.01, 0.005], "neither is better than 5");
+    assert_eq!(
+        after(MetricMode::Max, &[3.0, 3.5]),
+        [0.01, 0.01],
+        "neither is better than 5, but that was the lowest"
+    );
 }
 
 #[test]

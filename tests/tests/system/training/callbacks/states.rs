@@ -136,14 +136,18 @@ fn tensors_of_another_model_are_an_error_that_names_one() {
 
 type SetUp = fn(Trainer<Model>) -> Trainer<Model>;
 
-/// The built-in callbacks that have a state, under their names.
-const BUILT_IN: [(&str, SetUp); 4] = [
-    ("gradient_guard", |trainer| trainer.callback(GradientGuard::new())),
-    ("ema", |trainer| trainer.callback(Ema::new(0.5))),
-    ("reduce_on_plateau", |trainer| trainer.callback(ReduceOnPlateau::new("val_loss"))),
+/// The built-in callbacks that have a state, under their names, with the version of the state.
+const BUILT_IN: [(&str, u32, SetUp); 4] = [
+    ("gradient_guard", 1, |trainer| trainer.callback(GradientGuard::new())),
+    ("ema", 1, |trainer| trainer.callback(Ema::new(0.5))),
+    ("reduce_on_plateau", 2, plateau),
     // By the configuration.
-    ("early_stopping", |trainer| trainer),
+    ("early_stopping", 2, |trainer| trainer),
 ];
+
+fn plateau(trainer: Trainer<Model>) -> Trainer<Model> {
+    trainer.callback(ReduceOnPlateau::new("val_loss"))
+}
 
 /// What a built-in callback says of this state in the checkpoint that the run resumes from.
 fn refusal(name: &'static str, set_up: SetUp, state: CallbackState) -> String {
@@ -177,17 +181,33 @@ fn refused(root: &Path, name: &'static str, set_up: SetUp) -> String {
 
 #[test]
 fn no_built_in_callback_reads_a_state_of_a_newer_version_or_of_another_form() {
-    let names = BUILT_IN.map(|(name, _)| name);
-    let newer = storing(&names, &CallbackState::new(2));
+    let names = BUILT_IN.map(|(name, ..)| name);
+    let newer = storing(&names, &CallbackState::new(3));
     let other = storing(&names, &CallbackState::new(1).with_value(&["another", "form"]).unwrap());
-    for (name, set_up) in BUILT_IN {
+    for (name, version, set_up) in BUILT_IN {
         let newer = refused(newer.path(), name, set_up);
-        assert!(newer.contains("has version 2") && newer.contains("reads up to 1"), "{name}: {newer}");
+        let expected = format!("has version 3, and this program reads up to {version}");
+        assert!(newer.contains(&expected), "{name}: {newer}");
         let other = refused(other.path(), name, set_up);
         // The average is tensors alone.
         let expected = if name == "ema" { "has no tensor" } else { "has another form" };
         assert!(other.contains(expected), "{name}: {other}");
     }
+}
+
+#[test]
+fn the_first_version_of_early_stoppings_state_is_read() {
+    // Without the metric, its direction and the place of the last look.
+    let counts = serde_json::json!({"best": "1", "since_best": 2});
+    let first = CallbackState::new(1).with_value(&(counts, "1.5")).unwrap();
+    let root = storing(&["early_stopping"], &first);
+    let resumed = |patience: u64| {
+        let stopping = EarlyStopping::new("val_loss").with_patience(patience);
+        let config = config(root.path(), 2).with_ckpt_path("auto").with_early_stopping(stopping);
+        train_by(config, Script::default(), |trainer| trainer).unwrap()
+    };
+    assert!(resumed(2).finished_before, "it has ended the run");
+    assert_eq!(resumed(100).epochs, 2);
 }
 
 #[test]
@@ -198,7 +218,7 @@ fn an_average_without_one_of_the_models_tensors_is_an_error_that_names_it() {
     }
     let input = burn::nn::LinearConfig::new(4, 6).init(&burn::tensor::Device::default());
     let part = CallbackState::new(1).with_module(&InputAlone { input });
-    let (name, set_up) = BUILT_IN[1];
+    let (name, _, set_up) = BUILT_IN[1];
     let missing = refusal(name, set_up, part);
     assert!(
         missing.contains("has no tensor norm.") || missing.contains("has no tensor output."),

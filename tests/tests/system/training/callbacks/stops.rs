@@ -1,10 +1,16 @@
 //! A run that a callback ends.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
-use burn_trainer::EndReason;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
-use system_tests::models::small::{Model, Script, config, train_by};
-use system_tests::run_files::{checkpoints, in_memory, run_dir};
+use burn_trainer::{EndReason, Trainer, TrainerConfig};
+use parking_lot::Mutex;
+use serde_json::Value;
+use system_tests::models::small::{Model, Script, config, learner, loader, stopper, train_by};
+use system_tests::run_files::{checkpoints, compare, in_memory, run_dir};
 
 /// Ends the run at a step, also one that has come that far before.
 struct StopAt(u64);
@@ -24,6 +30,87 @@ impl Callback<Model> for StopAt {
         }
         Ok(())
     }
+}
+
+/// Ends the run at a step, and asks for it that one time.
+struct StopOnceAt(u64);
+
+impl Callback<Model> for StopOnceAt {
+    fn name(&self) -> String {
+        "stop_once_at".to_owned()
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        if context.global_step() == self.0 {
+            context.stop("this step is the last");
+        }
+        Ok(())
+    }
+}
+
+/// Notes after each step and each epoch whether it could end the run.
+struct NotingWhetherItCan(Arc<Mutex<Vec<(&'static str, bool)>>>);
+
+impl Callback<Model> for NotingWhetherItCan {
+    fn name(&self) -> String {
+        "noting_whether_it_can".to_owned()
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.0.lock().push(("step", context.can_stop()));
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.0.lock().push(("validation", context.can_stop()));
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.0.lock().push(("epoch", context.can_stop()));
+        Ok(())
+    }
+}
+
+#[test]
+fn it_can_tell_whether_it_comes_too_early() {
+    let noted = |limits: fn(TrainerConfig) -> TrainerConfig| {
+        let (root, noted) = (in_memory(), Arc::default());
+        let callback = NotingWhetherItCan(Arc::clone(&noted));
+        let config = limits(config(root.path(), 2));
+        train_by(config, Script::default(), |trainer| trainer.callback(callback)).unwrap();
+        let noted = noted.lock().clone();
+        let of = |of: &str| -> Vec<bool> {
+            noted.iter().filter(|(event, _)| *event == of).map(|(_, can)| *can).collect()
+        };
+        [of("step"), of("validation"), of("epoch")]
+    };
+    let steps = |from: usize| (1..=20).map(|step| step >= from).collect::<Vec<_>>();
+    assert_eq!(noted(|config| config), [steps(1), vec![true; 2], vec![true; 2]]);
+    let by_steps = noted(|config| config.with_min_steps(13));
+    assert_eq!(by_steps, [steps(13), vec![false, true], vec![false, true]]);
+    // The first epoch is done with its validation.
+    let by_epochs = noted(|config| config.with_min_epochs(1));
+    assert_eq!(by_epochs, [steps(11), vec![true; 2], vec![true; 2]]);
+}
+
+#[test]
+fn a_stop_of_the_program_in_the_same_step_does_not_come_before_it() {
+    let ended = |root: &Path, is_stopped: bool| {
+        let script = Script::default();
+        let trainer = Trainer::new(config(root, 5), &script.hparams()).unwrap().callback(StopOnceAt(14));
+        let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
+        let at_step = is_stopped.then(|| (14, stopper(training.interrupter(), false)));
+        let result = trainer.fit(training, learner(Script { at_step, ..script })).unwrap();
+        let last = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();
+        let state: Value = last.trainer_state().unwrap();
+        (result.global_step, result.ended_because, state["ended"].clone(), state["ended_because"].clone())
+    };
+    let (whole, stopped) = (in_memory(), in_memory());
+    let expected = ended(whole.path(), false);
+    assert!(expected.0 == 14 && expected.2 == "done", "{expected:?}");
+    assert_eq!(ended(stopped.path(), true), expected);
+    compare(&run_dir(whole.path()), &run_dir(stopped.path())).unwrap();
 }
 
 #[test]
@@ -47,7 +134,7 @@ fn it_ends_as_done_with_its_state_saved() {
         train_by(settings(), Script::default(), |trainer| trainer.callback(StopAt(33))).unwrap();
         let whole = in_memory();
         train_by(config(whole.path(), 5), Script::default(), |trainer| trainer.callback(StopAt(33))).unwrap();
-        let last = |root: &std::path::Path| {
+        let last = |root: &Path| {
             let path = checkpoints(root).join("last.ckpt");
             let metadata = Checkpoint::open(path).unwrap().verify().unwrap();
             (metadata.global_step, metadata.tensors, metadata.metrics)

@@ -97,6 +97,27 @@ fn a_validation_that_fails_shows_before_the_first_step() {
 }
 
 #[test]
+fn a_metric_that_no_validation_logs_shows_before_the_first_step() {
+    let train = |primary: &str, panic_in_step: Option<usize>| {
+        let root = root();
+        let config = config(root.path(), 1).with_primary_metric(primary);
+        let config = config.with_validate_at_start(ValidateAtStart::Batches(2));
+        train_with(config, Script { panic_in_step, ..Script::default() }, |training| {
+            let of_training = ScriptedMetric::new("Of Training", &[]);
+            training.metrics((LossMetric::new(),)).metric_train_numeric(of_training)
+        })
+    };
+    let Err(Error::MetricNotLogged { setting, name, logged }) = train("val_of_training", Some(1)) else {
+        panic!()
+    };
+    assert_eq!((setting.as_str(), name.as_str()), ("primary_metric", "val_of_training"));
+    assert_eq!(logged, ["val_loss"]);
+    for primary in ["val_loss", "train_of_training"] {
+        assert_eq!(train(primary, None).unwrap().global_step, 10);
+    }
+}
+
+#[test]
 fn no_batch_is_an_error_and_without_validation_it_plays_no_part() {
     let root = root();
     let (setting, _) =

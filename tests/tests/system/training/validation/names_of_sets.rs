@@ -104,7 +104,7 @@ fn a_metric_that_no_validation_logs_is_an_error_at_the_first_batch_of_its_set() 
     let training = trainer.training(any(), any()).metrics((LossMetric::new(),));
     let training = training.metric_train_numeric(ScriptedMetric::new("Only Training", &[]));
     let script = Script { panic_in_validation: Some(12), ..Script::default() };
-    let Err(Error::MetricNotLogged { name, logged }) = trainer.fit(training, learner(script)) else {
+    let Err(Error::MetricNotLogged { name, logged, .. }) = trainer.fit(training, learner(script)) else {
         panic!()
     };
     assert_eq!(name, "val_hard_only_training");
