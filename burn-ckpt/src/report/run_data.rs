@@ -152,7 +152,7 @@ impl RunData {
             training_time_seconds: progress.seconds,
             not_saved: progress.not_saved,
             device: (!devices.is_empty()).then_some(devices),
-            commands: commands(&layout, &catalog.entries, primary_metric.as_deref()),
+            commands: commands(&layout, &catalog.entries, primary.as_deref()),
             environment: with_few_packages(&newest.environment),
             starts: newest.starts.into_iter().map(without_settings).collect(),
             id: newest.run_id,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, is_of_another_program, numbers};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, numbers};
 use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
