@@ -212,9 +212,9 @@ impl MetricTable {
         Some(named(prefix(split)?, &metric.key))
     }
 
-    /// In which direction each metric is better that has a value, by its full name. One that does not say that
-    /// higher is better says nothing of lower, as the learning rate: it is taken to be so for what a validation
-    /// measures.
+    /// In which direction each metric is better that has a value, by its full name. One that does not say
+    /// that higher is better says nothing of lower, as the learning rate: it is taken to be so for what a
+    /// validation measures.
     pub(crate) fn directions(&self) -> IndexMap<String, MetricMode> {
         let (values, mut directions) = (self.whole_values(), IndexMap::new());
         for metric in self.registered.values() {

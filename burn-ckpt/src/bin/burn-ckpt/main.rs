@@ -118,8 +118,8 @@ fn run(verb: Verb) -> VerbResult {
     }
 }
 
-/// Prints the help that was asked for, or what is wrong with the arguments: with how to use the verb, but with
-/// --json in one line, as every error.
+/// Prints the help that was asked for, or what is wrong with the arguments: with how to use the verb, but
+/// with --json in one line, as every error.
 fn wrong_usage(error: &clap::Error) -> ExitCode {
     let wants_json = || std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
     if !error.use_stderr() || !wants_json() {

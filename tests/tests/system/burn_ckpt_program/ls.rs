@@ -203,22 +203,17 @@ fn a_file_that_was_cut_off_is_damaged_also_without_the_metadata_beside_it() {
     train(config(root.path(), 1)).unwrap();
     let directory = checkpoints(root.path());
     let (cut, short) = (directory.join("last/epoch=0-step=10.ckpt"), directory.join("best/short.ckpt"));
-    // The best one has the same file.
     let apart = root.path().join("apart");
     fs::copy(&cut, &apart).and_then(|_| fs::rename(&apart, &cut)).unwrap();
-    let whole = fs::metadata(&cut).unwrap().len();
-    fs::File::options().write(true).open(&cut).unwrap().set_len(whole / 2).unwrap();
+    let file = fs::File::options().write(true).open(&cut).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
     fs::remove_file(format!("{}.metadata.json", cut.display())).unwrap();
-    let [run, best] = [run_dir(root.path()), directory.join("best")];
-    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
-    let line = table.lines().find(|line| line.starts_with("last/")).unwrap_or_else(|| panic!("{table}"));
-    assert!(line.contains("damaged: ") && line.contains("cut off"), "{table}");
+    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &run_dir(root.path())]), 1);
+    assert!(table.contains("damaged: ") && table.contains("cut off"), "{table}");
     assert!(err.contains("1 of 2 checkpoints is damaged") && err.contains("prune "), "{err}");
-    // What the program verifies as damaged is not another state here. prune removes no other program's file.
     fs::write(&short, "8 bytes.").unwrap();
-    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &best]), 1);
-    let line = table.lines().find(|line| line.starts_with("short")).unwrap_or_else(|| panic!("{table}"));
-    assert!(line.contains("damaged: it is not a checkpoint: it has only 8 bytes"), "{table}");
+    let (table, err) = ended_with(&burn_ckpt(&[&"ls", &directory.join("best")]), 1);
+    assert!(table.contains("damaged: it is not a checkpoint: it has only 8 bytes"), "{table}");
     assert!(err.contains("1 of 2 checkpoints is damaged") && !err.contains("prune"), "{err}");
 }
 

@@ -39,6 +39,40 @@ fn succeeds(server: &MotoServer, arguments: &[&str]) -> String {
     text
 }
 
+fn only_there(one: &Value, other: &Value) -> Vec<String> {
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<String>>();
+    keys(one).difference(&keys(other)).cloned().collect()
+}
+
+/// What `ls` prints of an address is what it prints on disk, but for what one of the two does not have.
+fn has_the_keys_of(listed: &Value, on_disk: &Value) {
+    assert_eq!(only_there(listed, on_disk), [""; 0]);
+    assert_eq!(only_there(on_disk, listed), ["unfinished", "unreadable"]);
+    let rows = |run: &Value| run["checkpoints"].as_array().unwrap().clone();
+    assert_eq!(rows(listed).len(), rows(on_disk).len());
+    for (there, here) in rows(listed).iter().zip(&rows(on_disk)) {
+        assert_eq!(only_there(there, here), ["files"]);
+        assert_eq!(only_there(here, there), ["notes", "tags"]);
+        for (key, value) in there.as_object().unwrap() {
+            assert!(["path", "files"].contains(&&**key) || *value == here[key], "{key}: {value}");
+        }
+    }
+}
+
+fn is_pruned_as(there: &Value, here: &Value) {
+    assert_eq!(only_there(there, here), [""; 0]);
+    assert_eq!(only_there(here, there), ["unfinished"]);
+    for key in ["dry_run", "kept", "broken"] {
+        assert_eq!(there[key], here[key], "{key}");
+    }
+    let removed = |pruned: &Value| {
+        let removed = pruned["removed"].as_array().unwrap().iter();
+        removed.map(|removed| removed["file"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(removed(there), removed(here));
+    assert!(there["removed"][0]["freed_bytes"].as_u64() >= here["removed"][0]["freed_bytes"].as_u64());
+}
+
 #[test]
 fn an_old_run_is_sent_and_each_verb_takes_its_address() {
     let root = tempfile::tempdir().unwrap();
@@ -69,39 +103,12 @@ fn an_old_run_is_sent_and_each_verb_takes_its_address() {
     assert_eq!(listed[0]["checkpoints"][2]["links"][0], "last");
     // As of the disk.
     let on_disk: Value = serde_json::from_slice(&run(&server, &["ls", "--json", &run_dir]).stdout).unwrap();
-    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<String>>();
-    let only_there =
-        |one: &Value, other: &Value| keys(one).difference(&keys(other)).cloned().collect::<Vec<_>>();
-    assert_eq!(only_there(&listed[0], &on_disk[0]), [""; 0]);
-    assert_eq!(only_there(&on_disk[0], &listed[0]), ["unfinished", "unreadable"]);
-    for number in 0..3 {
-        let of = |listed: &Value| listed[0]["checkpoints"][number].clone();
-        let (there, here) = (of(&listed), of(&on_disk));
-        assert_eq!(only_there(&there, &here), ["files"]);
-        assert_eq!(only_there(&here, &there), ["notes", "tags"]);
-        for key in keys(&there).into_iter().filter(|key| !["path", "files"].contains(&&**key)) {
-            assert_eq!(there[&key], here[&key], "{key}");
-        }
-    }
+    has_the_keys_of(&listed[0], &on_disk[0]);
     let rules = ["--keep", "last=1", "--dry-run", "--json"];
     let pruned = |run: &str| -> Value {
         serde_json::from_str(&succeeds(&server, &[&["prune", run], &rules[..]].concat())).unwrap()
     };
-    let (there, here) = (pruned("s3://models/p/r1"), pruned(&run_dir));
-    assert_eq!(only_there(&there, &here), [""; 0]);
-    assert_eq!(only_there(&here, &there), ["unfinished"]);
-    for key in ["dry_run", "kept", "broken"] {
-        assert_eq!(there[key], here[key], "{key}");
-    }
-    let removed = |pruned: &Value| {
-        let removed = pruned["removed"].as_array().unwrap().iter();
-        removed.map(|removed| removed["file"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(removed(&there), removed(&here));
-    assert!(
-        there["removed"][0]["freed_bytes"].as_u64() >= here["removed"][0]["freed_bytes"].as_u64(),
-        "{there}"
-    );
+    is_pruned_as(&pruned("s3://models/p/r1"), &pruned(&run_dir));
     assert!(succeeds(&server, &["ls", "s3://models/p"]).contains("last/step=2.ckpt"));
     assert!(succeeds(&server, &["show", "s3://models/p/r1/last"]).contains("model"));
     assert!(succeeds(&server, &["verify", "s3://models/p/r1"]).contains("3 checkpoints, all whole"));

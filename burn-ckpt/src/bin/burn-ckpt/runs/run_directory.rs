@@ -25,7 +25,7 @@ pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
     if let Some(run) = run_at(directory)? {
         return Ok(run);
     }
-    check_is_no_checkpoint(directory)?;
+    check_is_not_a_checkpoint(directory)?;
     let path = directory.display();
     if !is_directory(directory)? {
         return Err(Failure::Other(format!("{path} is not a directory, and so not a run")));
@@ -40,7 +40,7 @@ pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
 }
 
 /// Fails for a checkpoint, and for a directory of those of a run, and names the run.
-pub fn check_is_no_checkpoint(path: &Path) -> Result<(), Failure> {
+pub fn check_is_not_a_checkpoint(path: &Path) -> Result<(), Failure> {
     if run_at(path)?.is_some() {
         return Ok(());
     }

@@ -14,7 +14,7 @@ use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent};
 use burn_ckpt::{Error, ErrorKind, chain};
 use serde_json::{Value, json};
 
-use crate::runs::run_directory::{check_is_no_checkpoint, check_is_not_of_runs};
+use crate::runs::run_directory::{check_is_not_a_checkpoint, check_is_not_of_runs};
 use crate::terminal::figures::{count, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -77,7 +77,7 @@ fn interval(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    check_is_no_checkpoint(&args.run)?;
+    check_is_not_a_checkpoint(&args.run)?;
     check_is_not_of_runs(&args.run)?;
     let stop = Stop::on_signals()?;
     let watch = Watch::new(&args.run).only_new(args.only_new).end_when_stopped(args.until_stopped);
