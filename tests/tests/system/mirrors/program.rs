@@ -106,7 +106,8 @@ fn an_old_run_is_sent_and_each_verb_takes_its_address() {
     has_the_keys_of(&listed[0], &on_disk[0]);
     let rules = ["--keep", "last=1", "--dry-run", "--json"];
     let pruned = |run: &str| -> Value {
-        serde_json::from_str(&succeeds(&server, &[&["prune", run], &rules[..]].concat())).unwrap()
+        let output = self::run(&server, &[&["prune", run], &rules[..]].concat());
+        serde_json::from_slice(&output.stdout).unwrap()
     };
     is_pruned_as(&pruned("s3://models/p/r1"), &pruned(&run_dir));
     assert!(succeeds(&server, &["ls", "s3://models/p"]).contains("last/step=2.ckpt"));
