@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
+use system_tests::programs::browser;
 use system_tests::programs::commands::{burn_ckpt, ended_with};
 use system_tests::run_files::run_dir;
 use system_tests::{config, train};
+
+use super::page::partial_report;
 
 #[test]
 fn a_run_that_cannot_be_read_is_the_status_and_the_others_are_on_the_page() {
@@ -105,4 +108,16 @@ fn what_of_a_run_cannot_be_read_is_the_status_and_the_rest_is_on_the_page() {
     }
     assert!(err.contains("metrics.jsonl is invalid") && err.contains("tags.json"), "{err}");
     assert!(html.contains("val_loss"));
+}
+
+#[test]
+fn a_log_that_cannot_be_read_costs_the_curves_alone() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    fs::create_dir(run.join("metrics.jsonl")).unwrap();
+    let shown = browser::open(&partial_report(root.path(), &[&run]));
+    assert!(shown.document.contains("There are no curves: "), "{}", shown.document);
+    assert!(shown.document.contains("1 of 1"), "the epochs of the checkpoint");
 }

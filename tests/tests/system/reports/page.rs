@@ -47,7 +47,7 @@ pub fn report(root: &Path, runs: &[&Path]) -> PathBuf {
 }
 
 /// The same, of runs of which something cannot be read.
-fn partial_report(root: &Path, runs: &[&Path]) -> PathBuf {
+pub fn partial_report(root: &Path, runs: &[&Path]) -> PathBuf {
     report_with(root, runs, 1)
 }
 
@@ -379,18 +379,6 @@ fn copies_of_a_run_have_the_names_of_their_directories() {
     let page = report(root.path(), &[&runs[0], &runs[1]]);
     let labels = browser::ask(&page, "async () => (await readData()).runs.map((run) => [run.id, run.label])");
     assert_eq!(labels, serde_json::json!([["r1", "copy-0"], ["r1", "copy-1"]]));
-}
-
-#[test]
-fn a_log_that_cannot_be_read_costs_the_curves_alone() {
-    let root = tempfile::tempdir().unwrap();
-    train(config(root.path(), 1)).unwrap();
-    let run = run_dir(root.path());
-    std::fs::remove_file(run.join("metrics.jsonl")).unwrap();
-    std::fs::create_dir(run.join("metrics.jsonl")).unwrap();
-    let shown = browser::open(&partial_report(root.path(), &[&run]));
-    assert!(shown.document.contains("There are no curves: "), "{}", shown.document);
-    assert!(shown.document.contains("1 of 1"), "the epochs of the checkpoint");
 }
 
 /// Copies of a run, whose directories have other names.

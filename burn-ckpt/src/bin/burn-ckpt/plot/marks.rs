@@ -20,8 +20,8 @@ pub struct SavedSteps {
 }
 
 impl SavedSteps {
-    /// As far as they can be read, which is said: they are only marks. Not those of a part of the run that was
-    /// trained again after a resume from an earlier checkpoint: there the curves are of other states.
+    /// As far as they can be read, which is said: they are only marks. Not those of a part of the run that
+    /// was trained again after a resume from an earlier checkpoint: there the curves are of other states.
     pub fn of_run(layout: &RunLayout, curves: &[Curve]) -> Self {
         let mut saved = Self::default();
         let listing = is_directory(&layout.checkpoint_dir())

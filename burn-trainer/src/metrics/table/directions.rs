@@ -1,0 +1,23 @@
+//! In which direction each metric is better, for programs that sort runs by it.
+
+use burn_ckpt::retention::MetricMode;
+use indexmap::IndexMap;
+
+use super::{MetricTable, TRAIN, VALID};
+
+impl MetricTable {
+    /// In which direction each metric is better that has a value, by its full name. One that does not say
+    /// that higher is better says nothing of lower, as the learning rate: it is taken to be so for what a
+    /// validation measures.
+    pub(crate) fn directions(&self) -> IndexMap<String, MetricMode> {
+        let (values, mut directions) = (self.whole_values(), IndexMap::new());
+        for metric in self.registered.values() {
+            let names = [TRAIN, VALID].map(|split| metric.name_in(split));
+            let is_validated = names[1].as_ref().is_some_and(|name| values.contains_key(name));
+            let mode = metric.mode.filter(|mode| is_validated || *mode == MetricMode::Max);
+            let named = names.into_iter().flatten().filter(|name| values.contains_key(name));
+            directions.extend(named.filter_map(|name| Some((name, mode?))));
+        }
+        directions
+    }
+}
