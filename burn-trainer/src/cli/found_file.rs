@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use burn_ckpt::plumbing::is_address;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
+use burn_ckpt::plumbing::{file_identity, is_address};
 
 use crate::error::{Error, Result};
 
@@ -38,6 +38,25 @@ pub(super) fn check(flag: &str, file: &Path) -> Result<()> {
     }
     let reason = format!("{place} is there, and no search has written it: name another file, or remove it");
     Err(Error::config(flag, reason))
+}
+
+/// Whether two paths are of one file, which need not be there.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] when a directory cannot be read.
+pub(super) fn is_same(one: &Path, other: &Path) -> Result<bool> {
+    let directory = |file: &Path| {
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        file_identity(parent.unwrap_or(Path::new(".")))
+    };
+    let there = file_identity(one)?;
+    if there.is_some() && there == file_identity(other)? {
+        return Ok(true);
+    }
+    let parent = directory(one)?;
+    Ok(one == other
+        || one.file_name() == other.file_name() && parent.is_some() && parent == directory(other)?)
 }
 
 #[cfg(test)]
