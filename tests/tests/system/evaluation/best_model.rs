@@ -136,7 +136,7 @@ fn evaluated(result: FitResult<Model>, config: &TrainerConfig) -> PathBuf {
     let mut evaluated = PathBuf::new();
     let reported = args.print_result(Ok(result), config, "program", |checkpoint, _| {
         evaluated = checkpoint.to_path_buf();
-        Err(Error::NoBatch { split: "test".to_owned(), reason: "it was not asked for".to_owned() })
+        Err(Error::NoBatch { split: "test".to_owned(), reason: "the path is enough".to_owned() })
     });
     assert!(matches!(reported, Err(Error::NoBatch { .. })), "{reported:?}");
     evaluated
