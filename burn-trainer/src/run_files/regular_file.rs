@@ -61,6 +61,20 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::NotADirectory, reason))
 }
 
+/// Whether an open file was removed.
+pub(crate) fn was_removed(open: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::nlink(open) == 0
+    }
+    // Elsewhere an open file is not removed.
+    #[cfg(not(unix))]
+    {
+        let _ = open;
+        false
+    }
+}
+
 fn has_another_name(present: &Metadata) -> bool {
     #[cfg(unix)]
     {
