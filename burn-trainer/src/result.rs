@@ -82,6 +82,8 @@ pub struct FitResult<M> {
     pub unmoved_link: Option<burn_ckpt::Error>,
     /// What became of the run's mirror. `None` without one.
     pub mirror: Option<MirrorResult>,
+    /// The metric by which a checkpoint is the best.
+    pub(crate) best_metric: Option<String>,
     /// The directory of a fast dev run, which is removed with this.
     pub(crate) temporary: Option<TemporaryRoot>,
 }
@@ -118,10 +120,17 @@ impl<M: FromCheckpoint> FitResult<M> {
 }
 
 impl<M> FitResult<M> {
-    /// The checkpoint with the best score of the first best-strategy.
+    /// The checkpoint with the best score by the primary metric, or where no strategy ranks by that, of the
+    /// first strategy that ranks.
     #[must_use]
     pub fn best(&self) -> Option<&SavedCheckpoint> {
-        self.checkpoints.iter().find(|(name, _)| name.starts_with("best:")).map(|(_, held)| held)
+        let is_meant = |name: &str| match (name.strip_prefix("best:"), self.best_metric.as_deref()) {
+            // A strategy with a directory of its own has that behind the metric.
+            (Some(of), Some(metric)) => of.split(':').next() == Some(metric),
+            (of, None) => of.is_some(),
+            (None, _) => false,
+        };
+        self.checkpoints.iter().find(|(name, _)| is_meant(name)).map(|(_, held)| held)
     }
 
     /// The path of the best checkpoint.

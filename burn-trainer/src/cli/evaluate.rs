@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_ckpt::plumbing::is_address;
-use burn_ckpt::{Checkpoint, chain, locate};
+use burn_ckpt::{Checkpoint, RunLayout, chain, locate};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
@@ -20,6 +20,7 @@ use crate::mirror::send_evaluations;
 use crate::process::console::{say, warn};
 use crate::process::run_output::OpenOutput;
 use crate::result::FitResult;
+use crate::run::find_checkpoint::best;
 
 /// The flag `--evaluate`, for programs that report with [`EvaluateArgs::print_result`]. A program that does
 /// not flatten it has no such flag, so that none is ignored.
@@ -113,6 +114,7 @@ impl EvaluateArgs {
             return Ok(reported.status);
         }
         let checkpoint = match is_name(wanted) {
+            true if wanted.as_os_str() == "best" => best(config, &RunLayout::at(&reported.run_dir))?,
             true => locate(&reported.run_dir.join(wanted))?,
             false => wanted.clone(),
         };

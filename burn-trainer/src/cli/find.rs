@@ -110,6 +110,15 @@ impl FindArgs {
                 found_file::check(flag, file)?;
             }
         }
+        if let (Some(Some(sizes)), Some(Some(rates))) = (&self.find_batch_size, &self.find_lr)
+            && found_file::is_same(sizes, rates)?
+        {
+            let reason = format!(
+                "{} is that of --find-batch-size too: each search needs a file of its own",
+                rates.display()
+            );
+            return Err(Error::config("--find-lr", reason));
+        }
         if !config.writes() {
             // The process of rank 0 searches.
             return Ok(Some(ExitCode::SUCCESS));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn_ckpt::plumbing::file_identity;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 
 use super::output_file::check_output_file;
@@ -36,6 +37,25 @@ pub(super) fn check(flag: &str, file: &Path) -> Result<()> {
     }
     let reason = format!("{place} is there, and no search has written it: name another file, or remove it");
     Err(Error::config(flag, reason))
+}
+
+/// Whether two paths are of one file, which need not be there.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] when a directory cannot be read.
+pub(super) fn is_same(one: &Path, other: &Path) -> Result<bool> {
+    let directory = |file: &Path| {
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        file_identity(parent.unwrap_or(Path::new(".")))
+    };
+    let there = file_identity(one)?;
+    if there.is_some() && there == file_identity(other)? {
+        return Ok(true);
+    }
+    let parent = directory(one)?;
+    Ok(one == other
+        || one.file_name() == other.file_name() && parent.is_some() && parent == directory(other)?)
 }
 
 #[cfg(test)]

@@ -49,6 +49,21 @@ impl TrainerConfig {
         all.into_iter().filter_map(|(name, strategy)| Some((name.to_owned(), strategy?))).collect()
     }
 
+    /// The metric by which "best" is meant: the primary one, or else that of the first strategy that ranks.
+    /// `full_name` gives that of a name as it is written.
+    pub(crate) fn best_metric(&self, full_name: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let primary = self.primary_metric.as_ref();
+        let strategies = self.effective_strategies();
+        let ranked: Vec<String> = { strategies.iter() }
+            .filter_map(|strategy| match strategy {
+                StrategyConfig::Best(best) => full_name(&best.metric.as_ref().or(primary)?.name),
+                _ => None,
+            })
+            .collect();
+        let primary = primary.and_then(|metric| full_name(&metric.name));
+        primary.filter(|name| ranked.contains(name)).or_else(|| ranked.into_iter().next())
+    }
+
     /// The same configuration with its strategies spelled out, as it stands in the metadata.
     pub(crate) fn spelled_out(&self) -> Self {
         let mut strategies = self.effective_strategies();

@@ -14,7 +14,7 @@ use super::sweep::{LearningRateSweep, SweepEnd};
 use super::sweep_point::SweepPoint;
 use crate::error::{Error, Result};
 use crate::metric::MeanLossInput;
-use crate::training_loop::trial::{Trial, own_copy};
+use crate::training_loop::trial::Trial;
 
 /// The weight of the losses before in the smoothed loss, as in Lightning and fastai.
 const SMOOTHING: f64 = 0.98;
@@ -113,7 +113,7 @@ impl LearningRateFinder {
         let trial = Trial { accumulation: self.grads_accumulation, ..trial };
         let growth = (self.highest / self.lowest).powf(1.0 / (self.steps - 1) as f64);
         let schedule = Exponential { next: self.lowest, growth };
-        let learner = Learner::new(own_copy(model), optimizer.clone(), schedule);
+        let learner = Learner::new(trial.first_weights(model)?, optimizer.clone(), schedule);
         let mut curve = Curve { rates: Vec::new(), mean: 0.0, lowest: f64::INFINITY };
         let (mut end, mut learning_rate) = (SweepEnd::AtTheHighest, self.lowest);
         trial.run(learner, loader, |outputs, _| {

@@ -2,10 +2,12 @@
 
 use burn::train::{Learner, LearnerModel};
 use burn_ckpt::Checkpoint;
+use burn_ckpt::plumbing::non_finite_tensors;
 
 use crate::config::InitFrom;
 use crate::error::{Error, Result};
-use crate::process::console::note;
+use crate::process::console::{note, warn};
+use crate::process::progress::figures::count;
 
 /// Puts the weights into the learner, and says which, if `shows`. Optimizer and scheduler stay as they are.
 ///
@@ -18,16 +20,33 @@ pub(crate) fn load<M: LearnerModel>(
     init_from: &InitFrom,
     shows: bool,
 ) -> Result<()> {
+    let model = loaded(learner.model(), init_from, shows)?;
+    learner.load_model(model.into_record());
+    Ok(())
+}
+
+/// The same for a model alone.
+pub(crate) fn loaded<M: LearnerModel>(model: M, init_from: &InitFrom, shows: bool) -> Result<M> {
     let options = init_from.options().map_err(|reason| Error::config("init_from.remap", reason))?;
     let checkpoint = Checkpoint::open(&init_from.checkpoint)?;
-    let (model, report) = checkpoint.load_into_with(learner.model(), &options)?;
-    learner.load_model(model.into_record());
+    let non_finite_as_built = if shows { non_finite_tensors(&model.valid())? } else { Vec::new() };
+    let (model, report) = checkpoint.load_into_with(model, &options)?;
     if shows {
         let report = report.to_string();
         // A line of counts, then one for each tensor that does not fit.
         let (counts, tensors) = report.split_once('\n').unwrap_or((&report, ""));
         note(&format!("initial weights from {}: {counts}", checkpoint.path().display()));
         tensors.lines().for_each(note);
+        let new: Vec<_> = { non_finite_tensors(&model.valid())?.into_iter() }
+            .filter(|name| !non_finite_as_built.contains(name))
+            .collect();
+        if let [first, ..] = &new[..] {
+            warn(&format!(
+                "the weights from {} have values that are not finite in {} (the first is {first}): training begins with them",
+                checkpoint.path().display(),
+                count(new.len() as u64, "tensor")
+            ));
+        }
     }
-    Ok(())
+    Ok(model)
 }

@@ -9,6 +9,7 @@ use super::start_lines;
 use crate::config::TrainerConfig;
 use crate::error::skipped_checkpoint::Remedy;
 use crate::error::{Error, Result, SkippedCheckpoint};
+use crate::metrics::split_name;
 use crate::mirror::MirrorOfRun;
 use crate::process::console::warn;
 use crate::saving::run_checkpoints::{report_skipped, scan};
@@ -225,11 +226,18 @@ fn skip(path: &Path, kind: ErrorKind, remedy: Remedy, reason: &str) -> SkippedCh
     SkippedCheckpoint { path: path.to_path_buf(), kind, reason: report_skipped(path, &reason), remedy }
 }
 
-fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
-    // The link of the primary metric if it exists, else the only link there is.
-    let primary = config.primary_metric.as_ref().map(|metric| resolve(layout, "best", Some(&metric.name)));
-    match primary {
+/// The checkpoint that "best" names.
+///
+/// # Errors
+///
+/// [`Error::Checkpoint`] when there is none.
+pub(crate) fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
+    let meant = config.best_metric(split_name);
+    // A configuration that saves nothing has no strategies.
+    let primary = || split_name(&config.primary_metric.as_ref()?.name);
+    match meant.or_else(primary).map(|metric| resolve(layout, "best", Some(&metric))) {
         Some(Ok(path)) => Ok(path),
+        // Else the only link there is.
         _ => Ok(resolve(layout, "best", None)?),
     }
 }

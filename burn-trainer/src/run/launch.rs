@@ -193,6 +193,7 @@ impl PreparedRun {
             // program does at its end, however late the thread that handles signals gets to it.
             signals.keep_until_exit();
         }
+        let full_name = |name: &str| Some(self.metrics.table.lock().find(name)?.0);
         let saves = outcome.saves.count();
         let reports = outcome.saves.reports;
         Ok(FitResult {
@@ -225,6 +226,7 @@ impl PreparedRun {
             last_save_failed: !outcome.saves.newest_is_durable || outcome.saves.unmoved_link.is_some(),
             unmoved_link: outcome.saves.unmoved_link,
             mirror: None,
+            best_metric: self.config.best_metric(full_name),
             temporary: None,
         })
     }

@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::train::{Learner, LearnerModel};
+use burn_ckpt::metadata::NonFiniteTensors;
 use burn_ckpt::plumbing::{
     Limits, RunDescription, StagingOwner, WriterActivity, git_commit, non_finite_tensors,
 };
@@ -137,6 +138,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         metric_logger = metric_logger.with_files(run.layout.run_dir(), config.metric_files);
     }
     let mut existing = ExistingCheckpoints::default();
+    let non_finite_as_built = if writes { non_finite_tensors(&learner.model().valid())? } else { Vec::new() };
     let mut resume = run.resume.take();
     let mut records = None;
     if writes && resume.is_none() {
@@ -173,7 +175,7 @@ pub(crate) fn prepare<M: LearnerModel>(
     description.make_durable = Box::new(move || log.make_durable());
     description.model = described_model(learner, &config, writes);
     if writes {
-        description.non_finite_at_start = non_finite_at_start(learner, resume.as_ref())?;
+        description.non_finite_at_start = non_finite_at_start(resume.as_ref(), non_finite_as_built);
     }
     let gone = resume.as_ref().map_or_else(Vec::new, |resume| changed_settings::sets_gone(resume, &data));
     let open_saver = saver_opener(&config, saver, &run, existing, description, gone);
@@ -242,16 +244,12 @@ fn check_gradients<M: LearnerModel>(learner: &Learner<M>) -> Result<()> {
     Ok(())
 }
 
-/// The model's tensors that had values that are not finite when the run began, such as a mask: they say
-/// nothing of the training.
-fn non_finite_at_start<M: LearnerModel>(
-    learner: &Learner<M>,
-    resume: Option<&ResumePoint>,
-) -> Result<Vec<String>> {
-    match resume.and_then(|resume| resume.metadata.non_finite.as_ref()) {
-        Some(known) => Ok(known.names_at_start()),
-        None => Ok(non_finite_tensors(&learner.model().valid())?),
-    }
+/// The model's tensors that have values that are not finite before it is trained, such as a mask: they say
+/// nothing of the training. Those of the model as the program builds it, as the weights that a run begins
+/// with (`init_from`) can come from a training that has failed.
+fn non_finite_at_start(resume: Option<&ResumePoint>, as_built: Vec<String>) -> Vec<String> {
+    let known = resume.and_then(|resume| resume.metadata.non_finite.as_ref());
+    known.map_or(as_built, NonFiniteTensors::names_at_start)
 }
 
 /// Continues the run's log of metrics.
@@ -338,10 +336,11 @@ fn saver_opener(
         }
         let chosen = choose_strategies(&config, own, &watched, &table)?;
         let names = table.names();
+        let best_metric = config.best_metric(|name| Some(table.find(name)?.0));
         drop(table);
         let ChosenStrategies { strategies, needed_metrics } = chosen;
         if let Some(wanted) = config.read_at_end.as_ref().filter(|_| config.writes()) {
-            check_read_at_end(wanted, &strategies, &layout)?;
+            check_read_at_end(wanted, best_metric.as_deref(), &strategies, &layout)?;
         }
         let saver = Saver::open(strategies, &names, &layout, existing, description, settings)?;
         // It is set once, since this function is called once.

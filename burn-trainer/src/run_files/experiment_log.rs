@@ -101,10 +101,21 @@ impl<'a> MakeWriter<'a> for LogsOfRuns {
 
     fn make_writer(&'a self) -> Event {
         match run_output::event_log() {
-            EventLog::Run(log) => Event::Logged(log.file),
+            EventLog::Run(log) => Event::Logged(open_log(log)),
             EventLog::Unknown | EventLog::None => Event::Left,
         }
     }
+}
+
+/// The log's file, which begins again where it was removed while it is open.
+fn open_log(log: RunLog) -> Arc<File> {
+    if !log.file.metadata().is_ok_and(|stat| regular_file::was_removed(&stat)) {
+        return log.file;
+    }
+    let Ok(file) = regular_file::continued(&log.path, ExistingContent::Append) else { return log.file };
+    let file = Arc::new(file.into_file());
+    run_output::set_event_log(RunLog { file: Arc::clone(&file), path: log.path });
+    file
 }
 
 /// Where an event goes while several runs are open, from a thread of which it is not known to which of them

@@ -1,21 +1,28 @@
-//! A file of whole lines. Lines that cannot be written are kept for a later try.
+//! A file of whole lines. Lines that cannot be written are kept for a later try. A file that is removed while
+//! it is open begins again, and a warning says so.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 
+use super::regular_file;
+use crate::process::console::warn;
+
 /// Bytes of unwritten lines that one file keeps. What comes after is lost.
 pub(crate) const MAX_UNWRITTEN: usize = 1 << 20;
 
 /// Opens the file for its first lines. Returns how many bytes of it are lines that stay.
-type Open = Box<dyn FnMut(&Path) -> io::Result<(StoredFile, u64)> + Send>;
+pub(crate) type Open = Box<dyn FnMut(&Path) -> io::Result<(StoredFile, u64)> + Send>;
 
 /// A file of lines, opened with the first of them.
 pub(crate) struct LineFile {
     path: PathBuf,
-    /// `None` once it is opened.
-    open: Option<Open>,
+    open: Open,
+    /// Opens it where it was removed, if that is another beginning.
+    again: Option<Open>,
+    /// Whether the lines before were removed.
+    was_removed: bool,
     /// `None` until it is opened.
     file: Option<StoredFile>,
     /// The bytes of whole lines in it.
@@ -31,7 +38,28 @@ impl LineFile {
     /// A file that `open` opens with its first lines.
     pub(crate) fn new(path: PathBuf, open: Open) -> Self {
         let unwritten = String::new();
-        Self { path, open: Some(open), file: None, length: 0, is_torn: false, unwritten, has_lost: false }
+        let (again, was_removed) = (None, false);
+        Self {
+            path,
+            open,
+            again,
+            was_removed,
+            file: None,
+            length: 0,
+            is_torn: false,
+            unwritten,
+            has_lost: false,
+        }
+    }
+
+    /// Has it begin as `open` says where it was removed while it is open.
+    pub(crate) fn beginning_again(self, open: Open) -> Self {
+        Self { again: Some(open), ..self }
+    }
+
+    /// Whether lines that were written were removed since the last call.
+    pub(crate) fn take_was_removed(&mut self) -> bool {
+        std::mem::take(&mut self.was_removed)
     }
 
     /// Where it is.
@@ -127,15 +155,21 @@ impl LineFile {
 
     /// Writes all of these bytes, or none: what a failed write leaves is cut off before the next one.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let is_gone = |file: &StoredFile| file.stat().is_ok_and(|stat| regular_file::was_removed(&stat));
+        if self.file.as_ref().is_some_and(is_gone) {
+            let (file, length) = self.again.as_mut().unwrap_or(&mut self.open)(&self.path)?;
+            (self.file, self.length, self.is_torn, self.was_removed) = (Some(file), length, false, true);
+            warn(&format!(
+                "{} was removed while the run writes it: it begins again, without what it had",
+                self.path.display()
+            ));
+        }
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                if let Some(open) = &mut self.open {
-                    let (file, length) = open(&self.path)?;
-                    (*none, self.length, self.open) = (Some(file), length, None);
-                }
-                // It is open, or can be opened.
-                none.as_mut().ok_or_else(|| io::Error::other("it is not open"))?
+                let (file, length) = (self.open)(&self.path)?;
+                self.length = length;
+                none.insert(file)
             }
         };
         if self.is_torn {
@@ -206,6 +240,41 @@ mod tests {
         file.append("fourth\n").unwrap();
         assert!(!file.is_incomplete());
         assert_eq!(fs::read_to_string(&path).unwrap(), "first\nsecond\nthird\nfourth\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_removed_while_it_is_open_begins_again() {
+        let root = tempdir().unwrap();
+        let path = root.path().join("lines.log");
+        let begun = |head: &'static str| -> Open {
+            Box::new(move |path| {
+                let mut file = regular_file::create(path)?;
+                file.write_all(head.as_bytes())?;
+                Ok((file, head.len() as u64))
+            })
+        };
+        for (again, expected) in [(None, "head\nsecond\n"), (Some(begun("again\n")), "again\nsecond\n")] {
+            let mut file = LineFile::new(path.clone(), begun("head\n"));
+            file.again = again;
+            file.append("first\n").unwrap();
+            assert!(!file.take_was_removed());
+            fs::remove_file(&path).unwrap();
+            file.append("second\n").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+            assert_eq!((file.length(), file.take_was_removed()), (expected.len() as u64, true));
+        }
+        // Where its directory is gone too, lines are kept as on a full disk.
+        let path = root.path().join("run/lines.log");
+        fs::create_dir(root.path().join("run")).unwrap();
+        let mut file = LineFile::new(path.clone(), begun("head\n"));
+        file.append("first\n").unwrap();
+        fs::remove_dir_all(root.path().join("run")).unwrap();
+        assert_eq!(file.append("second\n").unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(file.is_incomplete());
+        fs::create_dir(root.path().join("run")).unwrap();
+        file.complete().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "head\nsecond\n");
     }
 
     #[test]

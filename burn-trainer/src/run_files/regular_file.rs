@@ -1,7 +1,7 @@
 //! Opens files of a run for writing, where only a regular file may be: a link is not followed, a pipe is not
 //! waited for, and nothing else of that name is touched.
 
-use std::fs::FileType;
+use std::fs::{FileType, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -59,6 +59,20 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     let what = present.map_or("not there", named);
     let reason = format!("{} is {what} and not a directory: {error}", path.display());
     Err(io::Error::new(ErrorKind::NotADirectory, reason))
+}
+
+/// Whether an open file was removed.
+pub(crate) fn was_removed(open: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::nlink(open) == 0
+    }
+    // Elsewhere an open file is not removed.
+    #[cfg(not(unix))]
+    {
+        let _ = open;
+        false
+    }
 }
 
 /// For the message: opening something else than a file fails, too.

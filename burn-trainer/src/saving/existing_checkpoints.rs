@@ -178,7 +178,9 @@ fn by_strategy(
     let directory = layout.checkpoint_dir();
     for entry in &present.entries {
         let saved: SavedFor = match Checkpoint::open(&entry.path).and_then(|it| it.trainer_state()) {
-            Ok(saved) => saved,
+            Ok(Some(saved)) => saved,
+            // No trainer has saved it: an average, say.
+            Ok(None) => continue,
             Err(error) => {
                 report_skipped(&entry.path, &chain(&error));
                 continue;

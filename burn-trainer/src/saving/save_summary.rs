@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::SaveReport;
+use burn_ckpt::plumbing::{SaveReport, is_there};
 
 use super::checkpoint_events::CheckpointEvents;
 use crate::process::console::{say, warn};
@@ -70,12 +70,13 @@ impl SaveSummary {
 
     /// Whether a file has the state of this step, as far as the reports that are kept say it.
     pub(crate) fn has_saved(&self, step: u64) -> bool {
-        self.reports.iter().any(|report| report.global_step == step && !report.paths.is_empty())
+        self.reports.iter().any(|report| report.global_step == step && has_file(report))
     }
 
-    /// Whether the state of this step was not written, as its strategies had better ones by then.
+    /// Whether the state of this step was not written, as its strategies had better ones by then, or was
+    /// deleted again, as it is not finite and they have one that is.
     pub(crate) fn was_superseded(&self, step: u64) -> bool {
-        let is_left_out = |report: &SaveReport| report.paths.is_empty() && report.outcome.is_ok();
+        let is_left_out = |report: &SaveReport| !has_file(report) && report.outcome.is_ok();
         self.reports.iter().any(|report| report.global_step == step && is_left_out(report))
     }
 
@@ -102,6 +103,11 @@ impl SaveSummary {
 
 fn is_saved(report: &SaveReport) -> bool {
     report.outcome.is_ok() && !report.paths.is_empty()
+}
+
+/// Whether one of its files was written and not deleted since.
+fn has_file(report: &SaveReport) -> bool {
+    report.paths.iter().any(|path| is_there(path).unwrap_or(true))
 }
 
 /// Logs that a state is not finite. The first one is also printed on standard error: all that follow are like

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::tracker::{StartAt, Tracker, TrackerError, TrackerResult};
 use crate::callbacks::RunInfo;
-use crate::run_files::line_file::LineFile;
+use crate::run_files::line_file::{LineFile, Open};
 use crate::run_files::regular_file;
 
 /// Bytes of rows that are copied at once.
@@ -78,12 +78,15 @@ impl std::fmt::Debug for Table {
 impl Table {
     fn begin(path: PathBuf) -> io::Result<Self> {
         let metrics = IndexSet::new();
-        let mut file = LineFile::new(path.clone(), Box::new(|path| Ok((regular_file::create(path)?, 0))));
-        file.write(heading(&metrics).as_bytes())?;
-        Ok(Self { path, metrics, file })
+        let file = LineFile::new(path.clone(), beginning(&metrics)).beginning_again(beginning(&metrics));
+        let mut table = Self { path, metrics, file };
+        table.file.write(&[])?;
+        Ok(table)
     }
 
     fn add(&mut self, lines: &[Line]) -> io::Result<()> {
+        // A table that was removed begins again before it is read.
+        self.file.write(&[])?;
         let mut metrics = self.metrics.clone();
         metrics.extend(lines.iter().flat_map(|line| line.metrics.keys().cloned()));
         if metrics.len() > self.metrics.len() {
@@ -109,9 +112,20 @@ impl Table {
         });
         copied.map_err(io::Error::other)?;
         self.metrics = metrics;
-        self.file = LineFile::new(self.path.clone(), Box::new(opened_at_its_end));
+        let file = LineFile::new(self.path.clone(), Box::new(opened_at_its_end));
+        self.file = file.beginning_again(beginning(&self.metrics));
         self.file.write(&[])
     }
+}
+
+/// Creates a table with its heading.
+fn beginning(metrics: &IndexSet<String>) -> Open {
+    let heading = heading(metrics);
+    Box::new(move |path| {
+        let mut file = regular_file::create(path)?;
+        file.write_all(heading.as_bytes())?;
+        Ok((file, heading.len() as u64))
+    })
 }
 
 /// Copies the rows of a table below a new heading, each with more fields. Its fields have no line breaks.
@@ -180,6 +194,24 @@ mod tests {
              4,0,train,batch,4,,2.0,\n"
         );
         assert!(may_be_replaced(&path).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_table_that_is_removed_while_the_run_trains_begins_again_with_its_heading() {
+        let root = tempdir().unwrap();
+        let path = root.path().join(CSV_FILE);
+        let mut table = Table::begin(path.clone()).unwrap();
+        for metrics in [&[("a", 0.5)][..], &[("a", 0.25), ("b", 1.0)]] {
+            table.add(&[line(1, &[("a", 2.0)])]).unwrap();
+            fs::remove_file(&path).unwrap();
+            table.add(&[line(2, metrics)]).unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let columns: String = metrics.iter().map(|(name, _)| format!(",{name}")).collect();
+            let values: String = metrics.iter().map(|(_, value)| format!(",{value:?}")).collect();
+            let heading = "step,epoch,split,scope,batch,time";
+            assert_eq!(text, format!("{heading}{columns}\n2,0,train,batch,2,{values}\n"));
+        }
     }
 
     #[test]

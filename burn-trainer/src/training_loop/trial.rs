@@ -12,8 +12,10 @@ use burn_ckpt::plumbing::panic_message;
 use super::parts::epoch_batches::EpochData;
 use super::parts::multi_device::{DeviceSettings, StepGradients, TrainingDevices};
 use super::parts::seeding::{SeededPart, seed_device};
-use crate::config::TrainerConfig;
+use crate::config::{BatchLimit, InitFrom, TrainerConfig};
+use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
+use crate::learner_state::warm_start;
 use crate::state::position::Position;
 
 /// How the steps are done.
@@ -26,8 +28,10 @@ pub(crate) struct Trial {
     pub(crate) seed: u64,
     /// Batches of each device in an optimizer step.
     pub(crate) accumulation: usize,
-    /// The batches of an epoch that are used; `None`: all.
-    pub(crate) batches_of_epoch: Option<u64>,
+    /// The batches of an epoch that are used.
+    pub(crate) limits: TrialLimits,
+    /// The weights that a new run begins with, if they are not the model's own.
+    pub(crate) init_from: Option<InitFrom>,
     /// Whether this process says what it does: that of rank 0.
     pub(crate) reports: bool,
 }
@@ -35,6 +39,32 @@ pub(crate) struct Trial {
 /// A copy of a model that shares no running statistics with it: a clone would change them.
 pub(crate) fn own_copy<M: LearnerModel>(model: &M) -> M {
     model.valid().train()
+}
+
+/// Which batches of an epoch are used; the default: all.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TrialLimits {
+    train: Option<BatchLimit>,
+    /// So many in each epoch, and the same.
+    overfit: Option<BatchLimit>,
+}
+
+impl TrialLimits {
+    /// The first batches of each epoch; `None`: all.
+    pub(crate) fn first(batches: Option<u64>) -> Self {
+        Self { train: batches.map(BatchLimit::Count), overfit: None }
+    }
+
+    /// The batches of a loader that are used.
+    fn data<I: 'static>(self, loader: &Arc<dyn DataLoader<I>>, devices: &[Device]) -> Result<EpochData<I>> {
+        let batches = LoaderSize::of(&**loader).map(LoaderSize::batches);
+        let of = |setting: &str, limit: Option<BatchLimit>| {
+            limit.map(|limit| limit.of_loader(setting, batches)).transpose()
+        };
+        let overfit = of("overfit_batches", self.overfit)?;
+        let limit = of("limit_train_batches", self.train)?.or(overfit);
+        Ok(EpochData::new(loader, devices, limit).repeating(overfit.is_some()))
+    }
 }
 
 impl Trial {
@@ -54,9 +84,23 @@ impl Trial {
             recompute: config.gradient_checkpointing,
             seed: config.seed,
             accumulation: 1,
-            batches_of_epoch: None,
+            limits: TrialLimits { train: config.limit_train_batches, overfit: config.overfit_batches },
+            init_from: config.init_from.clone(),
             reports: config.writes(),
         })
+    }
+
+    /// A copy of a model with the weights that a new run begins with.
+    ///
+    /// # Errors
+    ///
+    /// As of the run, for weights that cannot be read or do not fit.
+    pub(crate) fn first_weights<M: LearnerModel>(&self, model: &M) -> Result<M> {
+        let own = own_copy(model);
+        match &self.init_from {
+            Some(init_from) => warm_start::loaded(own, init_from, self.reports),
+            None => Ok(own),
+        }
     }
 
     /// Trains, epoch after epoch, until `each` breaks. It gets the outputs of a step's batches, and the
@@ -89,7 +133,7 @@ impl Trial {
         let devices = TrainingDevices::new(&self.devices, self.optim, self.recompute);
         learner.fork(devices.main());
         devices.settle();
-        let data = EpochData::<<M as TrainStep>::Input>::new(loader, devices.all(), self.batches_of_epoch);
+        let data = self.limits.data(loader, devices.all())?;
         for epoch in 0.. {
             let failed =
                 |source| Error::Training { source: Arc::new(TrainingError::Dataset(source)), saved: None };

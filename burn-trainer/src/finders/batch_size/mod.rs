@@ -34,7 +34,7 @@ use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
 use crate::process::last_panic;
-use crate::training_loop::trial::{Trial, own_copy};
+use crate::training_loop::trial::{Trial, TrialLimits, own_copy};
 
 pub use result::{BatchFit, BatchSizeEnd, FoundBatchSize, TriedBatchSize};
 pub use search::BatchSizeMode;
@@ -214,6 +214,8 @@ impl BatchSizeFinder {
         self.check()?;
         last_panic::note_messages();
         let trial = Trial { accumulation: self.grads_accumulation, ..trial };
+        // The sizes are tried with the model's own weights, which need the same memory.
+        drop(trial.first_weights(model)?);
         let gauge = Gauge::of(&trial.devices);
         let limit = self.limit(&gauge, &trial)?;
         let first = loader(self.init_size)?;
@@ -286,7 +288,7 @@ impl BatchSizeFinder {
         }
         // A last batch that is smaller tells nothing.
         let full = data.map(|data| (data.items() / size).max(1) as u64);
-        let trial = Trial { batches_of_epoch: full, ..trial.clone() };
+        let trial = Trial { limits: TrialLimits::first(full), ..trial.clone() };
         last_panic::take_of_devices();
         let measurement = gauge.begin();
         let mut steps = Steps::new();

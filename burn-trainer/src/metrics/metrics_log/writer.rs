@@ -58,6 +58,9 @@ pub(super) struct LogWriter {
     durable: Option<u64>,
     has_reported: bool,
     has_gaps: bool,
+    /// Whether what was written before was removed. No checkpoint counts the lines then, so that a resume
+    /// writes all again.
+    was_removed: bool,
     /// The lines for the callbacks, until the loop takes them. `None` where there are no callbacks.
     collected: Option<Vec<Line>>,
     /// How the run ends, where no checkpoint says it.
@@ -84,6 +87,7 @@ impl LogWriter {
             durable: None,
             has_reported: false,
             has_gaps: false,
+            was_removed: false,
             collected: None,
             ended: None,
         }
@@ -175,15 +179,17 @@ impl LogWriter {
         }
         self.begun = self.length;
         self.marks.push(Moment::of(self.position), self.length, digest);
-        let head = self.head.clone();
+        let [head, again] = [self.head.clone(), self.head.clone()];
         let open = move |path: &Path| beginning.open(path, &head);
-        self.file = Some(LineFile::new(self.path.clone(), Box::new(open)));
+        let file = LineFile::new(self.path.clone(), Box::new(open));
+        self.file = Some(file.beginning_again(Box::new(move |path| LogStart::New.open(path, &again))));
     }
 
     pub(super) fn mark_at(&self, position: LogPosition) -> Option<LogMark> {
         match &self.beginning {
             Some(LogStart::Continued(mark)) => Some(mark.clone()),
             Some(_) => None,
+            None if self.was_removed => None,
             None => self.marks.at(position),
         }
     }
@@ -199,8 +205,13 @@ impl LogWriter {
         self.written = Instant::now();
         let written = file.write_after_kept(&self.waiting);
         self.waiting.clear();
-        if file.has_lost() {
-            file.continue_after_gap();
+        let was_removed = file.take_was_removed();
+        if file.has_lost() || was_removed {
+            if file.has_lost() {
+                file.continue_after_gap();
+            }
+            self.durable = self.durable.filter(|_| !was_removed);
+            self.was_removed |= was_removed;
             // What was counted is not what the file will have.
             self.length = if file.is_open() { file.length() } else { self.begun };
             self.marks.clear();

@@ -12,13 +12,14 @@ const FLAG: &str = "--evaluate";
 const BEST_PREFIX: &str = "best_";
 
 /// Checks, before hours of training, that `best`, `last` or `best_<metric>` is a name that a strategy gives,
-/// or that a checkpoint of the run has already.
+/// or that a checkpoint of the run has already. `best_metric` is that by which `best` is meant.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] with the names that there will be.
 pub(in crate::run) fn check(
     wanted: &str,
+    best_metric: Option<&str>,
     strategies: &[Box<dyn Strategy>],
     layout: &RunLayout,
 ) -> Result<()> {
@@ -34,7 +35,11 @@ pub(in crate::run) fn check(
     let best = |names: &IndexSet<String>| -> Vec<String> {
         names.iter().filter(|name| name.starts_with(BEST_PREFIX)).cloned().collect()
     };
+    let primary = best_metric.map(|metric| file_stem(format!("{BEST_PREFIX}{metric}"))).transpose()?;
     let meant = match wanted {
+        BEST_DIR if primary.as_ref().is_some_and(|name| all.contains(&**name)) => {
+            primary.into_iter().collect()
+        }
         // A link counts before a checkpoint without one, as when it is looked for.
         BEST_DIR if !best(&links).is_empty() => best(&links),
         BEST_DIR => best(&unlinked),
@@ -98,10 +103,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout = RunLayout::new(root.path(), "logs", "r1").unwrap();
         let failure: Box<dyn Strategy> = Box::new(OnExceptionStrategy::new(OnException::new()));
-        let said = |wanted: &str, strategies: &[Box<dyn Strategy>]| match check(wanted, strategies, &layout) {
-            Ok(()) => "fine".to_owned(),
-            Err(error) => error.to_string(),
+        let said_of = |wanted: &str, metric, strategies: &[Box<dyn Strategy>]| {
+            check(wanted, metric, strategies, &layout)
+                .map_or_else(|error| error.to_string(), |()| "fine".to_owned())
         };
+        let said = |wanted: &str, strategies: &[Box<dyn Strategy>]| said_of(wanted, None, strategies);
         let usual = [best("val_loss", true), last(), failure];
         for wanted in ["best", "last", "best_val_loss"] {
             assert_eq!(said(wanted, &usual), "fine");
@@ -114,6 +120,7 @@ mod tests {
         let two = [best("val_loss", true), best("val_accuracy", true)];
         let several = said("best", &two);
         assert!(several.ends_with("name one of best_val_loss, best_val_accuracy"), "{several}");
+        assert_eq!(said_of("best", Some("val_accuracy"), &two), "fine");
         assert!(said("last", &two).contains("no such checkpoint"));
         // One link is meant by `best`, and the other is found by its name.
         let one_linked = [best("val_loss", true), best("val/accuracy", false)];

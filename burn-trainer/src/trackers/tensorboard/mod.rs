@@ -6,6 +6,7 @@ mod event;
 mod message;
 mod record;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::Line;
@@ -72,8 +73,15 @@ impl Tracker for TensorBoard {
         let after_all = earlier.iter().map(|(number, _)| number.saturating_add(1)).max();
         let number = after_all.unwrap_or_default().max(now.as_second().unsigned_abs());
         let path = run.run_dir.join(event_file_name(number));
-        self.file = Some(LineFile::new(path, Box::new(|path| Ok((regular_file::create(path)?, 0)))));
         let time = seconds(now);
+        let version = record::record(event::version(time).as_bytes());
+        let again = move |path: &Path| {
+            let mut file = regular_file::create(path)?;
+            file.write_all(&version)?;
+            Ok((file, version.len() as u64))
+        };
+        let file = LineFile::new(path, Box::new(|path| Ok((regular_file::create(path)?, 0))));
+        self.file = Some(file.beginning_again(Box::new(again)));
         let mut events = vec![event::version(time)];
         if run.resumed_from.is_some() {
             // A TensorBoard that is open drops what it has of the run.

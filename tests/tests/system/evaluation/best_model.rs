@@ -1,16 +1,21 @@
 //! `FitResult::best_model` and `end_with`: which model a program has when training is done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
+use burn::train::SupervisedTraining;
+use burn::train::metric::LossMetric;
+use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{ErrorKind, FromCheckpoint};
+use burn_trainer::cli::EvaluateArgs;
 use burn_trainer::config::EndWith;
-use burn_trainer::strategy::{Last, StrategyConfig};
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use burn_trainer::{Error, FitResult, Trainer, TrainerConfig};
+use clap::Parser;
 use system_tests::backend;
-use system_tests::config;
 use system_tests::models::small::{Model, Script, ScriptedMetric, learner, loader, stopper, train_scored};
-use system_tests::run_files::{checkpoints, last_tensor_byte, run_dir};
+use system_tests::run_files::{checkpoints, in_memory, last_tensor_byte, run_dir};
+use system_tests::{config, train_with};
 
 /// The second of three epochs is the best.
 const SCORES: [f64; 3] = [3.0, 1.0, 2.0];
@@ -104,4 +109,66 @@ fn train_with_a_stop_at(step: usize, config: TrainerConfig) -> FitResult<Model> 
     let training = training.metric_valid_numeric(ScriptedMetric::new("Score", &SCORES));
     let script = Script { at_step: Some((step, stopper(training.interrupter(), false))), ..plain };
     trainer.fit(training, learner(script)).unwrap()
+}
+
+/// The configuration of a run that ranks by two metrics, of which the primary one comes second.
+fn ranked_twice(root: &Path, epochs: usize) -> TrainerConfig {
+    let loss = Best::new().with_metric("val_loss").with_dirpath("by_loss");
+    let score = Best::new().with_metric("val_score").with_mode(MetricMode::Min);
+    config(root, epochs).with_primary_metric("val_score").with_strategies([
+        StrategyConfig::Best(loss),
+        StrategyConfig::Best(score),
+        StrategyConfig::Last(Last::new()),
+    ])
+}
+
+fn train_ranked_twice(config: TrainerConfig) -> FitResult<Model> {
+    let metric = ScriptedMetric::new("Score", &SCORES);
+    let with_metrics = |training: SupervisedTraining<Model>| {
+        training.metrics((LossMetric::new(),)).metric_valid_numeric(metric)
+    };
+    train_with(config, Script::default(), with_metrics).unwrap()
+}
+
+/// The checkpoint that `--evaluate best` evaluates.
+fn evaluated(result: FitResult<Model>, config: &TrainerConfig) -> PathBuf {
+    let args = Program::parse_from(["program", "--evaluate", "best"]).evaluate;
+    let mut evaluated = PathBuf::new();
+    let reported = args.print_result(Ok(result), config, "program", |checkpoint, _| {
+        evaluated = checkpoint.to_path_buf();
+        Err(Error::NoBatch { split: "test".to_owned(), reason: "the path is enough".to_owned() })
+    });
+    assert!(matches!(reported, Err(Error::NoBatch { .. })), "{reported:?}");
+    evaluated
+}
+
+#[derive(Parser)]
+struct Program {
+    #[command(flatten)]
+    evaluate: EvaluateArgs,
+}
+
+#[test]
+fn of_several_best_checkpoints_that_of_the_primary_metric_is_the_best_everywhere() {
+    let named = |path: &Path| std::fs::canonicalize(path).unwrap();
+    for (primary, step) in [(Some("val_score"), 20), (Some("Val Score"), 20), (None, 30)] {
+        let root = in_memory();
+        // Without a primary metric it is that of the first strategy.
+        let config = |epochs| {
+            let mut config = ranked_twice(root.path(), epochs).with_end_with(EndWith::Best);
+            config.primary_metric = primary.map(Into::into);
+            config
+        };
+        let result = train_ranked_twice(config(3));
+        let best = result.best().unwrap();
+        assert_eq!(best.step, step, "{primary:?}");
+        let path = named(&best.path);
+        assert_eq!(named(result.model_checkpoint.as_deref().unwrap()), path, "{primary:?}");
+        let model = output(&result.best_model(&backend::device()).unwrap());
+        assert_eq!(model, output(&Model::from_checkpoint(&path, &backend::device()).unwrap()));
+        assert_eq!(named(&evaluated(result, &config(3))), path, "{primary:?}");
+        let resumed = train_ranked_twice(config(4).with_ckpt_path("best"));
+        // It may be deleted by now.
+        assert_eq!(resumed.resumed_from, Some(path), "{primary:?}");
+    }
 }

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, StrategyConfig};
-use system_tests::programs::commands::{burn_ckpt, ended_with};
+use system_tests::programs::commands::{burn_ckpt, ended_with, train_example};
 use system_tests::programs::running::{Running, warmup};
-use system_tests::run_files::{checkpoints, copy_checkpoint, files, run_dir};
+use system_tests::run_files::{checkpoints, copy_checkpoint, files, in_memory, run_dir};
 use system_tests::{config, train};
 
 #[test]
@@ -46,6 +46,25 @@ fn resuming_removes_later_metric_files_and_no_file_of_the_users_beside_them() {
     train(config(2).with_ckpt_path(first.to_str().unwrap())).unwrap();
     let left: Vec<String> = files(&run).into_iter().filter(|name| name.contains("epoch-3")).collect();
     assert_eq!(left, ["train/epoch-3/notes.txt"]);
+}
+
+#[test]
+fn an_average_among_the_checkpoints_of_a_run_is_left_alone_and_nothing_is_said_of_it() {
+    let root = in_memory();
+    let trained = |epochs: &str| {
+        let set = ["--set", "limit_train_batches=2", "--set", "last.topk=all", "--progress", "plain"];
+        let run = ["--run-id", "r1", "--ckpt-path", "auto", "--epochs", epochs];
+        ended_with(&train_example(root.path(), &[&run[..], &set].concat()), 0).1
+    };
+    trained("2");
+    let at = |name: &str| checkpoints(root.path()).join(name);
+    let [first, second] = [at("last/epoch=0-step=2.ckpt"), at("last/epoch=1-step=4.ckpt")];
+    let average = at("best/average.ckpt");
+    ended_with(&burn_ckpt(&[&"average", &first, &second, &"-o", &average]), 0);
+    let before = fs::read(&average).unwrap();
+    let said = trained("3");
+    assert!(said.contains("epoch 3/3") && !said.contains("average.ckpt"), "{said}");
+    assert_eq!(fs::read(&average).unwrap(), before);
 }
 
 #[test]

@@ -3,17 +3,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn_trainer::TrainerConfig;
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::strategy::{Last, StrategyConfig};
-use system_tests::models::small::{Script, train_scripted};
+use system_tests::models::small::{OnStep, Script, train_scripted};
 use system_tests::programs::commands::{stderr, stdout, train_example};
 use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{checkpoints, copy_checkpoint, run_dir};
 use system_tests::{config, train};
 
-use super::{log, of_batches, without_times};
+use super::{in_short, log, of_batches, without_times};
 
 const LOG: &str = "metrics.jsonl";
 
@@ -48,6 +49,25 @@ fn lines_after_the_checkpoint_come_once_after_a_failure() {
     assert_eq!(log(parts.path()).iter().filter(of_batches).count(), 16, "written although the run failed");
     train(all_kept(parts.path(), 3).with_ckpt_path("auto")).unwrap();
     assert_eq!(without_times(log(parts.path())), without_times(log(whole.path())));
+}
+
+#[test]
+fn a_log_that_is_removed_while_the_run_trains_begins_again_and_is_completed_by_a_resume() {
+    let root = tempfile::tempdir().unwrap();
+    let file = run_dir(root.path()).join(LOG);
+    let remove = OnStep(Arc::new(move || fs::remove_file(&file).unwrap()));
+    let removing = Script { at_step: Some((15, remove)), ..Script::default() };
+    train_scripted(all_kept(root.path(), 2), removing).unwrap();
+    let in_shorts = || log(root.path()).iter().map(in_short).collect::<Vec<_>>();
+    let later = in_shorts();
+    assert_eq!(later.last().unwrap(), "e1.20");
+    assert!(!later.iter().any(|line| line == "e0.10"), "{later:?}");
+    // From the history of the checkpoint.
+    train(all_kept(root.path(), 3).with_ckpt_path("auto")).unwrap();
+    let all = in_shorts();
+    for line in ["e0.10", "e1.20", "b2.21", "e2.30"] {
+        assert_eq!(all.iter().filter(|found| *found == line).count(), 1, "{line}: {all:?}");
+    }
 }
 
 #[test]

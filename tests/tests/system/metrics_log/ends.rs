@@ -12,7 +12,7 @@ use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Trainer, TrainerConfig};
 use serde_json::Value;
 use system_tests::models::small::{
-    Script, ScriptedMetric, learner, loader, stopper, train_scripted_with_strategy,
+    Poison, Script, ScriptedMetric, learner, loader, stopper, train_scripted_with_strategy,
 };
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::run_files::{files, metadata, run_dir};
@@ -160,6 +160,55 @@ fn how_a_later_start_ended_counts_and_not_what_the_checkpoint_says_of_an_earlier
     trained(saving(2), &SCORES);
     assert_eq!(status(root.path(), "a"), ("done".to_owned(), String::new()));
     assert!(end_lines(root.path(), "a").is_empty());
+}
+
+#[test]
+fn a_run_whose_last_state_is_not_finite_and_was_deleted_says_how_it_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let of = |run: &str, epochs| {
+        let config = config(root.path(), epochs).with_run_id(run).with_ckpt_path("auto");
+        config.with_strategies([StrategyConfig::Last(Last::default())])
+    };
+    let poisoned = |config: TrainerConfig, stops_in: Option<usize>| {
+        let trainer = Trainer::new(config, &Script::default().hparams()).unwrap();
+        let trainer = trainer.callback(Poison::when(|epoch, _| epoch == 1, f32::NAN));
+        let data = || loader(&Script::default());
+        let training = trainer.training(data(), data()).metrics((LossMetric::new(),));
+        let at_step = stops_in.map(|step| (step, stopper(training.interrupter(), false)));
+        trainer.fit(training, learner(Script { at_step, ..Script::default() })).unwrap();
+    };
+    for (run, change, stops_in, said, why, step) in [
+        ("whole", (|config| config) as fn(TrainerConfig) -> TrainerConfig, None, "done", "", 30),
+        ("stopped", |config| config, Some(5), "stopped", "the test called stop", 15),
+        (
+            "steps",
+            |config| config.with_max_steps(15),
+            None,
+            "done",
+            "max_steps: 15 optimizer steps are done",
+            15,
+        ),
+        (
+            "early",
+            |config| config.with_early_stopping(EarlyStopping::new("val_loss")),
+            None,
+            "done",
+            "early stopping: val_loss is NaN",
+            20,
+        ),
+    ] {
+        poisoned(of(run, 1), None);
+        poisoned(change(of(run, 3)), stops_in);
+        assert_eq!(status(root.path(), run), (said.to_owned(), why.to_owned()), "{run}");
+        let lines = end_lines(root.path(), run);
+        assert!(lines.len() == 1 && lines[0]["step"] == step, "{run}: {lines:?}");
+    }
+    // Trained again without the fault, a checkpoint says it.
+    train_with(of("whole", 3), Script::default(), |training| training.metrics((LossMetric::new(),))).unwrap();
+    assert_eq!(
+        (status(root.path(), "whole").0, end_lines(root.path(), "whole")),
+        ("done".to_owned(), vec![])
+    );
 }
 
 /// The files below the run's `checkpoint` that are left when `prune` has kept what links point to.

@@ -13,7 +13,7 @@ use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Result, Trainer, TrainerConfig};
 use system_tests::models::small::{Batch, Model, Poison, Script, config, loader, stopper, train_by};
 use system_tests::programs::commands::{burn_ckpt, stderr, stdout};
-use system_tests::run_files::{checkpoints, run_dir, target};
+use system_tests::run_files::{checkpoints, in_memory, run_dir, target};
 
 /// With the three strategies, each for one checkpoint, and a save at every fifth step.
 fn settings(root: &Path, epochs: usize) -> TrainerConfig {
@@ -119,6 +119,20 @@ fn a_run_whose_states_are_all_not_finite_says_so_and_starts_no_new_one() {
     assert_eq!(broken(again).unwrap().global_step, 10);
 }
 
+#[test]
+fn weights_to_begin_with_that_are_not_finite_make_no_state_finite() {
+    let broken = in_memory();
+    let poison = |trainer: Trainer<Model>| trainer.callback(Poison::new(&[(0, 1)], f32::NAN));
+    train_by(settings(broken.path(), 1), Script::default(), poison).unwrap();
+    let root = in_memory();
+    let begun = |epochs| settings(root.path(), epochs).with_init_from(run_dir(broken.path()).join("last"));
+    let result = train_by(begun(1), Script::default(), |trainer| trainer).unwrap();
+    assert!(result.best().is_none(), "{:?}", result.best());
+    assert_eq!(saved(root.path()), [("last/epoch=0-step=10.ckpt".to_owned(), false)]);
+    let error = train_by(begun(2), Script::default(), |trainer| trainer).unwrap_err();
+    assert!(matches!(&error, burn_trainer::Error::NothingToResume { .. }), "{error}");
+}
+
 /// The small model with a mask of which half is infinite, one that is trained (with zeros for gradients) and
 /// one that is not.
 #[derive(Module, Debug)]
@@ -159,21 +173,24 @@ impl InferenceStep for Masked {
 #[test]
 fn a_model_that_has_infinite_values_from_its_start_is_finite() {
     let root = tempfile::tempdir().unwrap();
-    let train = |epochs: usize| {
+    let train = |config: TrainerConfig| {
         let script = Script::default();
-        let trainer: Trainer<Masked> =
-            Trainer::new(settings(root.path(), epochs), &script.hparams()).unwrap();
+        let trainer: Trainer<Masked> = Trainer::new(config, &script.hparams()).unwrap();
         let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
         let model = Masked::new(script, &system_tests::backend::device().autodiff());
         trainer.fit(training, Learner::new(model, AdamConfig::new().init(), 1e-2)).unwrap()
     };
-    train(1);
-    let result = train(2);
+    train(settings(root.path(), 1));
+    let result = train(settings(root.path(), 2));
     assert_eq!((result.global_step, result.resumed_from.is_some()), (20, true));
     assert!(saved(root.path()).iter().all(|(_, finite)| *finite));
     let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap().metadata().unwrap();
     // Also after the resume.
     assert_eq!(last.non_finite.unwrap().at_start, ["model.fixed", "model.trained"]);
+    // And where it begins with weights of another run.
+    let other = in_memory();
+    train(settings(other.path(), 1).with_init_from(run_dir(root.path()).join("last")));
+    assert!(saved(other.path()).iter().all(|(_, finite)| *finite));
 }
 
 #[test]

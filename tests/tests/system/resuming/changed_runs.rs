@@ -3,11 +3,26 @@
 
 use std::path::Path;
 
+use burn_ckpt::retention::TopK;
 use burn_ckpt::{Catalog, Metadata, RunLayout};
+use burn_trainer::cli::TrainArgs;
+use burn_trainer::strategy::{Last, OnException, StrategyConfig};
+use burn_trainer::{Trainer, TrainerConfig};
+use clap::Parser;
+use serde_json::Value;
+use system_tests::models::small::{Model, Poison, Script, config, train_by};
 use system_tests::programs::running::{Ended, Running, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::programs::test_hooks::Split;
-use system_tests::run_files::{checkpoints, files, last_metadata, run_dir, stems};
+use system_tests::run_files::{
+    checkpoints, files, in_memory, last_metadata, last_tensor_byte, run_dir, stems,
+};
+
+#[derive(Parser)]
+struct Program {
+    #[command(flatten)]
+    train: TrainArgs,
+}
 
 const FLAGS: &str = "--run-id r1 --save-every-steps 10";
 
@@ -165,4 +180,48 @@ fn a_new_run_from_a_checkpoint_that_has_all_its_epochs_is_an_error_that_leaves_n
     assert_says(&tuned, "starting ft from ");
     let best = stems(&root.join("burn_trainer_logs/ft/checkpoint/best"));
     assert_eq!(best, ["epoch=2-step=90"], "its own list of best checkpoints");
+}
+
+/// The notes in the settings that `--resume` takes.
+fn notes_resumed(root: &Path) -> Option<String> {
+    let program = Program::parse_from(["program".as_ref(), "--resume".as_ref(), run_dir(root).as_os_str()]);
+    let mut config = TrainerConfig::new();
+    program.train.apply(&mut config, &mut Value::Null).unwrap();
+    assert_eq!(config.ckpt_path.as_deref(), Some("auto"));
+    config.notes
+}
+
+#[test]
+fn resume_takes_the_settings_of_the_checkpoint_that_auto_resumes() {
+    let root = in_memory();
+    let noted = |epochs: usize, notes: &str| {
+        let config = config(root.path(), epochs).with_ckpt_path("auto").with_notes(notes);
+        config.with_strategies([
+            StrategyConfig::Last(Last::new().with_topk(TopK::All)),
+            StrategyConfig::OnException(OnException::default()),
+        ])
+    };
+    let whole = |trainer: Trainer<Model>| trainer;
+    train_by(noted(1, "first"), Script::default(), whole).unwrap();
+    // The newest state is not finite.
+    let failing = Script { panic_in_step: Some(5), ..Script::default() };
+    let poisoned = |trainer: Trainer<Model>| trainer.callback(Poison::new(&[(1, 2)], f32::NAN));
+    train_by(noted(2, "second"), failing, poisoned).unwrap_err();
+    assert_eq!(notes_resumed(root.path()).as_deref(), Some("first"));
+    train_by(noted(3, "third"), Script::default(), whole).unwrap();
+    assert_eq!(notes_resumed(root.path()).as_deref(), Some("third"));
+    // The newer ones are damaged.
+    let damage = |name: &str| {
+        let path = checkpoints(root.path()).join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = last_tensor_byte(&bytes);
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    damage("last/epoch=2-step=30.ckpt");
+    damage("last/epoch=1-step=20.ckpt");
+    assert_eq!(notes_resumed(root.path()).as_deref(), Some("first"));
+    // Where none is left, the error is that of `auto`, which says why of each.
+    damage("last/epoch=0-step=10.ckpt");
+    assert_eq!(notes_resumed(root.path()).as_deref(), Some("third"));
 }

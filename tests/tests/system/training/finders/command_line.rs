@@ -97,6 +97,8 @@ fn what_cannot_be_searched_is_wrong_usage() {
         ("--find-lr --fast-dev-run", "--fast-dev-run"),
         ("--find-lr curve.png", ".svg or .csv"),
         ("--memory-limit 8GiB", "--find-batch-size"),
+        ("--find-batch-size a.csv --find-lr a.csv", "each search needs a file of its own"),
+        ("--find-batch-size a.csv --find-lr ./a.csv", "each search needs a file of its own"),
     ] {
         let output = train_example(directory.path(), &arguments.split(' ').collect::<Vec<_>>());
         let (_, said) = ended_with(&output, 2);

@@ -10,7 +10,7 @@ use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining};
 use burn_trainer::finders::{LearningRateFinder, LearningRateSweep, NoSuggestion, SweepEnd};
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::{Error, Result, Trainer};
+use burn_trainer::{Error, Result, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::models::small::{
     BATCH, Batch, Counting, Model, STEPS_PER_EPOCH, Script, config, loader, shuffling,
@@ -107,6 +107,39 @@ fn what_a_step_uses_follows_from_devices_and_accumulation() {
     };
     assert!((added.rates[0].loss - mean(&single.rates[..3])).abs() < 1e-6, "{added:?} {single:?}");
     assert_eq!((single.rates.len(), added.rates.len(), STEPS_PER_EPOCH), (8, 8, 10));
+}
+
+/// The losses of a search whose rates change nothing, with the settings of a run.
+fn losses_with(set: impl FnOnce(TrainerConfig) -> TrainerConfig) -> Result<Vec<f64>> {
+    let (root, script) = (in_memory(), Script::default());
+    let trainer = Trainer::new(set(config(root.path(), 1)), &script.hparams())?;
+    let finder = LearningRateFinder::new().with_range(1e-20, 1e-19).with_steps(12);
+    let sweep =
+        trainer.find_learning_rate(finder, &shuffling(BATCH), &model(script), &SgdConfig::new().init())?;
+    Ok(sweep.rates.into_iter().map(|rate| rate.loss).collect())
+}
+
+#[test]
+fn a_search_begins_with_the_weights_and_trains_on_the_batches_that_the_run_would() {
+    let all = losses_with(|config| config).unwrap();
+    assert_ne!(all[0], all[1]);
+    // The second epoch begins with the eleventh batch.
+    let one = losses_with(|config| config.with_limit_train_batches(1)).unwrap();
+    assert_eq!(one[..2], [all[0], all[STEPS_PER_EPOCH]]);
+    let same = losses_with(|config| config.with_overfit_batches(1)).unwrap();
+    assert_eq!(same, [all[0]; 12]);
+    let half = losses_with(|config| config.with_limit_train_batches(0.5)).unwrap();
+    assert_eq!((&half[..5], half[5]), (&all[..5], all[STEPS_PER_EPOCH]));
+
+    let pretrained = in_memory();
+    let epochs = config(pretrained.path(), 3);
+    system_tests::train(epochs).unwrap();
+    let last = run_dir(pretrained.path()).join("last");
+    let begun = losses_with(|config| config.with_init_from(&last)).unwrap();
+    assert!(begun[0] < all[0], "{begun:?} {all:?}");
+    let error = losses_with(|config| config.with_init_from("nowhere/best")).unwrap_err();
+    let Error::Checkpoint(error) = error else { panic!("{error}") };
+    assert_eq!(error.kind(), burn_ckpt::ErrorKind::NotFound, "{error}");
 }
 
 #[test]
