@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use burn_ckpt::ErrorKind;
 
-/// A checkpoint that a run cannot resume from, in [`Error::NothingToResume`].
+/// A checkpoint that a run cannot resume from, in
+/// [`Error::NothingToResume`](crate::Error::NothingToResume).
 ///
 /// ```
 /// use burn_trainer::Error;
