@@ -10,7 +10,7 @@ use crate::load::checkpoint::Checkpoint;
 use crate::run_dir::catalog::CatalogEntry;
 use crate::run_dir::layout::{BEST_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::locate;
-use crate::run_dir::training_progress::epochs_done;
+use crate::run_dir::training_progress::{epochs_done, is_done};
 
 /// Where the environment in the metadata has the program.
 const PROGRAM: &str = "/rust/program";
@@ -54,16 +54,20 @@ fn named(layout: &RunLayout, newest: &CatalogEntry, primary_metric: Option<&str>
 
 /// What the command that resumes from this checkpoint has beside the run, if `auto` resumes from it.
 fn resumed(CatalogEntry { path, metadata }: &CatalogEntry) -> Option<String> {
-    if metadata.found_non_finite().is_some() {
+    if !metadata.is_finite() {
         return None;
     }
     // One that cannot be opened is not resumed from.
     let checkpoint = Checkpoint::open(path).ok().filter(|found| found.has_section(Section::OPTIMIZER))?;
-    let done = epochs_done(metadata, &checkpoint.trainer_state().ok()?);
+    let state = checkpoint.trainer_state().ok()?;
+    let done = epochs_done(metadata, &state);
     let max_epochs = metadata.trainer_config["max_epochs"].as_u64();
-    // A run that is done resumes only with more epochs.
-    let is_over = max_epochs.is_some_and(|max| done >= max);
-    Some(if is_over { format!(" --epochs {}", done.saturating_mul(2)) } else { String::new() })
+    // A run that is done resumes only with more epochs. One that another limit has ended, or early stopping,
+    // resumes only with other settings, which are not known.
+    if max_epochs.is_some_and(|max| done >= max) {
+        return Some(format!(" --epochs {}", done.saturating_mul(2).max(1)));
+    }
+    (!is_done(metadata, &state)).then(String::new)
 }
 
 fn resume(newest: &Metadata, more: &str) -> String {

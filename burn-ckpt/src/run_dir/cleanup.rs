@@ -186,10 +186,11 @@ pub fn clear(layout: &RunLayout, catalog: &Catalog) -> Result<Vec<PathBuf>> {
     let has_tags = LaterTags::are_there(layout.run_dir())?;
     // First the links, so that none leads to a removed file if this ends in the middle. In a copy of a run
     // under another name, the files in their place have the run's id of the checkpoints that are removed.
-    let ids: HashSet<&str> = catalog.entries.iter().map(|entry| entry.metadata.run_id.as_str()).collect();
+    let mut ids: HashSet<&str> = catalog.entries.iter().map(|entry| entry.metadata.run_id.as_str()).collect();
+    ids.insert(layout.run_id());
     let in_place = files_in_place_of_links(layout)?.into_iter();
     let in_place = in_place.filter(|(_, metadata)| ids.contains(metadata.run_id.as_str()));
-    for path in links_of_run(layout)?.into_iter().chain(in_place.map(|(path, _)| path)) {
+    for path in symlinks_of_run(layout)?.into_iter().chain(in_place.map(|(path, _)| path)) {
         match is_symlink(&path)? {
             true => remove_if_there(&path)?,
             false => links::remove(&path)?,
@@ -240,14 +241,19 @@ pub fn is_of_another_program(path: &Path) -> Result<bool> {
 ///
 /// [`Error::Io`] when something cannot be read or listed.
 pub fn links_of_run(layout: &RunLayout) -> Result<Vec<PathBuf>> {
+    let mut found = symlinks_of_run(layout)?;
+    let in_place = files_in_place_of_links(layout)?.into_iter();
+    found.extend(in_place.filter(|(_, metadata)| metadata.run_id == layout.run_id()).map(|(path, _)| path));
+    Ok(found)
+}
+
+fn symlinks_of_run(layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in list(&layout.checkpoint_dir())? {
         if is_symlink(&path)? && points_into_run(&path, layout.run_id())? {
             found.push(path);
         }
     }
-    let in_place = files_in_place_of_links(layout)?.into_iter();
-    found.extend(in_place.filter(|(_, metadata)| metadata.run_id == layout.run_id()).map(|(path, _)| path));
     Ok(found)
 }
 

@@ -103,17 +103,17 @@ impl RunCheckpoints {
         own.into_iter().map(|(path, seen)| (path.clone(), seen.stamp.clone())).collect()
     }
 
-    /// What the newest checkpoint says that is not damaged, and has not been deleted meanwhile. Opening a
-    /// damaged one reports it.
+    /// What the newest checkpoint says that can be read, and has not been deleted meanwhile. Opening another
+    /// one reports it.
     ///
     /// # Errors
     ///
-    /// When one cannot be read now: what an older one says could be wrong.
+    /// When none can be read, and one of them not now.
     pub(super) fn newest(&self) -> Result<Newest> {
         let own = self.0.iter().filter(|(_, seen)| seen.is_own);
         let mut own: Vec<(&PathBuf, SaveOrder)> = own.map(|(path, seen)| (path, seen.order)).collect();
         own.sort_by_key(|(_, order)| std::cmp::Reverse(*order));
-        let mut unreadable = None;
+        let (mut unreadable, mut unread) = (None, None);
         for (path, _) in own {
             let read = Metadata::of_checkpoint(path).and_then(|metadata| {
                 let trainer_state = ContainerHeader::read(path)?.trainer_state;
@@ -123,12 +123,15 @@ impl RunCheckpoints {
                 Ok(newest) => return Ok(Newest::Readable(Box::new(newest))),
                 Err(error) => match error.kind() {
                     ErrorKind::NotFound if stat(path)?.is_none() => {}
-                    ErrorKind::Io | ErrorKind::PermissionDenied => return Err(error),
+                    ErrorKind::Io | ErrorKind::PermissionDenied => _ = unread.get_or_insert(error),
                     _ => _ = unreadable.get_or_insert(error),
                 },
             }
         }
-        Ok(unreadable.map_or(Newest::Missing, Newest::Unreadable))
+        match unread {
+            Some(error) => Err(error),
+            None => Ok(unreadable.map_or(Newest::Missing, Newest::Unreadable)),
+        }
     }
 }
 

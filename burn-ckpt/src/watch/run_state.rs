@@ -59,31 +59,30 @@ impl RunCheckpoints {
             return Ok(RunState::Running(holder));
         }
         self.refresh(layout)?;
+        let mut unreadable = None;
         match self.newest()? {
             Newest::Readable(newest) => return state_of(layout, &newest, lock),
-            Newest::Unreadable(error) => {
-                return Ok(RunState::Stopped(format!(
-                    "none of its checkpoints can be read: {}",
-                    chain(&error)
-                )));
-            }
+            Newest::Unreadable(error) => unreadable = Some(error),
             Newest::Missing => {}
         }
         if let Some(state) = state_by_log(layout, lock.as_ref())? {
             return Ok(state);
         }
-        Ok(match () {
-            () if *was_running => RunState::Stopped("it ended before its first checkpoint".to_owned()),
-            () if is_there && matches!(lock, Ok(LockState::Left(_))) => {
-                RunState::Stopped("it was killed before its first checkpoint".to_owned())
-            }
-            () => RunState::NotBegun,
+        let stopped = |why: &str| RunState::Stopped(why.to_owned());
+        Ok(if let Some(error) = unreadable {
+            RunState::Stopped(format!("none of its checkpoints can be read: {}", chain(&error)))
+        } else if *was_running {
+            stopped("it ended before its first checkpoint")
+        } else if is_there && matches!(lock, Ok(LockState::Left(_))) {
+            stopped("it was killed before its first checkpoint")
+        } else {
+            RunState::NotBegun
         })
     }
 }
 
-/// The state of a run without a checkpoint, as one that saves none, by the last line of its log. `None` if
-/// that does not say how the run ended, or is of an earlier start.
+/// The state of a run without a checkpoint that can be read, as one that saves none, by the last line of its
+/// log. `None` if that does not say how the run ended, or is of an earlier start.
 fn state_by_log(
     layout: &RunLayout,
     lock: std::result::Result<&LockState, &Error>,

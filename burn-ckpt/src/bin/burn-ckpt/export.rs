@@ -15,6 +15,8 @@ use crate::verb_result::{Failure, VerbResult};
 
 /// The ending of the files that are written.
 const SAFETENSORS: &str = "safetensors";
+/// Endings of other formats of weights.
+const OF_OTHERS: [&str; 7] = ["ckpt", "gguf", "h5", "mpk", "msgpack", "onnx", "pkl"];
 
 /// Write a checkpoint's tensors as safetensors
 ///
@@ -58,10 +60,10 @@ pub struct Args {
 
 /// Writes the file.
 pub fn run(args: &Args) -> VerbResult {
+    check_name(&args.out)?;
     foreign::check_destination(&args.out, args.force)?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     check_is_another_file(&checkpoint, args)?;
-    check_name(&args.out)?;
     let metadata = metadata(&checkpoint, args)?;
     let mut section = match args.no_verify {
         true => checkpoint.section(&args.section)?,
@@ -107,10 +109,15 @@ fn check_name(out: &Path) -> Result<(), Failure> {
         Some("npy" | "npz") => "; NumPy reads it with safetensors.numpy.load_file",
         _ => "",
     };
+    // What looks like an ending can be a part of the name: `model-1.5`.
+    let is_format = !reader.is_empty() || ending.is_some_and(|ending| OF_OTHERS.contains(&&*ending));
+    let mut name = if is_format { out.with_extension("") } else { out.to_owned() }.into_os_string();
+    name.push(".");
+    name.push(SAFETENSORS);
     Err(Failure::Usage(format!(
         "{} does not end in .{SAFETENSORS}, which is the format that export writes: name it {}{reader}",
         out.display(),
-        out.with_extension(SAFETENSORS).display()
+        Path::new(&name).display()
     )))
 }
 

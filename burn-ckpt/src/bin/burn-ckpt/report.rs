@@ -19,8 +19,8 @@ use crate::verb_result::{Failure, VerbResult};
 /// The names of standard output, where no file is written.
 const STANDARD_OUTPUT: [&str; 2] = ["-", "/dev/stdout"];
 
-/// How the names of pages end.
-const ENDINGS: [&str; 2] = ["html", "htm"];
+/// Endings of other formats, which a page is not.
+const OF_OTHERS: [&str; 10] = ["csv", "jpeg", "jpg", "json", "jsonl", "md", "pdf", "png", "svg", "txt"];
 
 /// Write a page about runs, for a browser
 ///
@@ -58,8 +58,8 @@ pub fn run(args: &Args) -> VerbResult {
         let message = "with --json the page cannot go to standard output too: name a file with --output";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let Found { reported, runs, unreadable } = find_runs(args)?;
     check_name(&args.output, goes_to_output)?;
+    let Found { reported, runs, unreadable } = find_runs(args)?;
     if reported.is_empty() {
         return Err(Failure::Other("none of the runs has anything to report".to_owned()));
     }
@@ -85,13 +85,13 @@ pub fn run(args: &Args) -> VerbResult {
 /// Fails for a name that says of the page that it has another format.
 fn check_name(page: &Path, goes_to_output: bool) -> Result<(), Failure> {
     let ending = page.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    if goes_to_output || ending.is_none_or(|ending| ENDINGS.contains(&&*ending)) {
+    if goes_to_output || ending.is_none_or(|ending| !OF_OTHERS.contains(&&*ending)) {
         return Ok(());
     }
     Err(Failure::Usage(format!(
         "{} has the ending of another format, and the page is HTML: name it {}, or - for standard output",
         page.display(),
-        page.with_extension(ENDINGS[0]).display()
+        page.with_extension("html").display()
     )))
 }
 

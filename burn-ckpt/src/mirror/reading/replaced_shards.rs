@@ -1,13 +1,14 @@
 //! What stands in the way of a checkpoint of several files: the directory of shards that has its name. It
 //! cannot be replaced in one step together with the file beside it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::commit::{StagedCheckpoint, commit, remove_checkpoint};
 use crate::disk::directories::is_there;
 use crate::disk::staged_file::Existing;
 use crate::disk::staged_shards::remove_shards;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, StagingOwner, shards_directory};
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::{check_sizes, file_name};
@@ -20,7 +21,8 @@ const REPLACED: &str = "-replaced";
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io) when a file cannot be named, written or removed.
+/// [`Error::Io`] when a file cannot be read, named, written or removed; [`Error::NewerFormat`] for a state of
+/// a newer version, which stays.
 pub(super) fn make_way_for_shards(place: &Path, run_id: &str) -> Result<()> {
     let shards = shards_directory(place);
     if !is_there(&shards)? {
@@ -38,6 +40,8 @@ pub(super) fn make_way_for_shards(place: &Path, run_id: &str) -> Result<()> {
             commit(staged, &metadata.to_json()?, Existing::Keep, &owner)?;
             remove_checkpoint(place)
         }
+        // What cannot be read now may be complete.
+        Err(error @ (Error::NewerFormat { .. } | Error::Io { .. })) if !is_missing(&error) => Err(error),
         Err(_) => remove_checkpoint(place),
     }
 }
@@ -46,12 +50,17 @@ pub(super) fn make_way_for_shards(place: &Path, run_id: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io) when a file cannot be removed.
+/// [`Error::Io`] when a file cannot be removed.
 pub(super) fn remove_replaced(place: &Path, run_id: &str) -> Result<()> {
     let other = other_name(place);
     // Shards alone are those of a download that was killed before it had named the rest.
     let is_own = !is_there(&other)? || Metadata::of_checkpoint(&other).is_ok_and(|of| of.run_id == run_id);
     if is_own { remove_checkpoint(&other) } else { Ok(()) }
+}
+
+/// A part of the state is not there, as where its removal was killed.
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// `X-replaced.ckpt` of `X.ckpt`.

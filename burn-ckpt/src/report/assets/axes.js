@@ -8,20 +8,21 @@ const MAX_DIGITS = 17;
 const MIN_AXIS_WIDTH = 58;
 // Values beyond these are drawn as parts of a power of ten: a chart's own arithmetic ends before theirs.
 const DRAWABLE = [1e-25, 1e25];
+const DAY = 86400;
 // Steps are whole.
 const STEPS_BETWEEN = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((first) => first * 10 ** power)).flat();
 const SECONDS_BETWEEN = [
   ...[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30],
   ...[1, 2, 5, 10, 15, 30].map((minutes) => 60 * minutes),
   ...[1, 2, 3, 6, 12].map((hours) => 3600 * hours),
-  ...Array.from({ length: 5 }, (_, power) => [1, 2, 5].map((first) => 86400 * first * 10 ** power)).flat(),
+  ...Array.from({ length: 5 }, (_, power) => [1, 2, 5].map((first) => DAY * first * 10 ** power)).flat(),
 ];
 
 // The texts of an axis's ticks. A tick of null has none.
 function tickLabels(ticks) {
   const shown = ticks.filter((tick) => tick !== null);
   // Along a logarithmic axis each number has its own size.
-  if (shown[0] > 0 && shown.at(-1) > 10 * shown[0] && shown.length > 1 && !isEven(shown)) {
+  if (shown[0] > 0 && shown.at(-1) > 10 * shown[0] && (shown.length === 2 || !isEven(shown))) {
     return ticks.map((tick) => (tick === null ? "" : tickLabels([tick])[0]));
   }
   const forms = [asPlain, asUnit(1e3, "k"), asUnit(1e6, "M"), asUnit(1e9, "G"), asUnit(1e12, "T"), asPower];
@@ -80,7 +81,7 @@ function asPower(tick, digits) {
 function timeLabels(ticks) {
   const distance = Math.min(...ticks.slice(1).map((tick, place) => tick - ticks[place]), Infinity);
   if (distance < 1 || !ticks.some((tick) => tick >= 60)) return tickLabels(ticks).map((text) => `${text} s`);
-  const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+  const units = [[DAY, "d"], [3600, "h"], [60, "min"], [1, "s"]];
   return ticks.map((tick) => {
     let left = Math.round(tick);
     const parts = [];
@@ -117,6 +118,6 @@ function drawnUnit(values, isLog) {
   const sizes = values.filter((value) => Number.isFinite(value) && value !== 0 && !(isLog && value < 0)).map(Math.abs);
   const [least, most] = sizes.reduce(([low, high], size) => [Math.min(low, size), Math.max(high, size)], [Infinity, 0]);
   if (most === 0 || (most >= DRAWABLE[0] && most <= DRAWABLE[1])) return 1;
-  const unit = Number(`1e${Math.floor(Math.log10(most))}`);
+  const unit = Number(`1e${Math.max(-323, Math.floor(Math.log10(most)))}`);
   return isLog && least / unit < DRAWABLE[0] ? 1 : unit;
 }

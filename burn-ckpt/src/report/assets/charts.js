@@ -93,8 +93,8 @@ class Chart {
 
   // The axis below: steps, or the time.
   along() {
-    if (this.state.x === "steps") return { incrs: STEPS_BETWEEN, space: 50, values: (_, ticks) => tickLabels(ticks) };
-    return { incrs: SECONDS_BETWEEN, space: 80, values: (_, ticks) => timeLabels(ticks) };
+    if (this.state.x === "steps") return { incrs: STEPS_BETWEEN, space: (plot, axis, low, high) => Math.max(50, 8 * String(Math.round(high)).length), values: (_, ticks) => tickLabels(ticks) };
+    return { incrs: SECONDS_BETWEEN, space: (plot, axis, low, high) => (high < DAY || high - low >= DAY ? 80 : 140), values: (_, ticks) => timeLabels(ticks) };
   }
 
   // The value of a tick. Beyond the largest number there is none.

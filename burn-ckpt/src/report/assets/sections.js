@@ -27,7 +27,7 @@ function facts(run) {
   const { best, speed, model } = run;
   const epochs = run.max_epochs ? `${number(run.epochs)} of ${number(run.max_epochs)}` : number(run.epochs);
   const entries = [
-    best && [`best ${run.primary_metric}`, `${number(best.score, digitsFor(run.checkpoints.map((row) => row.score)))} (step ${number(best.global_step)})`],
+    best && best.score !== null && [`best ${run.primary_metric}`, `${number(best.score, digitsFor(run.checkpoints.map((row) => row.score)))} (step ${number(best.global_step)})`],
     ["epochs", epochs],
     ["optimizer steps", number(run.global_step)],
     ["training time", duration(run.training_time_seconds)],

@@ -269,7 +269,7 @@ fn metrics_are_chosen_by_name() {
 }
 
 /// The program as a user who is not root, since root may read everything.
-fn as_user(arguments: &[&dyn AsRef<OsStr>]) -> Output {
+pub fn as_user(arguments: &[&dyn AsRef<OsStr>]) -> Output {
     let mut command = burn_ckpt_command();
     // The user without rights. Another user of this machine cannot change to it, and need not.
     if fs::metadata("/proc/self").unwrap().uid() == 0 {

@@ -1,8 +1,10 @@
 //! `burn-ckpt prune`: what a rule keeps and what a link points to stays; where that is not complete, all
 //! stays.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use burn_ckpt::plumbing::RunLock;
 use burn_ckpt::retention::{MetricMode, TopK};
@@ -16,6 +18,8 @@ use system_tests::programs::running::{Running, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::{checkpoints, complete_checkpoints, files, metadata, run_dir, stems};
 use system_tests::{config, train, train_and_keep_all, train_scored};
+
+use super::ls::as_user;
 
 const SCORES: [f64; 6] = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0];
 
@@ -252,6 +256,25 @@ fn a_file_of_its_size_that_has_other_bytes_than_were_saved_is_damaged_too() {
     let (_, err) = prune(root.path(), "--broken", 1);
     assert!(err.contains("no valid checkpoint would stay"), "{err}");
     assert_eq!(left(root.path()), [1, 2, 3, 4]);
+}
+
+/// Root may read everything, so another user has the run, and prunes it.
+#[test]
+fn a_file_that_cannot_be_read_now_is_not_damaged_and_stays_with_its_link() {
+    let root = run();
+    fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+    let best = checkpoints(root.path()).join("best/epoch=1-step=20.ckpt");
+    fs::set_permissions(&best, Permissions::from_mode(0)).unwrap();
+    if fs::metadata(&best).unwrap().uid() == 0 {
+        let changed = Command::new("chown").args(["-R", "65534"]).arg(run_dir(root.path())).status();
+        assert!(changed.unwrap().success());
+    }
+    cut(&checkpoints(root.path()).join("last/epoch=0-step=10.ckpt"));
+    let arguments: [&dyn AsRef<std::ffi::OsStr>; 3] = [&"prune", &run_dir(root.path()), &"--broken"];
+    let (out, err) = ended_with(&as_user(&arguments), 0);
+    assert!(out.starts_with("removed  last/epoch=0-step=10.ckpt  ") && out.lines().count() == 1, "{out}");
+    assert!(err.contains("best/epoch=1-step=20.ckpt: cannot be read, kept: "), "{err}");
+    assert!(best.exists() && checkpoints(root.path()).join("best_val_score.ckpt").exists());
 }
 
 #[test]

@@ -183,9 +183,10 @@ fn a_metric_that_ranks_nothing_has_the_direction_that_it_declares() {
     assert_eq!(sorted("val_score"), ("bca".to_owned(), String::new()));
     // Lower is better where a metric declares no direction, if a validation measures it too.
     assert_eq!(sorted("train_loss").1, "");
-    // A rule needs no mode then.
+    // Nothing is removed by it: a metric that says nothing is one of which higher is better, to burn.
     let keep = ["--dry-run", "--keep", "best=val_score:1"];
-    stdout(&burn_ckpt(&[&"prune", &logs(root.path()).join("a"), &keep[0], &keep[1], &keep[2]]));
+    let pruned = burn_ckpt(&[&"prune", &logs(root.path()).join("a"), &keep[0], &keep[1], &keep[2]]);
+    assert!(ended_with(&pruned, 2).1.contains("add --mode min or --mode max"));
     // A run of an earlier version does not say it, and is sorted as the others are.
     without_in_newest(&logs(root.path()).join("c"), "directions");
     let (order, said) = sorted("val_score");

@@ -77,8 +77,8 @@ fn what_is_not_a_run_is_named_as_what_it_is() {
         (link, "link is a link to something that is not there: name a directory of runs"),
         (root.path().join("missing"), "missing is not there: name a directory of runs"),
         (run.join("metrics.jsonl"), "metrics.jsonl is a file: name a directory of runs"),
-        (run.join("best"), "/r1: name the run"),
-        (run.join("checkpoint/last.ckpt"), "/r1: name the run"),
+        (run.join("best"), "is a checkpoint, not a run: name "),
+        (run.join("checkpoint/last.ckpt"), "is a checkpoint, not a run: name "),
     ] {
         for verb in ["runs", "report"] {
             let (_, err) = ended_with(&burn_ckpt(&[&verb, &path]), 1);

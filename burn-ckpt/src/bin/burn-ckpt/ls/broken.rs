@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::Error;
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_of_another_program};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, is_of_another_program, is_there};
+use burn_ckpt::{Checkpoint, Error, ErrorKind};
 
-use crate::ls::listing::{Listing, Row, reason, stem};
+use crate::ls::listing::{Listing, Row, is_without_metadata, reason, stem};
 use crate::parallel_verify::{all_processors, identity, verify_all};
 use crate::terminal::output::say;
 use crate::terminal::printable::in_one_line;
@@ -40,6 +40,8 @@ pub fn find_damaged(listing: &mut Listing) -> Result<(), Failure> {
         let row = places.next().map(|place| &mut listing.rows[place]);
         match (row, outcome) {
             (Some(row), Err(error)) if is_damage(&error) => row.problem = Some(error),
+            // A run that trains has deleted it.
+            (Some(row), Err(_)) if !is_there(&row.path)? => {}
             (_, Err(error)) => return Err(error.into()),
             (_, Ok(_)) => {}
         }
@@ -59,6 +61,10 @@ pub struct Broken<'a> {
 /// Why a file that is not complete stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhyKept {
+    /// It cannot be read now, or by this version: it is not known to be damaged.
+    Unreadable,
+    /// It lacks its metadata alone, and a link leads to it.
+    WithoutMetadata,
     /// As far as is known.
     OfAnotherProgram,
     /// Others than this run can use it.
@@ -70,7 +76,13 @@ pub enum WhyKept {
 impl WhyKept {
     fn of(row: &Row, listing: &Listing) -> Option<Self> {
         let below = row.path.strip_prefix(&listing.directory).ok().map(|below| below.components().count());
+        let problem = row.problem.as_ref();
+        let lacks_metadata = problem.is_some_and(is_without_metadata);
+        let is_newer =
+            || Checkpoint::open(&row.path).is_err_and(|error| error.kind() == ErrorKind::NewerFormat);
         match below {
+            _ if lacks_metadata && !row.links.is_empty() => Some(Self::WithoutMetadata),
+            _ if !lacks_metadata && (!problem.is_some_and(is_damage) || is_newer()) => Some(Self::Unreadable),
             // One that cannot be read is not known to be the run's.
             _ if is_of_another_program(&row.path).unwrap_or(true) => Some(Self::OfAnotherProgram),
             None => Some(Self::OutsideOfTheRun),
@@ -108,6 +120,10 @@ impl<'a> Broken<'a> {
         };
         let all = ["it", "both", "all"][links.len().min(2)];
         let text = match self.why_kept {
+            Some(WhyKept::Unreadable) => format!("cannot be read, kept: {problem}{leads}"),
+            Some(WhyKept::WithoutMetadata) => format!(
+                "not whole, kept, as a link leads to it: {problem}{leads}; remove {all} by hand, if it is of no use"
+            ),
             Some(WhyKept::OfAnotherProgram) => {
                 format!("not known to be a checkpoint, kept: {problem}{leads}")
             }

@@ -18,7 +18,8 @@ pub fn stated_mode(rows: &[&Row], config: &Value, state: &Value, metric: &str) -
     ranking_mode(rows, config, state, metric).or_else(|| declared_mode(state, metric))
 }
 
-/// The same without what the metric itself declares: a strategy, or the user, has said it.
+/// The same without what the metric itself declares: a strategy, or the user, has said it. Nothing is removed
+/// by what a metric declares, as burn takes it that higher is better where its author has said nothing.
 pub fn ranking_mode(rows: &[&Row], config: &Value, state: &Value, metric: &str) -> Option<MetricMode> {
     // The newest state of an earlier version has the modes of those strategies alone that it was saved for.
     let of_best_state = || {
@@ -30,15 +31,9 @@ pub fn ranking_mode(rows: &[&Row], config: &Value, state: &Value, metric: &str) 
     noted_mode(state, metric).or_else(|| configured_mode(config, metric)).or_else(of_best_state)
 }
 
-/// The mode that the metric declares, if a state has it.
+/// The mode that the metric declares, if a state has it. It is good enough to sort by.
 fn declared_mode(trainer_state: &Value, metric: &str) -> Option<MetricMode> {
     serde_json::from_value(trainer_state["directions"][metric].clone()).ok()
-}
-
-/// The mode of a metric that declares that higher is better. That lower is better, a metric of burn does not
-/// declare: nothing is removed by it.
-pub fn declares_higher(trainer_state: &Value, metric: &str) -> Option<MetricMode> {
-    declared_mode(trainer_state, metric).filter(|mode| *mode == MetricMode::Max)
 }
 
 /// The mode of the strategy that ranks by the metric, if a state says it.

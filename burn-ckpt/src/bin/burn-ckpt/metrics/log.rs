@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> VerbResult {
         say("note: no epoch is done yet");
     } else if let (Some(checkpoint), None) = (checkpoint, best) {
         say(format!(
-            "note: the best checkpoint, {} (epoch {}, {}), is of none of these epochs: the run resumed from an earlier one",
+            "note: the best checkpoint, {} (epoch {}, {}), is of none of these epochs: the part of the run that it is of was trained again",
             checkpoint.path.display(),
             checkpoint.epoch,
             number(checkpoint.value)

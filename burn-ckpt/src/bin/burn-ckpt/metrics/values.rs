@@ -19,5 +19,19 @@ impl From<Line> for Values {
 
 /// Whether two values of a metric are one that was written twice: as text, and as bytes.
 pub fn is_same(one: f64, other: f64) -> bool {
-    (one - other).abs() <= f64::EPSILON * one.abs().max(other.abs())
+    // Equal infinities have no difference.
+    one == other || (one - other).abs() <= f64::EPSILON * one.abs().max(other.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_itself_as_written_by_two_writers_also_if_it_is_infinite() {
+        assert!(is_same(0.1 + 0.2, 0.3) && is_same(f64::INFINITY, f64::INFINITY));
+        assert!(
+            !is_same(0.1, 0.2) && !is_same(f64::INFINITY, f64::NEG_INFINITY) && !is_same(f64::INFINITY, 1.0)
+        );
+    }
 }

@@ -171,9 +171,14 @@ fn row_json(
         .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))?;
     let path = run.address_of(&checkpoint.name);
     // Which tensors are not finite, the metadata alone says.
-    let non_finite = match checkpoint.non_finite {
-        true => Checkpoint::open(&path)?.metadata()?.non_finite,
-        false => Some(NonFiniteTensors::default()),
+    let metadata = || Checkpoint::open(&path)?.metadata();
+    let non_finite = match checkpoint.non_finite.then(metadata) {
+        None => Some(NonFiniteTensors::default()),
+        Some(Ok(metadata)) => metadata.non_finite,
+        Some(Err(error)) => {
+            say(format!("warning: which of its values are not finite is not known: {}", chain(&error)));
+            None
+        }
     };
     Ok(json!({
         "file": checkpoint.name,

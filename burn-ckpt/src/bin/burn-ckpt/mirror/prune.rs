@@ -1,6 +1,6 @@
 //! `burn-ckpt prune` of an address: removes checkpoints of a run in a mirror by rules that say which stay.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredCheckpoint, MirroredRun, Store};
 use burn_ckpt::retention::MetricMode;
@@ -8,7 +8,7 @@ use burn_ckpt::{Checkpoint, chain};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::ls::metric_mode::{configured_mode, declares_higher, noted_mode};
+use crate::ls::metric_mode::{configured_mode, noted_mode};
 use crate::ls::metrics::unknown_metric;
 use crate::mirror::ls::{directory, links};
 use crate::mirror::with_lease;
@@ -35,6 +35,8 @@ pub fn run(
         return Err(Failure::Other(format!("{address} is not a run: the mirror has nothing of it")));
     }
     let keep = keep(rules, mode, &run)?;
+    // As they are before anything is removed: an error here costs nothing.
+    let links = links(&run)?;
     let mut output = Output::new();
     let (names, freed) = if dry_run {
         let names = run.would_remove(&keep)?;
@@ -49,7 +51,7 @@ pub fn run(
         })?
     };
     if as_json {
-        output.json(&plan_json(&run, &names, dry_run)?)?;
+        output.json(&plan_json(&run, &names, &links, dry_run))?;
     } else {
         names.iter().try_for_each(|name| output.line(name))?;
     }
@@ -60,7 +62,12 @@ pub fn run(
 }
 
 /// As `prune` prints it on disk.
-fn plan_json(run: &MirroredRun, removed: &[String], dry_run: bool) -> Result<Value, Failure> {
+fn plan_json(
+    run: &MirroredRun,
+    removed: &[String],
+    links: &BTreeMap<String, Vec<String>>,
+    dry_run: bool,
+) -> Value {
     let (gone, kept): (Vec<&MirroredCheckpoint>, Vec<&MirroredCheckpoint>) =
         run.checkpoints().iter().partition(|checkpoint| removed.contains(&checkpoint.name));
     // Two names of a state share their objects.
@@ -70,9 +77,8 @@ fn plan_json(run: &MirroredRun, removed: &[String], dry_run: bool) -> Result<Val
         let files = checkpoint.files.iter().map(|file| (file.object.clone(), file.size));
         files.filter(|(object, _)| counted.insert(object.clone())).map(|(_, size)| size).sum::<u64>()
     };
-    let links = links(run)?;
     let names_of = |checkpoint: &MirroredCheckpoint| links.get(&checkpoint.name).cloned().unwrap_or_default();
-    Ok(json!({
+    json!({
         "directory": directory(run),
         "dry_run": dry_run,
         "removed": gone
@@ -88,7 +94,7 @@ fn plan_json(run: &MirroredRun, removed: &[String], dry_run: bool) -> Result<Val
             .iter()
             .map(|(name, error)| json!({ "file": name, "problem": chain(error) }))
             .collect::<Vec<_>>(),
-    }))
+    })
 }
 
 fn check_rules(rules: &[Rule]) -> Result<(), Failure> {
@@ -128,7 +134,6 @@ fn mode_of_run(run: &MirroredRun, metric: &str) -> Result<Option<MetricMode>, Fa
     let state = checkpoint.trainer_state()?;
     Ok(match noted_mode(&state, metric) {
         Some(mode) => Some(mode),
-        None => configured_mode(&checkpoint.metadata()?.trainer_config, metric)
-            .or_else(|| declares_higher(&state, metric)),
+        None => configured_mode(&checkpoint.metadata()?.trainer_config, metric),
     })
 }

@@ -258,11 +258,11 @@ fn remove<'a>(
         let freed = if is_last { row.bytes } else { 0 };
         // The links first: none leads to a file that is gone.
         let links = plan.links_to(row);
-        let removed = || {
+        let remove_all = || {
             links.iter().try_for_each(|link| remove_link(link)).and_then(|()| remove_checkpoint(&row.path))
         };
         if !args.dry_run
-            && let Err(error) = removed()
+            && let Err(error) = remove_all()
         {
             return (done, Some(error.into()));
         }

@@ -12,7 +12,7 @@ use burn_ckpt::{Checkpoint, Metadata};
 use jiff::Timestamp;
 
 use crate::ls::listing::Row;
-use crate::ls::metric_mode::{configured_mode, declares_higher, mode_of_best_link, ranking_mode};
+use crate::ls::metric_mode::{configured_mode, mode_of_best_link, ranking_mode};
 use crate::ls::metrics::unknown_metric;
 use crate::verb_result::Failure;
 
@@ -125,7 +125,6 @@ fn mode_of_run(rows: &[&Row], metric: &str) -> Option<MetricMode> {
     let state = state.unwrap_or_default();
     ranking_mode(rows, config, &state, metric)
         .or_else(|| older.find_map(|metadata| configured_mode(&metadata.trainer_config, metric)))
-        .or_else(|| declares_higher(&state, metric))
 }
 
 /// The mode that the user gave, or else that of the run.

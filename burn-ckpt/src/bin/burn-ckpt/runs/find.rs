@@ -4,13 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use burn_ckpt::locate;
-use burn_ckpt::plumbing::{
-    DEFAULT_LOGS, is_checkpoint, is_directory, is_there, run_at, run_of_checkpoint, start_scoped_work,
-};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at, start_scoped_work};
 
 use crate::parallel_verify::all_processors;
-use crate::runs::run_directory::{directories_of_runs, is_run, leads_nowhere};
+use crate::runs::run_directory::{check_is_not_a_checkpoint, directories_of_runs, is_run, leads_nowhere};
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
 
@@ -23,6 +20,7 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     if is_run(directory)? {
         return Ok(vec![RunSummary::of(directory)]);
     }
+    check_is_not_a_checkpoint(directory)?;
     if !is_directory(directory)? {
         return Err(not_a_directory(directory)?);
     }
@@ -40,15 +38,7 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
 /// What is in the place of a directory, and what to name.
 fn not_a_directory(path: &Path) -> Result<Failure, Failure> {
     let shown = path.display();
-    let is_there = is_there(path)?;
-    if (is_checkpoint(path) || !is_there)
-        && locate(path).is_ok()
-        && let Some(run) = run_of_checkpoint(path)
-    {
-        let run = run.run_dir().display();
-        return Ok(Failure::Other(format!("{shown} is a checkpoint of the run {run}: name the run")));
-    }
-    let what = match is_there {
+    let what = match is_there(path)? {
         true if leads_nowhere(path)? => "is a link to something that is not there",
         true => "is a file",
         false => "is not there",

@@ -51,18 +51,18 @@ fn order(runs: &[RunSummary], column: &Column) -> Order {
         _ if silent == 0 && (!differ || matches!(column, Column::Best)) => Order::FromBest(None),
         Some(mode) => {
             let better = if mode == MetricMode::Min { "lower" } else { "higher" };
-            let silent = count(silent, "run");
-            let say_it = if silent.starts_with("1 ") { "does" } else { "do" };
+            let say_it = if silent == 1 { "does" } else { "do" };
             say(format!(
-                "note: {silent} {say_it} not say whether lower or higher is better: sorted as the others say, {better} {} is better",
+                "note: {} {say_it} not say whether lower or higher is better: sorted as the others say, {better} {} is better",
+                count(silent, "run"),
                 heading()
             ));
             Order::FromBest(Some(mode))
         }
         None => {
+            let why = if differ { "the runs say differently" } else { "no run says" };
             say(format!(
-                "note: not every run says whether lower or higher {} is better, or two say it differently: sorted from low to high, \
-                 --reverse turns that around",
+                "note: {why} whether lower or higher {} is better: sorted from low to high, --reverse turns that around",
                 heading()
             ));
             Order::Plain

@@ -50,13 +50,14 @@ fn names_of_strategies(trainer_config: &Value) -> Vec<String> {
     named.collect()
 }
 
-/// A configuration may write a metric in another way than its link: `Val Loss`, `val/loss`.
+/// A configuration may write a metric in another way than its link: `Val Loss`, `val/loss`. Their words are
+/// the same.
 fn is_same(one: &str, other: &str) -> bool {
-    let plain = |name: &str| -> String {
-        let letters = name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '_' });
-        letters.flat_map(char::to_lowercase).collect()
+    let words = |name: &str| -> Vec<String> {
+        let words = name.split(|letter: char| !letter.is_alphanumeric());
+        words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
     };
-    plain(one) == plain(other)
+    words(one) == words(other)
 }
 
 #[cfg(test)]
@@ -77,6 +78,7 @@ mod tests {
         });
         let names = names_of_strategies(&config);
         assert_eq!(names, ["best_Val Loss", "best_val/accuracy", "last"]);
+        assert!(is_same("best_Loss  (val)", "best_Loss_val_"));
         assert!(is_same(&names[0], "best_val_loss") && !is_same(&names[0], "best_val_los"));
         assert!(names_of_strategies(&Value::Null).is_empty());
     }
