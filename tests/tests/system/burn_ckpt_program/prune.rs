@@ -264,7 +264,7 @@ fn a_file_that_cannot_be_read_now_is_not_damaged_and_stays_with_its_link() {
     let root = run();
     fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
     let best = checkpoints(root.path()).join("best/epoch=1-step=20.ckpt");
-    fs::set_permissions(&best, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&best, Permissions::from_mode(0o000)).unwrap();
     if fs::metadata(&best).unwrap().uid() == 0 {
         let changed = Command::new("chown").args(["-R", "65534"]).arg(run_dir(root.path())).status();
         assert!(changed.unwrap().success());
