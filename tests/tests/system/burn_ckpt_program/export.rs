@@ -304,8 +304,11 @@ fn a_file_that_is_there_is_replaced_on_request_alone() {
     assert_eq!(names, ["net.ckpt", "net.ckpt.metadata.json", "out.safetensors"]);
 
     let before = std::fs::read(&checkpoint).unwrap();
-    let output = export(&checkpoint, &checkpoint, &["--force"]);
+    let itself = directory.path().join("itself.safetensors");
+    std::fs::hard_link(&checkpoint, &itself).unwrap();
+    let output = export(&checkpoint, &itself, &["--force"]);
     assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("is the checkpoint itself"), "{}", stderr(&output));
     assert_eq!(std::fs::read(&checkpoint).unwrap(), before);
 }
 
