@@ -66,11 +66,6 @@ fn a_name_that_the_run_will_not_have_is_an_error_before_the_first_step() {
     }
     // It was found before the first step: the start has left no run.
     assert!(!root.path().join("burn_trainer_logs/r1").exists());
-    let several = r#"[{"kind": "best", "metric": "val_loss"}, {"kind": "best", "metric": "val_accuracy"}]"#;
-    let set = format!("strategies={several}");
-    let output = train_example(root.path(), &["--run-id", "r1", "--set", &set, "--evaluate", "best"]);
-    let (_, said) = ended_with(&output, 2);
-    assert!(said.contains("name one of best_val_loss, best_val_accuracy"), "{said}");
 }
 
 #[test]
