@@ -65,12 +65,29 @@ pub struct Watch {
     seen: HashSet<FileStamp>,
     /// The SHA-256 of the states that were yielded.
     yielded: HashSet<String>,
-    /// Files that were deleted before they could be read, each with what a newer one has in common with it.
-    missed: Vec<(PathBuf, PathBuf)>,
+    /// The files of the last look, in the order in which they were saved.
+    listed: Vec<PathBuf>,
+    missed: Vec<Missed>,
     /// Whether a process wrote to the run at some look.
     was_running: bool,
     has_looked: bool,
     has_ended: bool,
+}
+
+/// A file that was deleted before it could be read.
+#[derive(Debug)]
+struct Missed {
+    path: PathBuf,
+    /// What a newer one has in common with it.
+    kind: PathBuf,
+    /// The files that were saved before it, and itself.
+    not_after: Vec<PathBuf>,
+}
+
+impl Missed {
+    fn is_followed_by(&self, path: &Path, kind: &Path) -> bool {
+        self.kind == kind && !self.not_after.iter().any(|before| before == path)
+    }
 }
 
 /// A new checkpoint of a run, verified. See the example of [`Watch`].
@@ -109,6 +126,7 @@ impl Watch {
             checkpoints: RunCheckpoints::default(),
             seen: HashSet::new(),
             yielded: HashSet::new(),
+            listed: Vec::new(),
             missed: Vec::new(),
             was_running: false,
             has_looked: false,
@@ -192,8 +210,12 @@ impl Watch {
         if !ends {
             return Ok(WatchEvent::Waiting(state));
         }
-        if let Some((path, _)) = self.missed.pop() {
-            return Err(deleted(&path));
+        // One that followed can have been yielded under its name in another directory.
+        let listed: Vec<(PathBuf, PathBuf)> =
+            self.listed.iter().map(|path| (path.clone(), self.kind(path))).collect();
+        self.missed.retain(|missed| !listed.iter().any(|(path, kind)| missed.is_followed_by(path, kind)));
+        if let Some(missed) = self.missed.pop() {
+            return Err(deleted(&missed.path));
         }
         match &self.name {
             Some(name) if !self.is_name_known && !matches!(state, RunState::Stopped(_)) => {
@@ -215,6 +237,7 @@ impl Watch {
             Some(name) => checkpoint_of_name(layout, name)?.into_iter().collect(),
         };
         self.is_name_known |= !files.is_empty();
+        self.listed = files.iter().map(|(path, _)| path.clone()).collect();
         if is_first && self.leaves_out_present {
             self.seen.extend(files.into_iter().map(|(_, stamp)| stamp));
             return Ok(Vec::new());
@@ -246,15 +269,16 @@ impl Watch {
         };
         self.seen.insert(stamp);
         let kind = self.kind(path);
-        self.missed.retain(|(_, missed)| *missed != kind);
+        self.missed.retain(|missed| missed.kind != kind);
         let is_new = self.yielded.insert(new.metadata.checkpoint_checksum.clone());
         Ok(is_new.then_some(new))
     }
 
     fn note_missed(&mut self, path: &Path) -> Option<NewCheckpoint> {
-        let missed = (path.to_path_buf(), self.kind(path));
-        if !self.missed.contains(&missed) {
-            self.missed.push(missed);
+        if !self.missed.iter().any(|missed| missed.path == path) {
+            let until = self.listed.iter().position(|listed| listed == path).map_or(0, |place| place + 1);
+            let not_after = self.listed[..until].to_vec();
+            self.missed.push(Missed { path: path.to_path_buf(), kind: self.kind(path), not_after });
         }
         None
     }

@@ -18,7 +18,6 @@ use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{Result, Trainer, TrainerConfig};
 
 fn main() -> Result<()> {
-    check_arguments();
     let hparams = SineConfig::new();
     let config = TrainerConfig::new()
         .with_primary_metric("val_loss") // keeps the best checkpoint, the last one, and the one before a failure
@@ -127,12 +126,4 @@ impl Batcher<f32, Points> for PointBatcher {
 /// Angles between 0 and 2π, in no order: steps of the golden ratio's fraction, wrapped around.
 fn points(indices: Range<u16>) -> InMemDataset<f32> {
     InMemDataset::new(indices.map(|index| (f32::from(index) * 0.618_034).fract() * TAU).collect())
-}
-
-/// Ends the program if it is given an argument, as it has none: it would be ignored.
-fn check_arguments() {
-    if std::env::args_os().len() > 1 {
-        eprintln!("usage: minimal (it takes no arguments: its settings are in main.rs)");
-        std::process::exit(2);
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use system_tests::programs::commands::{build, stderr, stdout, workspace};
+use system_tests::programs::commands::{build, ended_with, stderr, stdout, workspace};
 use system_tests::run_files::metadata;
 
 /// Lines of `main` and of the function that trains.
@@ -47,4 +47,16 @@ fn what_is_not_the_model_and_its_data_is_short() {
     let end = source.find("/// The hyperparameters.").unwrap();
     let lines = source[start..end].lines().count();
     assert!(lines <= LINES, "{lines} lines");
+}
+
+#[test]
+fn a_program_without_flags_refuses_arguments() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [&["--epochs", "1"][..], &["--help"], &["x"]] {
+        let mut command = Command::new(build(&["finetune"]).join("finetune"));
+        let output = command.args(arguments).current_dir(directory.path()).output().unwrap();
+        let (printed, said) = ended_with(&output, 2);
+        assert!(printed.is_empty() && said.starts_with("usage: finetune ("), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -102,7 +102,9 @@ fn a_strategy_that_is_dropped_is_named_and_its_checkpoints_and_link_stay() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     run(root, "--epochs 1");
-    let resumed = run(root, "--epochs 2 --ckpt-path auto --set strategies=[{\"kind\":\"last\"}]");
+    let last = r#"--set strategies=[{"kind":"last","every_n_steps":10}]"#;
+    let resumed =
+        Running::start(warmup(root, &format!("--run-id r1 --epochs 2 --ckpt-path auto {last}"))).end_well();
     assert_says(
         &resumed,
         "the run has 1 checkpoint of the strategy best:val_loss, which this start does not have",

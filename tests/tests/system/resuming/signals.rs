@@ -137,10 +137,10 @@ fn a_hang_up_that_is_ignored_does_not_stop_the_run() {
 #[test]
 fn where_nothing_else_saves_a_stop_it_is_saved_as_an_exception_is() {
     let directory = tempfile::tempdir().unwrap();
-    let flags = format!(r#"{FLAGS} --set strategies=[{{"kind":"on_exception"}}]"#);
-    let whole = undisturbed(&directory.path().join("whole"), &flags);
+    let flags = r#"--run-id r1 --epochs 3 --set strategies=[{"kind":"on_exception"}]"#;
+    let whole = undisturbed(&directory.path().join("whole"), flags);
     let root = directory.path().join("stopped");
-    let ended = signalled(warmup(&root, &flags), (Split::Train, STOP), "TERM");
+    let ended = signalled(warmup(&root, flags), (Split::Train, STOP), "TERM");
     assert_eq!(ended.code(), Some(143), "{ended:?}");
     left_whole(&root);
     let [saved] = &stems(&checkpoints(&root))[..] else { panic!("{:?}", files(&root)) };
