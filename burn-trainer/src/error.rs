@@ -128,7 +128,7 @@ pub enum Error {
         listed(known)
     )]
     UnknownMetric {
-        /// The field of the configuration.
+        /// The field of the configuration, or `the callback NAME`.
         setting: String,
         /// The metric's name as given.
         name: String,
@@ -142,7 +142,7 @@ pub enum Error {
         listed(logged)
     )]
     MetricNotLogged {
-        /// The field of the configuration, or the callback's name.
+        /// The field of the configuration, or `the callback NAME`.
         setting: String,
         /// The metric's full name.
         name: String,

@@ -124,13 +124,13 @@ impl<M> FitResult<M> {
     /// first strategy that ranks.
     #[must_use]
     pub fn best(&self) -> Option<&SavedCheckpoint> {
-        let is_meant = |name: &str| match (name.strip_prefix("best:"), self.best_metric.as_deref()) {
-            // A strategy with a directory of its own has that behind the metric.
-            (Some(of), Some(metric)) => of.split(':').next() == Some(metric),
-            (of, None) => of.is_some(),
-            (None, _) => false,
+        let ranked = || {
+            let of = self.checkpoints.iter().map(|(name, held)| (name.strip_prefix("best:"), held));
+            of.filter_map(|(name, held)| Some((name?, held)))
         };
-        self.checkpoints.iter().find(|(name, _)| is_meant(name)).map(|(_, held)| held)
+        // A strategy with a directory of its own has that behind the metric.
+        let is_meant = |of: &str| of.split(':').next() == self.best_metric.as_deref();
+        ranked().find(|(of, _)| is_meant(of)).or_else(|| ranked().next()).map(|(_, held)| held)
     }
 
     /// The path of the best checkpoint.

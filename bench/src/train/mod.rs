@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use backend::Backend;
+use burn_trainer::cli::check_output_file;
 use clap::Parser;
 use contender::{Arm, Contender};
 use loops::Loop;
@@ -125,8 +126,10 @@ fn measure(args: &Args) -> Result<()> {
     }
     let others = OtherPrograms::watch();
     let mut results = Results::default();
-    // Before the first process: its place may be one that cannot be written.
-    write_lines(args.json.as_deref(), &results)?;
+    // Before the first process. An earlier file stays until there is a measurement.
+    if let Some(file) = &args.json {
+        check_output_file("--json", file)?;
+    }
     let is_about_saves = args.save_every.iter().any(|every| *every > 0);
     for case in cases(args) {
         for round in 0..args.rounds.max(1) {

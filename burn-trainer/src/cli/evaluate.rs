@@ -113,6 +113,12 @@ impl EvaluateArgs {
             say("not evaluated: training was stopped. The command that resumes the run evaluates at its end");
             return Ok(reported.status);
         }
+        if is_name(wanted) && config.read_at_end.is_none() {
+            warn(
+                "the name that --evaluate gives was not checked before training: have the program call EvaluateArgs::apply, after \
+                 TrainArgs::apply",
+            );
+        }
         let checkpoint = match is_name(wanted) {
             true if wanted.as_os_str() == "best" => best(config, &RunLayout::at(&reported.run_dir))?,
             true => locate(&reported.run_dir.join(wanted))?,

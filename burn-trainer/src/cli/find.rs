@@ -105,6 +105,10 @@ impl FindArgs {
                 "it trains no run that --fast-dev-run could try: give one of them",
             ));
         }
+        if !config.writes() {
+            // The process of rank 0 searches.
+            return Ok(Some(ExitCode::SUCCESS));
+        }
         for (flag, file) in [("--find-batch-size", &self.find_batch_size), ("--find-lr", &self.find_lr)] {
             if let Some(Some(file)) = file {
                 found_file::check(flag, file)?;
@@ -118,10 +122,6 @@ impl FindArgs {
                 rates.display()
             );
             return Err(Error::config("--find-lr", reason));
-        }
-        if !config.writes() {
-            // The process of rank 0 searches.
-            return Ok(Some(ExitCode::SUCCESS));
         }
         let output = OpenOutput::open(config.run_id.as_deref().unwrap_or_default(), config.progress);
         let _entered = output.enter();

@@ -207,21 +207,20 @@ impl TrainArgs {
     }
 
     /// Fails if `--set` names a field that a flag of the program's own is given for too, or what holds that
-    /// field: which of the two counts would be a guess. Of each flag its name, its field, and whether it is
-    /// given.
+    /// field: which of the two counts would be a guess.
     ///
     /// ```
     /// # use burn_trainer::cli::TrainArgs;
     /// # let (train, data) = (TrainArgs::default(), Some("mnist"));
-    /// train.check_own_flags(&[("--data", "data", data.is_some())])?;
+    /// train.check_own_flag("--data", "data", data.is_some())?;
     /// # Ok::<(), burn_trainer::Error>(())
     /// ```
     ///
     /// # Errors
     ///
     /// [`Error::Config`] naming both.
-    pub fn check_own_flags(&self, flags: &[(&str, &str, bool)]) -> Result<()> {
-        named_once::check(&self.set, flags, &[])
+    pub fn check_own_flag(&self, flag: &str, field: &str, is_given: bool) -> Result<()> {
+        named_once::check(&self.set, &[(flag, field, is_given)], &[])
     }
 
     /// The flags with the fields that they set, and whether they are given.

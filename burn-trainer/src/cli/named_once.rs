@@ -167,8 +167,9 @@ mod tests {
     #[test]
     fn a_flag_of_the_programs_own_cannot_be_set_too() {
         let args = TrainArgs { set: vec!["data=mnist".to_owned()], ..TrainArgs::default() };
-        let error = args.check_own_flags(&[("--data", "data", true)]).unwrap_err().to_string();
+        let error = args.check_own_flag("--data", "data", true).unwrap_err().to_string();
         assert!(error.contains("--set data=mnist") && error.contains("--data says it too"), "{error}");
-        args.check_own_flags(&[("--data", "data", false), ("--size", "size", true)]).unwrap();
+        args.check_own_flag("--data", "data", false).unwrap();
+        args.check_own_flag("--size", "size", true).unwrap();
     }
 }

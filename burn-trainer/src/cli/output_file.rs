@@ -1,6 +1,6 @@
 //! A file that a program writes when training is done: whether it can be written is found out before.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use burn_ckpt::plumbing::is_address;
@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 /// late to find out.
 ///
 /// The file may be there, and directories of its path may be missing, as the program creates them
-/// (`std::fs::create_dir_all`). What the check creates it removes again.
+/// (`std::fs::create_dir_all`). What the check creates it removes again. Of several processes of a run, only
+/// the one that writes the file has to check it.
 ///
 /// # Errors
 ///
@@ -56,26 +57,43 @@ fn try_to_open(file: &Path) -> io::Result<()> {
     StoredFile::open_own(&behind_links, ExistingContent::Keep).map(drop)
 }
 
-/// Creates what is missing of a path first, and removes it.
+/// Creates what is missing of a path first, and removes it. Another process can do the same at the same time.
 fn try_to_create(file: &Path) -> io::Result<()> {
-    let mut missing = file;
-    while let Some(parent) = missing.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        if storage::stat(parent)?.is_some() {
-            break;
-        }
-        missing = parent;
+    if let Some(target) = storage::read_link(file)? {
+        let target = file.parent().unwrap_or(Path::new("")).join(target);
+        // No program creates directories where a link leads.
+        return if has_directory(&target)? { try_to_create(&target) } else { Err(storage::not_found()) };
     }
-    if missing == file {
-        StoredFile::create_new(file)?;
-        storage::remove_file(file).map(drop)
-    } else {
-        storage::create_directory(missing)?;
-        storage::remove_directory(missing).map(drop)
+    let mut missing = file;
+    while !has_directory(missing)? {
+        missing = missing.parent().unwrap_or(missing);
+    }
+    let is_file = missing == file;
+    let created =
+        if is_file { StoredFile::create_new(file).map(drop) } else { storage::create_directory(missing) };
+    match created {
+        Ok(()) if is_file => storage::remove_file(file).map(drop),
+        Ok(()) => storage::remove_directory(missing).map(drop),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is a directory for a file.
+fn has_directory(file: &Path) -> io::Result<bool> {
+    match file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => Ok(storage::stat(parent)?.is_some()),
+        None => Ok(true),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
+
     use super::*;
 
     #[test]
@@ -108,6 +126,50 @@ mod tests {
             std::fs::read_dir(root.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
         assert_eq!(std::fs::read_to_string(place("there.csv")).unwrap(), "mine");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_to_no_file_leads_to_where_one_can_be_created() {
+        let root = tempfile::tempdir().unwrap();
+        let link = root.path().join("link.csv");
+        for (target, is_fine) in [("new.csv", true), ("no/such/new.csv", false)] {
+            storage::symlink(Path::new(target), &link).unwrap();
+            assert_eq!(check_output_file("--predictions", &link).is_ok(), is_fine, "{target}");
+            assert!(storage::stat(&link).unwrap().is_none() && storage::remove_file(&link).unwrap());
+        }
+    }
+
+    /// Another process, which creates a path as soon as it was found to be missing.
+    struct Other(PathBuf);
+
+    impl Observer for Other {
+        fn before(&self, _: &Operation<'_>) -> Verdict {
+            Verdict::Proceed
+        }
+
+        #[allow(clippy::disallowed_methods, reason = "another process")]
+        fn after(&self, operation: &Operation<'_>) {
+            if let Operation::Stat(path) = operation
+                && *path == self.0
+                && !path.exists()
+            {
+                let is_file = path.extension().is_some();
+                let done = if is_file { std::fs::write(path, "theirs") } else { std::fs::create_dir(path) };
+                done.unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_process_has_created_meanwhile_is_fine_and_stays() {
+        for (name, created) in [("p.csv", "p.csv"), ("new/p.csv", "new")] {
+            let root = tempfile::tempdir().unwrap();
+            let created = root.path().join(created);
+            let _observation = observe(root.path(), Arc::new(Other(created.clone())));
+            check_output_file("--predictions", &root.path().join(name)).unwrap();
+            assert!(created.exists(), "{name}");
+        }
     }
 
     #[cfg(target_os = "linux")]

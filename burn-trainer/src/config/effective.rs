@@ -49,8 +49,9 @@ impl TrainerConfig {
         all.into_iter().filter_map(|(name, strategy)| Some((name.to_owned(), strategy?))).collect()
     }
 
-    /// The metric by which "best" is meant: the primary one, or else that of the first strategy that ranks.
-    /// `full_name` gives that of a name as it is written.
+    /// The metric that "best" refers to: the primary one, or else that of the first strategy of the
+    /// configuration that ranks. Where there is none of these, strategies of the program may rank by the
+    /// primary one. `full_name` gives that of a name as it is written.
     pub(crate) fn best_metric(&self, full_name: impl Fn(&str) -> Option<String>) -> Option<String> {
         let primary = self.primary_metric.as_ref();
         let strategies = self.effective_strategies();
@@ -61,7 +62,9 @@ impl TrainerConfig {
             })
             .collect();
         let primary = primary.and_then(|metric| full_name(&metric.name));
-        primary.filter(|name| ranked.contains(name)).or_else(|| ranked.into_iter().next())
+        primary
+            .filter(|name| ranked.is_empty() || ranked.contains(name))
+            .or_else(|| ranked.into_iter().next())
     }
 
     /// The same configuration with its strategies spelled out, as it stands in the metadata.

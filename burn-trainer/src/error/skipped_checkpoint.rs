@@ -47,28 +47,33 @@ pub(crate) enum Remedy {
     NameIt,
     /// It is damaged.
     Nothing,
+    /// It may be whole.
+    Unknown,
 }
 
 impl Remedy {
     pub(crate) fn of(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::NewerFormat => Self::NewerProgram,
-            ErrorKind::PermissionDenied | ErrorKind::Io => Self::Read,
+            ErrorKind::PermissionDenied | ErrorKind::Io | ErrorKind::NotFound | ErrorKind::Locked => {
+                Self::Read
+            }
             ErrorKind::Mismatch | ErrorKind::InvalidHparams => Self::SameProgram,
-            _ => Self::Nothing,
+            ErrorKind::Damaged | ErrorKind::NotACheckpoint => Self::Nothing,
+            _ => Self::Unknown,
         }
     }
 
     fn advice(self) -> Option<&'static str> {
         match self {
-            Self::Mount => Some("mount the disk that they are on"),
+            Self::Mount => Some("mount the disk of the checkpoints"),
             Self::Read => Some("start again when they can be read"),
             Self::NewerProgram => Some("resume with the version of the program that saved them"),
             Self::SameProgram => Some("resume with the program that saved them"),
             Self::FinishEpoch => Some("finish the epoch with Trainer::fit"),
             Self::InitFrom => Some("begin a run of another id with the weights of one as init_from"),
             Self::NameIt => Some("name one as ckpt_path to resume from it all the same"),
-            Self::Nothing => None,
+            Self::Nothing | Self::Unknown => None,
         }
     }
 
@@ -79,8 +84,8 @@ impl Remedy {
 }
 
 /// What helps a run that can resume from none of its checkpoints. `overwrite` removes them all, so it is
-/// named where none of them can be resumed in any way. With `auto` it would remove a checkpoint that is
-/// found to be damaged only while its state is restored, which is an error: hence `none`.
+/// named where none of them can be resumed in any way. `overwrite` with `ckpt_path = auto` is an error where
+/// a checkpoint is found to be damaged only while its state is restored, so the advice sets `none`.
 pub(super) fn what_helps(skipped: &[SkippedCheckpoint]) -> String {
     let mut ways: Vec<&str> = Vec::new();
     for advice in skipped.iter().filter_map(|skipped| skipped.remedy.advice()) {
@@ -112,7 +117,9 @@ mod tests {
         };
         let newer = said(&[Remedy::of(ErrorKind::NewerFormat), Remedy::of(ErrorKind::Damaged)]);
         assert_eq!(newer, "resume with the version of the program that saved them, or choose another run id");
-        for whole in [Remedy::Mount, Remedy::Read, Remedy::SameProgram, Remedy::FinishEpoch] {
+        let unknown = [ErrorKind::NotFound, ErrorKind::TooLarge, ErrorKind::Unverifiable, ErrorKind::Other];
+        let whole = [Remedy::Mount, Remedy::Read, Remedy::SameProgram, Remedy::FinishEpoch];
+        for whole in whole.into_iter().chain(unknown.map(Remedy::of)) {
             assert!(!said(&[whole, Remedy::Nothing]).contains("overwrite"), "{whole:?}");
         }
         let damaged = said(&[Remedy::of(ErrorKind::Damaged); 3]);

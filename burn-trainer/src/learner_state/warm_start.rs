@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
 use crate::process::progress::figures::count;
 
-/// Puts the weights into the learner, and says which, if `shows`. Optimizer and scheduler stay as they are.
+/// Puts the weights into the learner. Says which where `as_built` has the names of the tensors that were not
+/// finite before. Optimizer and scheduler stay as they are.
 ///
 /// # Errors
 ///
@@ -18,27 +19,30 @@ use crate::process::progress::figures::count;
 pub(crate) fn load<M: LearnerModel>(
     learner: &mut Learner<M>,
     init_from: &InitFrom,
-    shows: bool,
+    as_built: Option<&[String]>,
 ) -> Result<()> {
-    let model = loaded(learner.model(), init_from, shows)?;
+    let model = loaded(learner.model(), init_from, as_built)?;
     learner.load_model(model.into_record());
     Ok(())
 }
 
 /// The same for a model alone.
-pub(crate) fn loaded<M: LearnerModel>(model: M, init_from: &InitFrom, shows: bool) -> Result<M> {
+pub(crate) fn loaded<M: LearnerModel>(
+    model: M,
+    init_from: &InitFrom,
+    as_built: Option<&[String]>,
+) -> Result<M> {
     let options = init_from.options().map_err(|reason| Error::config("init_from.remap", reason))?;
     let checkpoint = Checkpoint::open(&init_from.checkpoint)?;
-    let non_finite_as_built = if shows { non_finite_tensors(&model.valid())? } else { Vec::new() };
     let (model, report) = checkpoint.load_into_with(model, &options)?;
-    if shows {
+    if let Some(as_built) = as_built {
         let report = report.to_string();
         // A line of counts, then one for each tensor that does not fit.
         let (counts, tensors) = report.split_once('\n').unwrap_or((&report, ""));
         note(&format!("initial weights from {}: {counts}", checkpoint.path().display()));
         tensors.lines().for_each(note);
         let new: Vec<_> = { non_finite_tensors(&model.valid())?.into_iter() }
-            .filter(|name| !non_finite_as_built.contains(name))
+            .filter(|name| !as_built.contains(name))
             .collect();
         if let [first, ..] = &new[..] {
             warn(&format!(

@@ -55,7 +55,7 @@ impl RunMetrics {
         self.table.lock().whole_values()
     }
 
-    /// In which direction each metric is better, as far as that is known.
+    /// In which direction each metric with a value is better, by its attributes in burn.
     pub(crate) fn directions(&self) -> IndexMap<String, MetricMode> {
         self.table.lock().directions()
     }

@@ -36,6 +36,8 @@ struct RunOutput {
 pub(crate) struct RunLog {
     pub(crate) file: Arc<File>,
     pub(crate) path: PathBuf,
+    /// Whether another file has taken its name.
+    pub(crate) is_replaced: bool,
 }
 
 /// The output of a run, which is open until this is dropped.

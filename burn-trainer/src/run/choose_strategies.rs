@@ -63,6 +63,7 @@ pub(crate) fn choose_strategies(
             need(&mut needed, metric.to_owned(), format!("{setting}.filename"), true);
         }
     }
+    // Before what early stopping and callbacks need is added: that is checked elsewhere.
     check_validated(config, &needed)?;
     if let Some(EarlyStopping { metric, mode, .. }) = &config.early_stopping {
         let setting = "early_stopping.metric";
@@ -73,7 +74,8 @@ pub(crate) fn choose_strategies(
         need(&mut needed, name, setting.to_owned(), false);
     }
     for WatchedMetric { callback, metric } in watched {
-        need(&mut needed, find(metrics, callback, metric)?.0, callback.clone(), false);
+        let setting = format!("the callback {callback}");
+        need(&mut needed, find(metrics, &setting, metric)?.0, setting, false);
     }
     let strategies = strategies.into_iter().map(|(_, strategy)| strategy).collect();
     Ok(ChosenStrategies { strategies, needed_metrics: needed })

@@ -232,10 +232,7 @@ fn skip(path: &Path, kind: ErrorKind, remedy: Remedy, reason: &str) -> SkippedCh
 ///
 /// [`Error::Checkpoint`] when there is none.
 pub(crate) fn best(config: &TrainerConfig, layout: &RunLayout) -> Result<PathBuf> {
-    let meant = config.best_metric(split_name);
-    // A configuration that saves nothing has no strategies.
-    let primary = || split_name(&config.primary_metric.as_ref()?.name);
-    match meant.or_else(primary).map(|metric| resolve(layout, "best", Some(&metric))) {
+    match config.best_metric(split_name).map(|metric| resolve(layout, "best", Some(&metric))) {
         Some(Ok(path)) => Ok(path),
         // Else the only link there is.
         _ => Ok(resolve(layout, "best", None)?),

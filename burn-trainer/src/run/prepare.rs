@@ -146,7 +146,7 @@ pub(crate) fn prepare<M: LearnerModel>(
         start_lines::starting(&config, &run.layout, None, run.resumes_itself);
     }
     if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
-        warm_start::load(learner, init_from, writes)?;
+        warm_start::load(learner, init_from, writes.then_some(&*non_finite_as_built))?;
     }
     if let Some(resume) = &mut resume {
         let announce = |run: &OpenRun, resume: &ResumePoint| match writes {

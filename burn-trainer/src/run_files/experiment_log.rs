@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
 use super::regular_file;
-use crate::process::console::warn;
+use crate::process::console::{warn, warn_unlogged};
 use crate::process::panic_hook;
 use crate::process::run_output::{self, EventLog, RunLog};
 
@@ -47,7 +47,7 @@ impl ApplicationLoggerInstaller for ExperimentLog {
                 return Ok(());
             }
         };
-        run_output::set_event_log(RunLog { file: Arc::new(file), path: self.0.clone() });
+        run_output::set_event_log(RunLog { file: Arc::new(file), path: self.0.clone(), is_replaced: false });
         static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
         INSTALLED
             .get_or_init(|| {
@@ -107,15 +107,32 @@ impl<'a> MakeWriter<'a> for LogsOfRuns {
     }
 }
 
-/// The log's file, which begins again where it was removed while it is open.
+/// The log's file, which begins again where it was removed while it is open. One that has taken its name can
+/// be another run's, and gets no lines.
 fn open_log(log: RunLog) -> Arc<File> {
-    if !log.file.metadata().is_ok_and(|stat| regular_file::was_removed(&stat)) {
+    if log.is_replaced {
         return log.file;
     }
-    let Ok(file) = regular_file::continued(&log.path, ExistingContent::Append) else { return log.file };
-    let file = Arc::new(file.into_file());
-    run_output::set_event_log(RunLog { file: Arc::clone(&file), path: log.path });
-    file
+    let stat = log.file.metadata().ok();
+    let (log, said) = match stat.map_or(Ok(false), |stat| regular_file::was_removed(&stat, &log.path)) {
+        Ok(false) => return log.file,
+        Ok(true) => {
+            let again = regular_file::continued(&log.path, ExistingContent::Append);
+            let Ok(again) = again else { return log.file };
+            let said = regular_file::begins_again(&log.path);
+            (RunLog { file: Arc::new(again.into_file()), ..log }, said)
+        }
+        Err(error) => {
+            let path = log.path.display();
+            let said = format!("the log {path} cannot be written: {error}. Training continues without it");
+            (RunLog { is_replaced: true, ..log }, said)
+        }
+    };
+    // First, so that it is said once.
+    run_output::set_event_log(log.clone());
+    // No event: one is being logged.
+    warn_unlogged(&said);
+    log.file
 }
 
 /// Where an event goes while several runs are open, from a thread of which it is not known to which of them
@@ -153,6 +170,39 @@ impl Write for Event {
         match self {
             Self::Logged(file) => (&**file).flush(),
             Self::Printed | Self::Left => Ok(()),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::process::progress::progress_mode::ProgressMode;
+    use crate::process::run_output::OpenOutput;
+
+    #[test]
+    fn a_log_that_is_removed_begins_again_and_a_file_that_has_taken_its_name_gets_no_lines() {
+        let root = tempfile::tempdir().unwrap();
+        let [path, other] = [EXPERIMENT_LOG, "other"].map(|name| root.path().join(name));
+        let output = OpenOutput::open("r1", ProgressMode::Off);
+        let _entered = output.enter();
+        let file = regular_file::continued(&path, ExistingContent::Append).unwrap().into_file();
+        run_output::set_event_log(RunLog { file: Arc::new(file), path: path.clone(), is_replaced: false });
+        let log = |line: &str| {
+            let EventLog::Run(log) = run_output::event_log() else { panic!() };
+            (&*open_log(log)).write_all(line.as_bytes()).unwrap();
+        };
+        log("first\n");
+        fs::remove_file(&path).unwrap();
+        log("second\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+        fs::write(&other, "of another run\n").unwrap();
+        fs::rename(&other, &path).unwrap();
+        for line in ["third\n", "fourth\n"] {
+            log(line);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "of another run\n");
         }
     }
 }

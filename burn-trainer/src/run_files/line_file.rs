@@ -1,5 +1,5 @@
 //! A file of whole lines. Lines that cannot be written are kept for a later try. A file that is removed while
-//! it is open begins again, and a warning says so.
+//! it is open begins again, and a warning says so. Where another file has taken its name, that one stays.
 
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -155,14 +155,11 @@ impl LineFile {
 
     /// Writes all of these bytes, or none: what a failed write leaves is cut off before the next one.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let is_gone = |file: &StoredFile| file.stat().is_ok_and(|stat| regular_file::was_removed(&stat));
-        if self.file.as_ref().is_some_and(is_gone) {
+        let stat = self.file.as_ref().and_then(|file| file.stat().ok());
+        if stat.map_or(Ok(false), |stat| regular_file::was_removed(&stat, &self.path))? {
             let (file, length) = self.again.as_mut().unwrap_or(&mut self.open)(&self.path)?;
             (self.file, self.length, self.is_torn, self.was_removed) = (Some(file), length, false, true);
-            warn(&format!(
-                "{} was removed while the run writes it: it begins again, without what it had",
-                self.path.display()
-            ));
+            warn(&regular_file::begins_again(&self.path));
         }
         let file = match &mut self.file {
             Some(file) => file,
@@ -275,6 +272,27 @@ mod tests {
         fs::create_dir(root.path().join("run")).unwrap();
         file.complete().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "head\nsecond\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_has_taken_its_name_stays_as_it_is() {
+        let root = tempdir().unwrap();
+        let [path, other] = ["lines.log", "other"].map(|name| root.path().join(name));
+        let mut file = opened_late(path.clone());
+        file.append("first\n").unwrap();
+        // As `sed -i` and rsync do.
+        fs::write(&other, "of another\n").unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(file.append("second\n").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(file.complete().unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(file.is_incomplete() && !file.take_was_removed());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "of another\n");
+        // Once that is moved away.
+        fs::rename(&path, &other).unwrap();
+        file.complete().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "of another\n");
     }
 
     #[test]

@@ -61,18 +61,37 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::NotADirectory, reason))
 }
 
-/// Whether an open file was removed.
-pub(crate) fn was_removed(open: &Metadata) -> bool {
+/// Whether the open file of a path was removed.
+///
+/// # Errors
+///
+/// When another file has its name now, as after `sed -i` or a restored backup, or as that of another run.
+pub(crate) fn was_removed(open: &Metadata, path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
-        std::os::unix::fs::MetadataExt::nlink(open) == 0
+        use std::os::unix::fs::MetadataExt;
+        if open.nlink() > 0 {
+            return Ok(false);
+        }
+        let Some(present) = storage::entry(path)? else { return Ok(true) };
+        // Some file systems count no names.
+        if (present.dev(), present.ino()) == (open.dev(), open.ino()) {
+            return Ok(false);
+        }
+        let reason = "another file has taken its name, which stays as it is: move it away";
+        Err(io::Error::new(ErrorKind::AlreadyExists, reason))
     }
     // Elsewhere an open file is not removed.
     #[cfg(not(unix))]
     {
-        let _ = open;
-        false
+        let _ = (open, path);
+        Ok(false)
     }
+}
+
+/// What a warning says of a file that was removed, and that begins again.
+pub(crate) fn begins_again(path: &Path) -> String {
+    format!("{} was removed during the run: the file begins again without its earlier lines", path.display())
 }
 
 /// For the message: opening something else than a file fails, too.

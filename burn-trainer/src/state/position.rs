@@ -59,7 +59,8 @@ pub(crate) struct TrainerState {
     /// The latest values. Those of a validation are of the state of `last_validation`.
     #[serde(with = "burn_ckpt::plumbing::numbers")]
     pub(crate) metrics: IndexMap<String, f64>,
-    /// In which direction each of them is better, as far as it declares it. `burn-ckpt` reads them.
+    /// In which direction each metric with a value is better, by its attributes in burn. `burn-ckpt` reads
+    /// them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub(crate) directions: IndexMap<String, MetricMode>,
 }

@@ -78,7 +78,7 @@ impl std::fmt::Debug for Table {
 impl Table {
     fn begin(path: PathBuf) -> io::Result<Self> {
         let metrics = IndexSet::new();
-        let file = LineFile::new(path.clone(), beginning(&metrics)).beginning_again(beginning(&metrics));
+        let file = LineFile::new(path.clone(), beginning(&metrics));
         let mut table = Self { path, metrics, file };
         table.file.write(&[])?;
         Ok(table)

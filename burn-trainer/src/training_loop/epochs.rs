@@ -239,7 +239,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             }
             // What ends the run at this step stands above a stop that comes in it: what a callback has asked
             // for is in no state.
-            let is_end = is_step && !self.progress.position.validation_due && self.can_end_here();
+            let is_end = is_step && !self.progress.position.validation_due && self.end_here().is_some();
             if self.burn.should_stop() && !is_end {
                 self.report(&mut computed);
                 return Ok(false);
@@ -353,6 +353,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 |callback, context| callback.on_train_step_end(context),
             )?;
         }
+        // Also at the last step of an epoch, whose end may be late enough: `can_stop` was false.
+        self.forget_early_stop();
         self.park()?;
         Ok(is_done)
     }

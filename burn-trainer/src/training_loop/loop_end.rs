@@ -269,6 +269,13 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
+    /// Whether the run has come to its end, as [`Outcome::is_done`] says it.
+    fn is_done(&self) -> bool {
+        let LoopProgress { position, ended_because, .. } = &self.progress;
+        let is_early = self.early_stopping.has_stopped() || ended_because.is_some();
+        is_early || position.epochs() >= self.rules.max_epochs
+    }
+
     /// Saves the state of a stopped run, and finds out whether training failed.
     fn failure(&mut self, ended: std::thread::Result<Result<()>>, stop: Option<&Stop>) -> Option<Failure> {
         let ended = ended.and_then(|ended| {
@@ -279,7 +286,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 if let Some(lost) = self.monitor.lost() {
                     return Err(lost.into());
                 }
-                match stop.filter(|_| self.progress.has_moved()) {
+                // A stop that came after the end has stopped nothing.
+                match stop.filter(|_| self.progress.has_moved() && !self.is_done()) {
                     Some(stop) => self.save(&[TrainingEvent::Interrupted(&stop.reason)]),
                     None => Ok(()),
                 }

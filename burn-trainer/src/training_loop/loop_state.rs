@@ -138,20 +138,24 @@ impl LoopProgress {
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Whether a limit, or a callback, ends the run here as done.
     pub(super) fn ends_here(&mut self) -> bool {
-        let LoopProgress { position, clock, .. } = &self.progress;
-        if !self.rules.limits.may_end_early(*position) {
-            self.callbacks.forget_stop();
-        }
-        let reached = self.rules.limits.reached(*position, clock.training_time());
-        self.progress.ended_because = reached.or_else(|| self.callbacks.stop().cloned());
+        self.forget_early_stop();
+        self.progress.ended_because = self.end_here();
         self.progress.ended_because.is_some()
     }
 
-    /// Whether [`ends_here`](Self::ends_here) would end the run, if this is not the last step of an epoch.
-    pub(super) fn can_end_here(&self) -> bool {
+    /// Why a limit, or a callback, would end the run here. The last step of an epoch is validated first.
+    pub(super) fn end_here(&self) -> Option<EndReason> {
         let LoopProgress { position, clock, .. } = &self.progress;
-        let is_asked = self.callbacks.stop().is_some() && self.rules.limits.may_end_early(*position);
-        is_asked || self.rules.limits.reached(*position, clock.training_time()).is_some()
+        let limits = &self.rules.limits;
+        let asked = || self.callbacks.stop().filter(|_| limits.may_end_early(*position)).cloned();
+        limits.reached(*position, clock.training_time()).or_else(asked)
+    }
+
+    /// Drops a callback's request to end the run, where it comes too early.
+    pub(super) fn forget_early_stop(&mut self) {
+        if !self.rules.limits.may_end_early(self.progress.position) {
+            self.callbacks.forget_stop();
+        }
     }
 
     /// Warns where the first step after a resume has another learning rate than it would have had in the run

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, MultiDeviceOptim, TrainStep, TrainingError};
-use burn_ckpt::plumbing::panic_message;
+use burn_ckpt::plumbing::{non_finite_tensors, panic_message};
 
 use super::parts::epoch_batches::EpochData;
 use super::parts::multi_device::{DeviceSettings, StepGradients, TrainingDevices};
@@ -98,7 +98,10 @@ impl Trial {
     pub(crate) fn first_weights<M: LearnerModel>(&self, model: &M) -> Result<M> {
         let own = own_copy(model);
         match &self.init_from {
-            Some(init_from) => warm_start::loaded(own, init_from, self.reports),
+            Some(init_from) => {
+                let as_built = self.reports.then(|| non_finite_tensors(&own.valid())).transpose()?;
+                warm_start::loaded(own, init_from, as_built.as_deref())
+            }
             None => Ok(own),
         }
     }

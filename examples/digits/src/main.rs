@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         let mut config = TrainerConfig::new().with_primary_metric("val_loss").with_max_epochs(10);
         let mut hparams = DigitsConfig::new();
         let args: Args = cli::parse(&config, &hparams);
-        args.train.check_own_flags(&[("--data", "data", args.data.is_some())])?;
+        args.train.check_own_flag("--data", "data", args.data.is_some())?;
         args.train.apply(&mut config, &mut hparams)?;
         args.evaluate.apply(&mut config);
         hparams.data = args.data.unwrap_or(hparams.data);

@@ -25,8 +25,7 @@ pub fn too_little(target: &Path, filled: u64) -> Option<String> {
 fn warning(free: u64, needed: u64) -> Option<String> {
     (free < needed).then(|| {
         format!(
-            "warning: {} of the disk are free, and this fills some {} more: free some, or set CARGO_TARGET_DIR to a \
-             directory on another disk",
+            "warning: {} free on disk, about {} needed: free space, or set CARGO_TARGET_DIR to a directory on another disk",
             in_gb(free),
             in_gb(needed)
         )
@@ -66,7 +65,7 @@ mod tests {
         assert_eq!(warning(5_000_000_000, 5_000_000_000), None);
         let said = warning(4_960_000_000, 15_000_000_000).unwrap();
         assert!(
-            said.starts_with("warning: 5.0 GB of the disk are free, and this fills some 15.0 GB more: "),
+            said.starts_with("warning: 5.0 GB free on disk, about 15.0 GB needed: free space, or"),
             "{said}"
         );
     }

@@ -101,6 +101,10 @@ fn environment(list: List) -> Result<PathBuf, String> {
         checked(Command::new(unfinished.join("bin/python")).args(["-c", packages]), "Python has to start")?;
     let packages = PathBuf::from(String::from_utf8_lossy(&packages.stdout).trim_end());
     remove_of_gpus(&packages).map_err(|error| told(&packages, error))?;
+    if packages.join("torch").is_dir() {
+        let mut python = Command::new(unfinished.join("bin/python"));
+        checked(python.args(["-c", "import torch"]), "PyTorch has to start without what is only for GPUs")?;
+    }
     fs::rename(&unfinished, &directory).map_err(|error| told(&directory, error))?;
     Ok(directory)
 }

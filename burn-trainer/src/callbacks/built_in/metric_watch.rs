@@ -50,11 +50,11 @@ impl WatchCounts {
     fn of_another(&self, name: &str, mode: MetricMode) -> Option<String> {
         let stored = (self.metric.as_deref()?, self.mode?);
         let said = |(name, mode): (&str, MetricMode)| match mode {
-            MetricMode::Min => format!("{name}, of which lower is better"),
-            MetricMode::Max => format!("{name}, of which higher is better"),
+            MetricMode::Min => format!("{name} (lower is better)"),
+            MetricMode::Max => format!("{name} (higher is better)"),
         };
         let now = (name, mode);
-        (stored != now).then(|| format!("it was of {}. Now it looks at {}", said(stored), said(now)))
+        (stored != now).then(|| format!("its state is of {}, and it watches {} now", said(stored), said(now)))
     }
 }
 

@@ -214,8 +214,9 @@ impl BatchSizeFinder {
         self.check()?;
         last_panic::note_messages();
         let trial = Trial { accumulation: self.grads_accumulation, ..trial };
-        // The sizes are tried with the model's own weights, which need the same memory.
-        drop(trial.first_weights(model)?);
+        // The sizes are tried with the model's own weights, which need the same memory. Those of init_from
+        // are only checked.
+        drop(Trial { reports: false, ..trial.clone() }.first_weights(model)?);
         let gauge = Gauge::of(&trial.devices);
         let limit = self.limit(&gauge, &trial)?;
         let first = loader(self.init_size)?;

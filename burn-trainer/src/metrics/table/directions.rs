@@ -6,9 +6,9 @@ use indexmap::IndexMap;
 use super::{MetricTable, TRAIN, VALID};
 
 impl MetricTable {
-    /// In which direction each metric is better that has a value, by its full name. One that does not say
-    /// that higher is better says nothing of lower, as the learning rate: it is taken to be so for what a
-    /// validation measures.
+    /// In which direction each metric with a value is better, by its full name. The attributes of a metric in
+    /// burn say whether higher is better, and default to yes. "Higher" is stored as it is said, "lower" only
+    /// of a metric that the validation has too: the learning rate says it too, and is not a score.
     pub(crate) fn directions(&self) -> IndexMap<String, MetricMode> {
         let (values, mut directions) = (self.whole_values(), IndexMap::new());
         for metric in self.registered.values() {

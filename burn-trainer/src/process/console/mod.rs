@@ -77,5 +77,10 @@ pub(crate) fn note(message: &str) {
 /// Warns the user, on standard error and in the log.
 pub(crate) fn warn(message: &str) {
     log::warn!("{message}");
+    warn_unlogged(message);
+}
+
+/// The same, but for the log: of what cannot be logged.
+pub(crate) fn warn_unlogged(message: &str) {
     say(&format!("{WARNING}{message}"));
 }

@@ -12,7 +12,7 @@ const FLAG: &str = "--evaluate";
 const BEST_PREFIX: &str = "best_";
 
 /// Checks, before hours of training, that `best`, `last` or `best_<metric>` is a name that a strategy gives,
-/// or that a checkpoint of the run has already. `best_metric` is that by which `best` is meant.
+/// or that a checkpoint of the run has already. `best_metric` is the metric that "best" refers to.
 ///
 /// # Errors
 ///

@@ -69,9 +69,10 @@ struct ServerRun {
     run_id: String,
     /// Where the server has its artifacts.
     artifact_uri: String,
-    /// Whether the server has values of a branch that the run has left, possibly of later steps.
+    /// The first step from which on the server has values of a branch that the run has left, possibly of
+    /// later steps.
     #[serde(default)]
-    has_branched: bool,
+    branched_at: Option<u64>,
 }
 
 impl Mlflow {
@@ -117,7 +118,7 @@ impl Mlflow {
         let info = &created["run"]["info"];
         let text = |field: &str| info[field].as_str().unwrap_or_default().to_owned();
         let server_run =
-            ServerRun { run_id: text("run_id"), artifact_uri: text("artifact_uri"), has_branched: false };
+            ServerRun { run_id: text("run_id"), artifact_uri: text("artifact_uri"), branched_at: None };
         if server_run.run_id.is_empty() {
             return Err("the server's answer has no run id".into());
         }
@@ -173,7 +174,7 @@ impl Mlflow {
             }
             metrics.push(metric);
         }
-        if let Some(step) = branched_at.filter(|_| self.run().is_ok_and(|run| !run.has_branched)) {
+        if let Some(step) = branched_at {
             self.note_branch(step)?;
         }
         Ok(metrics)
@@ -181,9 +182,13 @@ impl Mlflow {
 
     /// From this step on the server has values of a branch that the run has left, possibly of later steps.
     fn note_branch(&mut self, step: u64) -> TrackerResult {
+        let run = self.run()?;
+        if run.branched_at.is_some_and(|earlier| earlier <= step) {
+            return Ok(());
+        }
         let text = format!("from step {step} on: the charts also have the values from before a resume");
-        self.set_tag(&self.run()?.run_id, BRANCHED, &text, &Value::Null)?;
-        self.run.as_mut().ok_or("it was not started")?.has_branched = true;
+        self.set_tag(&run.run_id, BRANCHED, &text, &Value::Null)?;
+        self.run.as_mut().ok_or("it was not started")?.branched_at = Some(step);
         Ok(())
     }
 
@@ -194,7 +199,7 @@ impl Mlflow {
         };
         let metrics = found["run"]["data"]["metrics"].as_array().cloned().unwrap_or_default();
         let last = |metric: &Value| Some((text_of(&metric["key"]), requests::step_of(metric)?));
-        let had = metrics.iter().filter(|_| !server_run.has_branched);
+        let had = metrics.iter().filter(|_| server_run.branched_at.is_none());
         self.had = had.filter_map(last).collect();
         self.client.post("runs/update", &json!({ "run_id": server_run.run_id, "status": "RUNNING" }))?;
         // It has not ended. The parameters stay those of the first start.

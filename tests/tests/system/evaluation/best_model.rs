@@ -9,11 +9,13 @@ use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{ErrorKind, FromCheckpoint};
 use burn_trainer::cli::EvaluateArgs;
 use burn_trainer::config::EndWith;
-use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use burn_trainer::strategy::{Best, BestStrategy, Last, StrategyConfig};
 use burn_trainer::{Error, FitResult, Trainer, TrainerConfig};
 use clap::Parser;
 use system_tests::backend;
-use system_tests::models::small::{Model, Script, ScriptedMetric, learner, loader, stopper, train_scored};
+use system_tests::models::small::{
+    Model, Script, ScriptedMetric, learner, loader, stopper, train_by, train_scored,
+};
 use system_tests::run_files::{checkpoints, in_memory, last_tensor_byte, run_dir};
 use system_tests::{config, train_with};
 
@@ -146,6 +148,30 @@ fn evaluated(result: FitResult<Model>, config: &TrainerConfig) -> PathBuf {
 struct Program {
     #[command(flatten)]
     evaluate: EvaluateArgs,
+}
+
+#[test]
+fn of_several_strategies_of_the_program_that_of_the_primary_metric_has_the_best() {
+    let named = |path: &Path| std::fs::canonicalize(path).unwrap();
+    for (ranked, expected) in [(&["train_loss", "val_loss"][..], "val_loss"), (&["train_loss"], "train_loss")]
+    {
+        let root = in_memory();
+        let mut config = config(root.path(), 2).with_primary_metric("val_loss").with_strategies([]);
+        // A name that is not unique would be an error before training.
+        Program::parse_from(["program", "--evaluate", "best"]).evaluate.apply(&mut config);
+        // The first epoch is the best by the one, and the second by the other.
+        let best = |(place, metric): (usize, &&str)| {
+            let mode = [MetricMode::Max, MetricMode::Min][place];
+            BestStrategy::new(Best::new(), *metric, mode)
+        };
+        let result = train_by(config.clone(), Script::default(), |trainer| {
+            ranked.iter().enumerate().map(best).fold(trainer, Trainer::strategy)
+        });
+        let result = result.unwrap();
+        let best = result.best().unwrap().path.clone();
+        assert_eq!(best, result.checkpoints[&format!("best:{expected}")].path);
+        assert_eq!(named(&evaluated(result, &config)), named(&best));
+    }
 }
 
 #[test]

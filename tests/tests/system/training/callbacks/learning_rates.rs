@@ -159,10 +159,10 @@ fn a_metric_that_is_not_there_or_not_logged_for_its_split_is_an_error_that_names
         result.map(|_| ()).unwrap_err()
     };
     let Error::UnknownMetric { setting, .. } = failed("val_scor", 1) else { panic!() };
-    assert_eq!(setting, "reduce_on_plateau");
+    assert_eq!(setting, "the callback reduce_on_plateau");
     // At the first batch: the second would panic.
     let Error::MetricNotLogged { setting, name, .. } = failed("train_score", 2) else { panic!() };
-    assert_eq!((setting.as_str(), name.as_str()), ("reduce_on_plateau", "train_score"));
+    assert_eq!((setting.as_str(), name.as_str()), ("the callback reduce_on_plateau", "train_score"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::train::metric::LossMetric;
 use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
+use burn_trainer::strategy::{OnException, StrategyConfig};
 use burn_trainer::{EndReason, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -92,6 +93,32 @@ fn it_can_tell_whether_it_comes_too_early() {
     // The first epoch is done with its validation.
     let by_epochs = noted(|config| config.with_min_epochs(1));
     assert_eq!(by_epochs, [steps(11), vec![true; 2], vec![true; 2]]);
+}
+
+#[test]
+fn a_request_that_comes_too_early_is_not_kept_until_the_epoch_is_done() {
+    for step in [9, 10] {
+        let root = in_memory();
+        let config = config(root.path(), 2).with_min_epochs(1);
+        let result =
+            train_by(config, Script::default(), |trainer| trainer.callback(StopOnceAt(step))).unwrap();
+        assert_eq!((result.global_step, result.ended_because), (20, None), "{step}");
+    }
+}
+
+#[test]
+fn a_stop_of_the_program_in_the_last_step_saves_no_state_that_the_end_does_not() {
+    for is_stopped in [false, true] {
+        let (root, script) = (in_memory(), Script::default());
+        let config =
+            config(root.path(), 5).with_strategies([StrategyConfig::OnException(OnException::new())]);
+        let trainer = Trainer::new(config, &script.hparams()).unwrap().callback(StopOnceAt(14));
+        let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
+        let at_step = is_stopped.then(|| (14, stopper(training.interrupter(), false)));
+        let result = trainer.fit(training, learner(Script { at_step, ..script })).unwrap();
+        assert!(result.global_step == 14 && result.ended_because.is_some());
+        assert!(result.checkpoints.is_empty(), "{is_stopped}: {:?}", result.checkpoints);
+    }
 }
 
 #[test]
