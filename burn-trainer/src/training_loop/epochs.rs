@@ -353,8 +353,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 |callback, context| callback.on_train_step_end(context),
             )?;
         }
-        // Also at the last step of an epoch, whose end may be late enough: `can_stop` was false.
-        self.forget_early_stop();
         self.park()?;
         Ok(is_done)
     }
