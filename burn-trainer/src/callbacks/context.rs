@@ -324,8 +324,8 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         Err(format!("there is no validation set {set}: {reason}").into())
     }
 
-    /// Whether [`stop`](Self::stop) ends the run now. Before `min_epochs` and `min_steps` it has no effect. In
-    /// the last step of an epoch this tells of the step, and a stop counts at the epoch's end too.
+    /// Whether [`stop`](Self::stop) ends the run now. Before `min_epochs` and `min_steps` it has no effect.
+    /// In the last step of an epoch this tells of the step, and a stop counts at the epoch's end too.
     #[must_use]
     pub fn can_stop(&self) -> bool {
         self.may_end_at(self.run.next_end)

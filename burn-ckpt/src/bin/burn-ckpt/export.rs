@@ -60,10 +60,10 @@ pub struct Args {
 
 /// Writes the file.
 pub fn run(args: &Args) -> VerbResult {
-    check_name(&args.out)?;
     foreign::check_destination(&args.out, args.force)?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     check_is_another_file(&checkpoint, args)?;
+    check_name(&args.out)?;
     let metadata = metadata(&checkpoint, args)?;
     let mut section = match args.no_verify {
         true => checkpoint.section(&args.section)?,

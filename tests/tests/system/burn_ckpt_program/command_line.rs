@@ -167,7 +167,9 @@ fn an_error_of_a_path_with_a_line_break_is_one_line() {
     let (gone, file) = (root.path().join("a\nfake.ckpt"), root.path().join("b\nfake.txt"));
     std::fs::write(&file, "no run").unwrap();
     let out = root.path().join("out.ckpt");
-    let (gone, file, out) = (gone.as_os_str(), file.as_os_str(), out.as_os_str());
+    let weights = root.path().join("out.safetensors");
+    let (gone, file, out, weights) =
+        (gone.as_os_str(), file.as_os_str(), out.as_os_str(), weights.as_os_str());
     let word = |word: &'static str| std::ffi::OsStr::new(word);
     let verbs: [&[&std::ffi::OsStr]; 18] = [
         &[word("runs"), gone],
@@ -180,7 +182,7 @@ fn an_error_of_a_path_with_a_line_break_is_one_line() {
         &[word("verify"), gone],
         &[word("diff"), gone, gone],
         &[word("describe"), gone],
-        &[word("export"), gone, out],
+        &[word("export"), gone, weights],
         &[word("import"), gone, out, word("--hparams"), word("{}")],
         &[word("average"), gone, gone, word("-o"), out],
         &[word("cp"), gone, out],

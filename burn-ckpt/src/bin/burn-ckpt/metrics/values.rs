@@ -19,8 +19,9 @@ impl From<Line> for Values {
 
 /// Whether two values of a metric are one that was written twice: as text, and as bytes.
 pub fn is_same(one: f64, other: f64) -> bool {
-    // Equal infinities have no difference.
-    one == other || (one - other).abs() <= f64::EPSILON * one.abs().max(other.abs())
+    // Infinities have no difference.
+    let is_near = || (one - other).abs() <= f64::EPSILON * one.abs().max(other.abs());
+    one == other || (one.is_finite() && other.is_finite() && is_near())
 }
 
 #[cfg(test)]

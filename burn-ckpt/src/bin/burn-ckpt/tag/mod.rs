@@ -41,7 +41,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     if let Some(tag) = args.tags.iter().find(|tag| tag.starts_with('=')) {
-        return Err(Failure::Usage(format!("the tag {tag:?} has no key: write any text, or KEY=VALUE")));
+        return Err(Failure::Other(format!("the tag {tag:?} has no key: write any text, or KEY=VALUE")));
     }
     let layout = run_in(&args.run)?;
     let config = newest_config(&layout)?;
