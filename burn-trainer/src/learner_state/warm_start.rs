@@ -41,9 +41,8 @@ pub(crate) fn loaded<M: LearnerModel>(
         let (counts, tensors) = report.split_once('\n').unwrap_or((&report, ""));
         note(&format!("initial weights from {}: {counts}", checkpoint.path().display()));
         tensors.lines().for_each(note);
-        let new: Vec<_> = { non_finite_tensors(&model.valid())?.into_iter() }
-            .filter(|name| !as_built.contains(name))
-            .collect();
+        let mut new = non_finite_tensors(&model.valid())?;
+        new.retain(|name| !as_built.contains(name));
         if let [first, ..] = &new[..] {
             warn(&format!(
                 "the weights from {} have values that are not finite in {} (the first is {first}): training begins with them",
