@@ -17,6 +17,7 @@ use crate::process::signals::StopSignal;
 use crate::process::temporary_root::TemporaryRoot;
 use crate::run_speed::RunSpeed;
 use crate::state::end_reason::EndReason;
+use crate::state::run_info::{best_of, last_of};
 
 /// The result of training.
 ///
@@ -103,6 +104,8 @@ impl<M> fmt::Debug for FitResult<M> {
 
 impl<M: FromCheckpoint> FitResult<M> {
     /// The model of the best checkpoint, whatever `model` is. Each tensor is verified while it is loaded.
+    /// These are the parameters that were trained, also where [`Ema`](crate::callbacks::Ema) has validated its
+    /// averages in their place: `M::loader(path).part("ema")` loads the averages.
     ///
     /// ```no_run
     /// # fn run<M: burn_ckpt::FromCheckpoint>(result: burn_trainer::FitResult<M>) -> burn_trainer::Result<()> {
@@ -124,13 +127,7 @@ impl<M> FitResult<M> {
     /// first strategy that ranks.
     #[must_use]
     pub fn best(&self) -> Option<&SavedCheckpoint> {
-        let ranked = || {
-            let of = self.checkpoints.iter().map(|(name, held)| (name.strip_prefix("best:"), held));
-            of.filter_map(|(name, held)| Some((name?, held)))
-        };
-        // A strategy with a directory of its own has that behind the metric.
-        let is_meant = |of: &str| of.split(':').next() == self.best_metric.as_deref();
-        ranked().find(|(of, _)| is_meant(of)).or_else(|| ranked().next()).map(|(_, held)| held)
+        best_of(&self.checkpoints, self.best_metric.as_deref())
     }
 
     /// The path of the best checkpoint.
@@ -150,9 +147,6 @@ impl<M> FitResult<M> {
     /// The newest checkpoint of the first last-strategy, wherever its directory is.
     #[must_use]
     pub fn last(&self) -> Option<&SavedCheckpoint> {
-        self.checkpoints
-            .iter()
-            .find(|(name, _)| *name == "last" || name.starts_with("last:"))
-            .map(|(_, held)| held)
+        last_of(&self.checkpoints)
     }
 }

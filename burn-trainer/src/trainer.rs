@@ -18,8 +18,8 @@ use serde::Serialize;
 
 use crate::callbacks::Callback;
 use crate::callbacks::registered::Callbacks;
-use crate::config::TrainerConfig;
-use crate::dataloader::{NamedLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
+use crate::config::{TrainLimits, TrainerConfig};
+use crate::dataloader::{LoaderSize, NamedLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
 use crate::metrics::LoggerSlot;
 use crate::process::console::PlainRenderer;
@@ -86,7 +86,9 @@ impl<M: LearnerModel> Trainer<M> {
     ///
     /// [`Error::Config`] or [`Error::Checkpoint`] for a setting, a name or a directory that cannot be used, a
     /// run that another process holds, or a checkpoint that is not complete; [`Error::RunExists`] when the
-    /// run has checkpoints and the configuration does not say what is to become of them.
+    /// run has checkpoints and the configuration does not say what is to become of them;
+    /// [`Error::NothingToResume`] and [`Error::Unusable`] when none of them can be resumed;
+    /// [`Error::MirrorUnreadable`] and [`Error::MirrorNotDownloaded`] when that is so of the mirror's.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = hparams_to_json(hparams).map_err(|error| {
             let setting =
@@ -234,6 +236,40 @@ impl<M: LearnerModel> Trainer<M> {
         batcher: impl Batcher<I, O> + 'static,
     ) -> ResumableDataLoaderBuilder<I, O> {
         ResumableDataLoader::builder(batcher).of_run(self.setup.config.seed)
+    }
+
+    /// The number of optimizer steps of the whole run, for schedules that depend on its length: by
+    /// `max_epochs`, `max_steps`, the limits of batches, the trainer's [devices](Self::devices), and the
+    /// batches that a step accumulates on each of them (`grads_accumulation`; 1 without). `max_time`, early
+    /// stopping and callbacks can end the run before.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use burn::data::dataloader::DataLoader;
+    /// # use burn::train::LearnerModel;
+    /// # use burn_trainer::Trainer;
+    /// use burn_trainer::lr_scheduler::WarmupCosine;
+    ///
+    /// # fn schedule<M: LearnerModel, B>(trainer: &Trainer<M>, train: &Arc<dyn DataLoader<B>>)
+    /// # -> burn_trainer::Result<()> {
+    /// let schedule = WarmupCosine::new(3e-4, trainer.optimizer_steps(&**train, 4)?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a loader that does not say how many batches it has: those of burn do not.
+    pub fn optimizer_steps<B>(&self, train: &dyn DataLoader<B>, grads_accumulation: usize) -> Result<u64> {
+        let RunSetup { config, .. } = &self.setup;
+        let Some(batches) = LoaderSize::of(train).map(LoaderSize::batches) else {
+            let reason = "the training data's loader does not say how many batches it has: take one of Trainer::loader";
+            return Err(Error::config("Trainer::optimizer_steps", reason));
+        };
+        let used = TrainLimits::of(config).resolve(Some(batches))?;
+        let of_step = self.devices.named.len().max(1) as u64 * grads_accumulation.max(1) as u64;
+        let steps = used.map_or(batches, |used| used.min(batches)).div_ceil(of_step);
+        let steps = steps.saturating_mul(config.max_epochs as u64);
+        Ok(config.max_steps.map_or(steps, |max| max.min(steps)))
     }
 
     /// The run's directory.

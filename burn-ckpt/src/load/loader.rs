@@ -217,6 +217,8 @@ pub struct Loaded<M: FromCheckpoint> {
     pub report: LoadReport,
     /// The opened checkpoint, for its metadata and other sections.
     pub checkpoint: Checkpoint,
+    /// The part that was loaded in place of the model, if one was: `ema`.
+    pub part: Option<String>,
 }
 
 impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
@@ -336,6 +338,6 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
             error => error,
         });
         let (model, report) = loaded?;
-        Ok(Loaded { model, hparams, report, checkpoint })
+        Ok(Loaded { model, hparams, report, checkpoint, part: self.options.part })
     }
 }

@@ -150,8 +150,15 @@ pub struct SaveReport {
     pub global_step: u64,
     /// The files that are durable under their final names.
     pub paths: Vec<PathBuf>,
-    /// The size in bytes of the checkpoint's files, or the error.
-    pub outcome: Result<u64>,
+    /// The latest value of every metric at the state.
+    pub metrics: IndexMap<String, f64>,
+    /// `sha256:` and the digest of each of the `.ckpt` files, which are the same file. Empty if none is
+    /// durable.
+    pub checksum: String,
+    /// The size in bytes of the checkpoint's file, or of all its files; 0 if none is durable.
+    pub size_bytes: u64,
+    /// The first error. Files under other names can be durable all the same.
+    pub outcome: Result<()>,
     /// Which tensors of the state have values that are not finite, if any has.
     pub non_finite: Option<NonFiniteTensors>,
     /// What failed after the files were written: a link that could not be moved, or an older file that could

@@ -1,16 +1,13 @@
 //! The trait of a callback.
 
-use std::path::Path;
-
 use burn::train::{LearnerModel, TrainStep};
 use burn_ckpt::metrics_log::Line;
-use burn_ckpt::retention::SavedCheckpoint;
 
 use super::context::CallbackContext;
 use super::gradients::Gradients;
 use super::scalars::LoggedScalar;
 use crate::error::{CallbackResult, Error};
-use crate::saving::checkpoint_events::CheckpointSaved;
+use crate::saving::checkpoint_events::CheckpointInfo;
 use crate::state::callback_state::CallbackState;
 
 /// Whether a callback has the state that it had in the checkpoint. [`Callback`] has an example.
@@ -31,16 +28,16 @@ pub enum Restored {
 ///
 /// ```text
 /// restore (of a run that resumes)
-/// on_fit_start
+/// on_fit_start                           then state
 ///   on_epoch_start
 ///     on_train_batch_end                 for each batch
 ///     on_before_optimizer_step           when the gradients of a step are complete
 ///     on_train_step_end                  when the parameters are updated
-///     state                              after each step
+///     state                              after each step, also one that is left out
 ///   on_validation_start
 ///   on_validation_batches_end            when all batches of a validation set are computed, for each set
-///   on_validation_end                    when the metrics of all sets are final
-///   on_epoch_end                         then state
+///   on_validation_end                    when the metrics of all sets are final; then state
+///   on_epoch_end                         then state; not for an epoch that a limit or a callback ends within
 ///   on_before_save                       before each save of a step, a validation, an epoch or a stop
 /// on_exception                           if training fails
 /// on_fit_end                             always
@@ -198,24 +195,30 @@ pub trait Callback<M: LearnerModel>: Send {
     fn on_checkpoint_saved(
         &mut self,
         context: &mut CallbackContext<'_, M>,
-        checkpoint: &CheckpointSaved,
+        checkpoint: &CheckpointInfo,
     ) -> CallbackResult {
         Ok(())
     }
 
     /// A strategy has a new best (or newest) checkpoint, which is durable, and the strategy's link leads to
-    /// it. `strategy` is its name: `best:val_loss`.
+    /// it. `strategy` is its name: `best:val_loss`. That metric's value is among
+    /// [`CheckpointInfo::metrics`].
     fn on_best_changed(
         &mut self,
         context: &mut CallbackContext<'_, M>,
         strategy: &str,
-        checkpoint: &SavedCheckpoint,
+        checkpoint: &CheckpointInfo,
     ) -> CallbackResult {
         Ok(())
     }
 
-    /// A checkpoint that no strategy keeps is deleted.
-    fn on_checkpoint_deleted(&mut self, context: &mut CallbackContext<'_, M>, path: &Path) -> CallbackResult {
+    /// A checkpoint that no strategy keeps is deleted: `checkpoint` says what it was. It can be one of an
+    /// earlier start.
+    fn on_checkpoint_deleted(
+        &mut self,
+        context: &mut CallbackContext<'_, M>,
+        checkpoint: &CheckpointInfo,
+    ) -> CallbackResult {
         Ok(())
     }
 

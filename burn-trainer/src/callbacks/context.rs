@@ -12,7 +12,7 @@ use super::requests::Requests;
 use super::scalars::{LoggedSplit, ScalarValue, ScalarsOf};
 use crate::config::NeverDue;
 use crate::error::CallbackResult;
-use crate::learner_state::learning_rates::can_be_scaled;
+use crate::learner_state::learning_rates::{HOW_TO_SCALE, can_be_scaled, takes_scale};
 use crate::metrics::{RunMetrics, is_of_validation};
 use crate::process::console::warn;
 use crate::state::end_reason::EndReason;
@@ -150,16 +150,20 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     }
 
     /// Multiplies the learning rate of all following steps by a factor. The product of all factors is part of
-    /// the checkpoint. The learner's scheduler has to be a [`scaled`](crate::lr_scheduler::scaled) one:
-    /// otherwise the next step is an error.
+    /// the checkpoint.
     ///
     /// # Errors
     ///
-    /// For a factor that is not above 0 and finite.
+    /// For a factor that is not above 0 and finite, and where no scheduler of the learner is a
+    /// [`scaled`](crate::lr_scheduler::scaled) one.
     pub fn scale_learning_rate(&mut self, factor: f64) -> CallbackResult {
         let scale = self.requests.rate_scale * factor;
         if !(factor > 0.0 && scale > 0.0 && scale.is_finite()) {
             return Err(format!("the learning rate cannot be scaled by {factor}").into());
+        }
+        // A scale of before was taken.
+        if self.requests.rate_scale == 1.0 && !takes_scale(self.run.learner) {
+            return Err(HOW_TO_SCALE.into());
         }
         self.requests.rate_scale = scale;
         Ok(())

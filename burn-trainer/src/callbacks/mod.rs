@@ -37,6 +37,6 @@ pub use scalars::{LoggedScalar, ScalarValue};
 
 pub use crate::config::EarlyStopping;
 pub use crate::error::CallbackResult;
-pub use crate::saving::checkpoint_events::CheckpointSaved;
+pub use crate::saving::checkpoint_events::CheckpointInfo;
 pub use crate::state::callback_state::CallbackState;
 pub use crate::state::run_info::{RunEnd, RunInfo, RunOutcome};

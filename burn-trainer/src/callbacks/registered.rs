@@ -108,6 +108,12 @@ impl<M: LearnerModel> Callbacks<M> {
         Ok(training)
     }
 
+    /// The metrics of which no callback says whether lower or higher is better, by burn's names.
+    pub(crate) fn undirected_scalars(&self) -> Vec<String> {
+        let scalars = self.all.iter().flat_map(|registered| &registered.scalars.0);
+        scalars.filter(|(scalar, _)| scalar.mode.is_none()).map(|(scalar, _)| scalar.name.clone()).collect()
+    }
+
     /// Puts back the states in the checkpoint that the run resumes from.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
     SerializedEntry,
 };
+use burn_ckpt::retention::MetricMode;
 use parking_lot::Mutex;
 
 /// Digits after the point of a value that is shown.
@@ -18,13 +19,14 @@ const PRECISION: usize = 4;
 /// A metric that a callback logs, under a name: `grad_norm` becomes `train_grad_norm`, or `val_grad_norm` for
 /// [`of_validation`](Self::of_validation).
 ///
-/// The value of an epoch is the mean of the values that were logged in it, and NaN where there are none.
-/// [`CallbackContext`](super::CallbackContext) has an example.
+/// The value of an epoch is the mean of the values that were logged in it, and NaN where there are none. What
+/// ranks by it, such as best checkpoints, needs to know whether lower or higher is better: say it here, or in
+/// the `mode` of what ranks. [`CallbackContext`](super::CallbackContext) has an example.
 #[derive(Debug, Clone)]
 pub struct LoggedScalar {
     pub(super) name: String,
     pub(super) split: LoggedSplit,
-    pub(super) higher_is_better: bool,
+    pub(super) mode: Option<MetricMode>,
 }
 
 impl LoggedScalar {
@@ -33,20 +35,27 @@ impl LoggedScalar {
     /// [`on_train_step_end`](super::Callback::on_train_step_end), at most once for each batch.
     #[must_use]
     pub fn of_training(name: impl Into<String>) -> Self {
-        Self { name: name.into(), split: LoggedSplit::Training, higher_is_better: false }
+        Self { name: name.into(), split: LoggedSplit::Training, mode: None }
     }
 
     /// A metric of the validation, logged in
     /// [`on_validation_batches_end`](super::Callback::on_validation_batches_end).
     #[must_use]
     pub fn of_validation(name: impl Into<String>) -> Self {
-        Self { name: name.into(), split: LoggedSplit::Validation, higher_is_better: false }
+        Self { name: name.into(), split: LoggedSplit::Validation, mode: None }
     }
 
     /// A higher value is better: best checkpoints by this metric have the highest.
     #[must_use]
     pub fn higher_is_better(mut self) -> Self {
-        self.higher_is_better = true;
+        self.mode = Some(MetricMode::Max);
+        self
+    }
+
+    /// A lower value is better: best checkpoints by this metric have the lowest.
+    #[must_use]
+    pub fn lower_is_better(mut self) -> Self {
+        self.mode = Some(MetricMode::Min);
         self
     }
 }
@@ -140,7 +149,7 @@ pub(super) struct ScalarMetric {
 
 impl ScalarMetric {
     pub(super) fn new(scalar: &LoggedScalar, logged: Logged) -> Self {
-        let (name, higher_is_better) = (Arc::new(scalar.name.clone()), scalar.higher_is_better);
+        let (name, higher_is_better) = (Arc::new(scalar.name.clone()), scalar.mode == Some(MetricMode::Max));
         let state = NumericMetricState::new();
         Self { name, higher_is_better, logged, state, has_current: false, has_any: false }
     }

@@ -20,21 +20,13 @@ pub(super) fn check(
 ) -> Result<()> {
     for assignment in assignments {
         let (key, value) = assignment.split_once('=').unwrap_or((assignment, ""));
-        let key = own_key(key);
-        let is_named = |field: &str| names(&key, value, field, strategies);
+        let is_named = |field: &str| names(key, value, field, strategies);
         if let Some((flag, ..)) = flags.iter().find(|(_, field, is_given)| *is_given && is_named(field)) {
             let reason = format!("{flag} says it too: give one of the two");
             return Err(Error::config(format!("--set {assignment}"), reason));
         }
     }
     Ok(())
-}
-
-/// A key with the field's own name, in place of the other one: serde knows that in a whole configuration
-/// only.
-pub(super) fn own_key(key: &str) -> String {
-    let renamed = key.strip_prefix("callbacks").filter(|rest| rest.is_empty() || rest.starts_with('.'));
-    renamed.map_or(key.to_owned(), |rest| format!("{LIST}{rest}"))
 }
 
 /// Whether a key is that of a field, or of what holds it. A strategy in the list has the fields of its kind.
@@ -100,12 +92,11 @@ mod tests {
             ("--topk", "best={}"),
             ("--topk", "best.topk=3"),
             ("--topk", "strategies.0.topk=3"),
-            ("--topk", "callbacks.0.topk=3"),
             ("--topk", r#"strategies.0={"kind": "best", "topk": 3}"#),
             ("--topk", "strategies.0.kind=last"),
             ("--topk", r#"strategies.1={"kind": "best"}"#),
             ("--topk", r#"strategies=[{"kind": "best"}]"#),
-            ("--topk", "callbacks=[]"),
+            ("--topk", "strategies=[]"),
             ("--save-every-steps", "last=null"),
             ("--save-every-steps", "last.every_n_steps=3"),
             ("--save-every-steps", "strategies.1.every_n_steps=3"),

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use self::parts::{NO_KEY, parts_of_absent};
 use self::wrong_value::wrong_value;
-use super::named_once::own_key;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 
@@ -25,7 +24,6 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     let Some((key, text)) = assignment.split_once('=') else {
         return Err(wrong("write it as KEY=VALUE".to_owned()));
     };
-    let key = own_key(key);
     let mut values = meanings(text).map_err(|error| {
         wrong(format!("{text:?} is not JSON ({error}); put a text that begins so in quotes of JSON"))
     })?;
@@ -140,16 +138,16 @@ pub(super) fn spell_out(trainer: &mut TrainerConfig, key: &str) {
 
 /// The key of a field in the list of strategies, for one that names a strategy by its kind (`best.topk`):
 /// settings from a checkpoint have that list. Another key stays as it is.
-fn in_list(trainer: &TrainerConfig, key: String, values: &mut [SerializedValue]) -> Result<String, String> {
+fn in_list(trainer: &TrainerConfig, key: &str, values: &mut [SerializedValue]) -> Result<String, String> {
     let kind = key.split('.').next().unwrap_or_default();
     let Some(strategies) = trainer.strategies.as_ref().filter(|_| STRATEGY_KINDS.contains(&kind)) else {
-        return Ok(key);
+        return Ok(key.to_owned());
     };
     let of_kind = strategies.iter().enumerate().filter(|(_, strategy)| strategy.kind() == kind);
     let rest = &key[kind.len()..];
     let keys: Vec<String> = of_kind.map(|(place, _)| format!("strategies.{place}{rest}")).collect();
     match keys.as_slice() {
-        [] => Ok(key),
+        [] => Ok(key.to_owned()),
         [only] => {
             if rest.is_empty() {
                 values.iter_mut().for_each(|value| add_kind(value, kind));

@@ -17,6 +17,13 @@ const MAX_TAG_BYTES: usize = 100;
 /// Upper limit in bytes of the notes.
 const MAX_NOTES_BYTES: usize = 10_000;
 
+/// The names of the trackers, each with whether its feature of the same name is on.
+const TRACKERS: [(&str, bool); 3] = [
+    ("csv", cfg!(feature = "csv")),
+    ("mlflow", cfg!(feature = "mlflow")),
+    ("tensorboard", cfg!(feature = "tensorboard")),
+];
+
 impl TrainerConfig {
     /// Checks what can be checked before anything is made.
     ///
@@ -34,6 +41,10 @@ impl TrainerConfig {
             let reason = format!("{} is not a number of epochs from 1 to {MAX_EPOCHS}", self.max_epochs);
             return Err(Error::config("max_epochs", reason));
         }
+        if self.slurm_requeue && !self.handle_signals {
+            let reason = "Slurm tells by a signal that the time is up, and handle_signals is off: leave out one of the two";
+            return Err(Error::config("slurm_requeue", reason));
+        }
         if self.max_file_bytes == Some(0) {
             return Err(Error::config("max_file_bytes", "no file has 0 bytes: leave it out for 100 GiB"));
         }
@@ -48,7 +59,9 @@ impl TrainerConfig {
         self.check_validation()?;
         check_directory("root", &self.root)?;
         check_directory("logs", Path::new(&self.logs))?;
+        check_trackers(&self.trackers)?;
         if let Some(init_from) = &self.init_from {
+            init_from.options().map_err(|reason| Error::config("init_from.remap", reason))?;
             // It can be an address: nothing is written there.
             check_path("init_from", &init_from.checkpoint)?;
         }
@@ -291,107 +304,27 @@ fn check_timeout(setting: &str, seconds: f64) -> Result<()> {
     Err(Error::config(setting, reason))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::strategy::{Best, MetricConfig, MetricMode, OnException};
-
-    fn setting(config: TrainerConfig) -> String {
-        match config.check() {
-            Err(Error::Config { setting, reason }) => format!("{setting}: {reason}"),
-            other => panic!("{other:?}"),
-        }
+/// Checks the names of trackers.
+///
+/// # Errors
+///
+/// [`Error::Config`] for an unknown name, or one whose feature is off.
+fn check_trackers(names: &[String]) -> Result<()> {
+    for name in names {
+        let reason = match TRACKERS.iter().find(|(known, _)| known == name) {
+            Some((_, true)) => continue,
+            Some((known, false)) => {
+                format!("{known} is not compiled in: build burn-trainer with its feature `{known}`")
+            }
+            None => {
+                let known = TRACKERS.map(|(known, _)| known).join(", ");
+                format!("{name:?} is not a tracker; the trackers are {known}")
+            }
+        };
+        return Err(Error::config("trackers", reason));
     }
-
-    fn primary() -> TrainerConfig {
-        TrainerConfig::new().with_primary_metric("val_loss")
-    }
-
-    fn names(config: TrainerConfig, expected: &str) {
-        let found = setting(config);
-        assert_eq!(found.split(':').next(), Some(expected), "{found}");
-    }
-
-    #[test]
-    fn what_contradicts_itself_is_an_error_that_names_the_setting() {
-        names(primary().with_best(Best::new()).with_strategies([]), "strategies");
-        names(primary().with_best(Best::new().with_topk(0)), "best.topk");
-        names(TrainerConfig::new().with_best(Best::new()), "best.metric");
-        let lowest = MetricConfig::new("val_loss").with_mode(MetricMode::Min);
-        let best = Best::new().with_mode(MetricMode::Max);
-        names(TrainerConfig::new().with_best(best.clone().with_metric(lowest.clone())), "best.mode");
-        names(TrainerConfig::new().with_primary_metric(lowest).with_best(best), "best.mode");
-        let last = StrategyConfig::Last(Last::new().with_every_n_steps(0));
-        names(primary().with_strategies([last]), "strategies.0.every_n_steps");
-    }
-
-    #[test]
-    fn a_strategy_that_would_never_save_is_an_error() {
-        let never = Last::new().with_every_epoch(false);
-        names(primary().with_last(never.clone()), "last.every_epoch");
-        names(
-            TrainerConfig::new().with_strategies([StrategyConfig::Last(never.clone())]),
-            "strategies.0.every_epoch",
-        );
-        names(
-            primary().with_last(Last::new().with_save_on_time_interval(Duration::ZERO)),
-            "last.save_on_time_interval",
-        );
-        names(
-            primary().with_on_exception(OnException::new().with_timeout_seconds(0.0)),
-            "on_exception.timeout_seconds",
-        );
-        for trigger in
-            [never.clone().with_every_n_steps(1), never.with_save_on_time_interval(Duration::from_secs(1))]
-        {
-            assert!(primary().with_last(trigger).check().is_ok());
-        }
-    }
-
-    #[test]
-    fn a_number_of_epochs_that_no_run_has_is_an_error() {
-        for epochs in [0, MAX_EPOCHS + 1, usize::MAX] {
-            names(primary().with_max_epochs(epochs), "max_epochs");
-        }
-        assert!(primary().with_max_epochs(MAX_EPOCHS).check().is_ok());
-    }
-
-    #[test]
-    fn a_home_directory_that_no_shell_has_replaced_is_an_error() {
-        for path in ["~", "~/x", "~user/x", "~x"] {
-            names(primary().with_root(path), "root");
-            names(primary().with_logs(path), "logs");
-            names(primary().with_ckpt_path(path), "ckpt_path");
-            names(primary().with_best(Best::new().with_dirpath(path)), "best.dirpath");
-            names(primary().with_last(Last::new().with_dirpath(path)), "last.dirpath");
-            names(primary().with_on_exception(OnException::new().with_dirpath(path)), "on_exception.dirpath");
-        }
-        for path in ["./~", "a/~/b", "/~", "a~"] {
-            assert!(primary().with_root(path).check().is_ok(), "{path}");
-        }
-    }
-
-    #[test]
-    fn tags_and_notes_have_limits() {
-        let tags = |tags: Vec<String>| primary().with_tags(tags);
-        assert!(tags(vec!["t".repeat(MAX_TAG_BYTES); MAX_TAGS]).check().is_ok());
-        names(tags(vec!["t".to_owned(); MAX_TAGS + 1]), "tags");
-        for tag in ["", " ", "a\nb", "\u{1b}[2J", &"t".repeat(MAX_TAG_BYTES + 1)] {
-            names(tags(vec![tag.to_owned()]), "tags");
-        }
-        assert!(primary().with_notes("n".repeat(MAX_NOTES_BYTES)).check().is_ok());
-        names(primary().with_notes("n".repeat(MAX_NOTES_BYTES + 1)), "notes");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_path_that_is_not_text_is_an_error() {
-        use std::os::unix::ffi::OsStrExt;
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/tmp/\xff"));
-        names(primary().with_root(path.clone()), "root");
-        names(primary().with_best(Best::new().with_dirpath(path)), "best.dirpath");
-    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

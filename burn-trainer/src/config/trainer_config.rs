@@ -138,9 +138,7 @@ pub struct TrainerConfig {
     /// How the state before a failure is saved. Without `primary_metric`, setting it turns this strategy on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_exception: Option<OnException>,
-    /// Every strategy of the run, in place of the three above. An empty list saves nothing. Also read under
-    /// the name `callbacks`.
-    #[serde(alias = "callbacks")]
+    /// Every strategy of the run, in place of the three above. An empty list saves nothing.
     pub strategies: Option<Vec<StrategyConfig>>,
     /// The run's id, which names its directory. Generated when not given.
     pub run_id: Option<String>,
@@ -305,7 +303,8 @@ pub enum EndWith {
     /// was stopped or had nothing to do. Without a strategy that saves best checkpoints this is an error
     /// before training, and a run that ends without a whole one ends with an error. A run that is stopped
     /// before there is one returns the model of the last step, and a line says so. So does a process of a
-    /// rank that does not write.
+    /// rank that does not write. Averaged parameters ([`Ema`](crate::callbacks::Ema)) are a part of the
+    /// checkpoint, and not these.
     Best,
 }
 

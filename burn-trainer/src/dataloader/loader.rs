@@ -73,7 +73,7 @@ pub struct ResumableDataLoader<I, O> {
 pub struct ResumableDataLoaderBuilder<I, O> {
     batcher: Arc<dyn Batcher<I, O>>,
     seed: Option<u64>,
-    /// The seed of [`ResumableDataLoaderBuilder::shuffled`].
+    /// The seed of [`ResumableDataLoaderBuilder::shuffled`], and of the transform of a loader without shuffling.
     run_seed: u64,
     transform: Option<Transform<I>>,
     batching: Batching,
@@ -176,8 +176,9 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
     /// Change every item before it goes into a batch, with a seed: for random augmentation that a resumed run
     /// repeats.
     ///
-    /// The seed depends on the seed of [`shuffle`](Self::shuffle) (0 without), the epoch, and the item's
-    /// index in the dataset, and on nothing else. Seed the transform's own random number generator with it.
+    /// The seed depends on the seed of [`shuffle`](Self::shuffle), the epoch, and the item's index in the
+    /// dataset, and on nothing else. A loader without shuffling has the seed of
+    /// [`shuffled`](Self::shuffled). Seed the transform's own random number generator with it.
     #[must_use]
     pub fn transform(mut self, transform: impl Fn(I, u64) -> I + Send + Sync + 'static) -> Self {
         self.transform = Some(Arc::new(transform));
@@ -191,7 +192,8 @@ impl<I: 'static, O: Send + 'static> ResumableDataLoaderBuilder<I, O> {
         let source = BatchSource {
             range: 0..dataset.len(),
             dataset: Arc::new(dataset),
-            seed: self.seed,
+            shuffle_seed: self.seed,
+            transform_seed: self.seed.unwrap_or(self.run_seed),
             transform: self.transform,
             batcher: self.batcher,
             device: None,

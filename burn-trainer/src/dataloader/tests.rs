@@ -236,10 +236,13 @@ fn a_transform_depends_on_the_item_and_the_epoch_alone() {
     assert_eq!(whole.iter().map(|(_, seed)| seed).collect::<BTreeSet<_>>().len(), 20);
     assert!(whole.is_disjoint(&seeds(builder().shuffle(5), 0, StartPosition::of_epoch(2))));
     assert!(whole.is_disjoint(&seeds(builder().shuffle(6), 0, StartPosition::of_epoch(1))));
-    assert_eq!(
-        seeds(builder(), 0, StartPosition::of_epoch(1)),
-        seeds(builder().shuffle(0), 0, StartPosition::of_epoch(1))
-    );
+    // Without shuffling it is the run's.
+    for (unshuffled, seed) in [(builder(), DEFAULT_SEED), (builder().of_run(7), 7)] {
+        assert_eq!(
+            seeds(unshuffled, 0, StartPosition::of_epoch(1)),
+            seeds(builder().shuffle(seed), 0, StartPosition::of_epoch(1))
+        );
+    }
     with_any_workers(3, |builder| {
         let part = seeds(builder.shuffle(5), 7, StartPosition { items: 2, ..StartPosition::of_epoch(1) });
         assert_eq!(part.len(), 11);

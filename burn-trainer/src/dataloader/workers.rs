@@ -33,7 +33,9 @@ pub(super) struct BatchSource<I, O> {
     pub(super) dataset: Arc<dyn Dataset<I>>,
     /// The part of the dataset.
     pub(super) range: Range<usize>,
-    pub(super) seed: Option<u64>,
+    /// By which it is shuffled, if it is.
+    pub(super) shuffle_seed: Option<u64>,
+    pub(super) transform_seed: u64,
     pub(super) transform: Option<Transform<I>>,
     pub(super) batcher: Arc<dyn Batcher<I, O>>,
     /// Where batches are made; burn's default device unless one is named. Only then is that one looked for: a
@@ -85,7 +87,8 @@ impl<I, O> Clone for BatchSource<I, O> {
         Self {
             dataset: Arc::clone(&self.dataset),
             range: self.range.clone(),
-            seed: self.seed,
+            shuffle_seed: self.shuffle_seed,
+            transform_seed: self.transform_seed,
             transform: self.transform.clone(),
             batcher: Arc::clone(&self.batcher),
             device: self.device.clone(),
@@ -99,13 +102,13 @@ impl<I, O> BatchSource<I, O> {
         // Shared state behind these traits is theirs to keep consistent, as if they were called directly.
         catch_unwind(AssertUnwindSafe(|| {
             let range = self.range.start..self.range.start + len;
-            let order = self.seed.map(|seed| ShuffleOrder::new(seed, epoch, &range));
+            let order = self.shuffle_seed.map(|seed| ShuffleOrder::new(seed, epoch, &range));
             let index = |at| self.range.start + order.as_ref().map_or(at, |order| order.item(at));
             let indexes: Vec<usize> = positions.map(index).collect();
             let items = match &self.transform {
                 None => self.dataset.get_many(indexes)?,
                 Some(transform) => {
-                    let seed = |index| item_seed(self.seed.unwrap_or(0), epoch, index);
+                    let seed = |index| item_seed(self.transform_seed, epoch, index);
                     let items = self.dataset.get_many(indexes.clone())?;
                     items.into_iter().zip(indexes).map(|(item, index)| transform(item, seed(index))).collect()
                 }

@@ -31,14 +31,14 @@ struct EvaluationFile {
     /// version.
     #[serde(default)]
     start_timestamp: Option<Timestamp>,
-    /// One for each name of data, the newest of it.
+    /// One for each name of data and each part, the newest of it.
     evaluations: Vec<Evaluation>,
 }
 
 impl Evaluation {
     /// Keeps it as JSON beside its checkpoint, in `<name>.ckpt.evaluation.json`, and returns the file's path.
-    /// An earlier evaluation on data of the same name is replaced, and those on data of other names stay. The
-    /// file is deleted with its checkpoint.
+    /// An earlier evaluation of the same weights (the model, or a part) on data of the same name is replaced,
+    /// and others stay. The file is deleted with its checkpoint.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Evaluation {
                 Vec::new()
             }
         };
-        evaluations.retain(|kept| kept.split != self.split);
+        evaluations.retain(|kept| (&kept.split, &kept.part) != (&self.split, &self.part));
         evaluations.push(self.clone());
         let name = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
         let kept = EvaluationFile {
@@ -149,6 +149,7 @@ mod tests {
             (0..metrics).map(|number| (format!("test_metric_{number:060}"), 0.5)).collect();
         let evaluation = Evaluation {
             split: "test".to_owned(),
+            part: None,
             timestamp: Timestamp::UNIX_EPOCH,
             items: 33,
             limit_batches: None,

@@ -73,6 +73,7 @@ fn default_renderer() -> Box<dyn MetricsRenderer> {
 pub struct ModelEvaluator<M> {
     model: M,
     checkpoint: Option<EvaluatedCheckpoint>,
+    part: Option<String>,
     split: String,
     limit: Option<BatchLimit>,
     renderer: Option<Box<dyn MetricsRenderer>>,
@@ -82,7 +83,14 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
     /// Evaluates a model as it is now. Later changes of the model are not seen.
     #[must_use]
     pub fn new(model: &M) -> Self {
-        Self { model: model.valid(), checkpoint: None, split: TEST.to_owned(), limit: None, renderer: None }
+        Self {
+            model: model.valid(),
+            checkpoint: None,
+            part: None,
+            split: TEST.to_owned(),
+            limit: None,
+            renderer: None,
+        }
     }
 
     /// Evaluates the model of a checkpoint. Each tensor is verified while it is loaded. The path is a file, a
@@ -111,7 +119,8 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         let checkpoint = evaluated(&loaded.checkpoint)?;
         let config = loaded.checkpoint.metadata()?.trainer_config;
         let limit = (config["fast_dev_run"] == true).then_some(BatchLimit::Count(1));
-        Ok(Self { checkpoint: Some(checkpoint), limit, ..Self::new(&loaded.model) })
+        let part = loaded.part.clone();
+        Ok(Self { checkpoint: Some(checkpoint), part, limit, ..Self::new(&loaded.model) })
     }
 
     /// Sets the name of the data, which begins the names of the metrics: `test` by default, for `test_loss`.
@@ -177,6 +186,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         let named = values.into_iter().filter_map(|(id, value)| Some((names.get(&id)?.clone(), value)));
         Ok(Evaluation {
             split: self.split.clone(),
+            part: self.part.clone(),
             timestamp: Timestamp::now(),
             items,
             limit_batches: limit,
@@ -186,7 +196,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         })
     }
 
-    /// The number of batches that are used, if that is limited.
+    /// The number of batches that are used, if some are left out.
     fn limit_of(&self, loader: &dyn DataLoader<M::Input>) -> Result<Option<u64>> {
         let Some(limit) = self.limit else { return Ok(None) };
         if let Some(reason) = limit.wrong() {
@@ -195,7 +205,9 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         if limit.is_zero() {
             return Err(Error::config(LIMIT, "0 leaves nothing to evaluate"));
         }
-        limit.of_loader(LIMIT, LoaderSize::of(loader).map(LoaderSize::batches)).map(Some)
+        let all = LoaderSize::of(loader).map(LoaderSize::batches);
+        let used = limit.of_loader(LIMIT, all)?;
+        Ok(Some(used).filter(|used| all.is_none_or(|all| *used < all)))
     }
 
     /// The full name of each metric.
@@ -211,7 +223,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
                 let reason = format!("two of them are called {:?}: leave out one", definition.name);
                 return Err(Error::config("the metrics of the evaluation", reason));
             }
-            table.register(definition, None);
+            table.register(definition, None, true);
         }
         Ok(table.names_in(&split))
     }

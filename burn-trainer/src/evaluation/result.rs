@@ -15,12 +15,15 @@ pub struct Evaluation {
     /// The name of the data: `test`, unless [`ModelEvaluator::split`](super::ModelEvaluator::split) sets
     /// another.
     pub split: String,
+    /// The part of the checkpoint that was evaluated in place of its model, if one was: `ema`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// When it ended, in UTC.
     pub timestamp: Timestamp,
     /// The items that were evaluated, as the loader counts them.
     pub items: u64,
-    /// The number of batches that it was limited to by
-    /// [`ModelEvaluator::limit_batches`](super::ModelEvaluator::limit_batches).
+    /// The number of batches that were used, where
+    /// [`ModelEvaluator::limit_batches`](super::ModelEvaluator::limit_batches) has left some out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_batches: Option<u64>,
     /// Seconds that it took, loading of the data included.

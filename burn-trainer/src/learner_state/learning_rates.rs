@@ -31,6 +31,18 @@ impl LearningRates {
     }
 }
 
+/// What to do where [`takes_scale`] is false.
+pub(crate) const HOW_TO_SCALE: &str = "the learning rate cannot be scaled: give burn_trainer::lr_scheduler::scaled(..) of the rate, \
+                                       or of the scheduler of each group, to Learner::new";
+
+/// Whether a scale of the learning rate reaches a scheduler.
+pub(crate) fn takes_scale<M: LearnerModel>(learner: &Learner<M>) -> bool {
+    let mut copy = learner.clone();
+    let stepped = catch_unwind(AssertUnwindSafe(|| with_scale(TRIED, || copy.lr_step())));
+    // A scheduler that panics at the next step does so there too.
+    stepped.unwrap_or(true)
+}
+
 /// Whether the rate of every parameter can be scaled.
 pub(crate) fn can_be_scaled<M: LearnerModel>(learner: &Learner<M>) -> bool {
     let (Some(whole), Some(scaled)) = (next(learner, 1.0), next(learner, TRIED)) else { return false };
@@ -42,8 +54,7 @@ pub(crate) fn can_be_scaled<M: LearnerModel>(learner: &Learner<M>) -> bool {
 fn next<M: LearnerModel>(learner: &Learner<M>, scale: f64) -> Option<ModuleLearningRate> {
     let mut copy = learner.clone();
     let stepped = catch_unwind(AssertUnwindSafe(|| {
-        // A scheduler that cannot be scaled is an error at the next step.
-        let _ = with_scale(scale, || copy.lr_step());
+        with_scale(scale, || copy.lr_step());
         copy.lr_current()
     }));
     stepped.ok()

@@ -13,6 +13,6 @@
 mod scaled;
 mod warmup_cosine;
 
-pub(crate) use scaled::{RateScale, with_scale};
+pub(crate) use scaled::with_scale;
 pub use scaled::{Scaled, scaled};
 pub use warmup_cosine::WarmupCosine;

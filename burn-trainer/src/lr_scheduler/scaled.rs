@@ -7,15 +7,6 @@ use std::cell::Cell;
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 
-/// What a scale did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RateScale {
-    /// A scheduler has applied it, or it is 1.
-    Applied,
-    /// No scheduler of the learner is a [`Scaled`] one.
-    Unused,
-}
-
 #[derive(Clone, Copy)]
 struct Scale {
     factor: f64,
@@ -28,8 +19,9 @@ thread_local! {
     static SCALE: Cell<Scale> = const { Cell::new(NONE) };
 }
 
-/// Runs `step`, in which schedulers give their next rate, with a scale.
-pub(crate) fn with_scale(factor: f64, step: impl FnOnce()) -> RateScale {
+/// Runs `step`, in which schedulers give their next rate, with a scale. Returns whether one of them is a
+/// [`Scaled`] one, and has applied it.
+pub(crate) fn with_scale(factor: f64, step: impl FnOnce()) -> bool {
     /// Ends the scale also after a panic.
     struct End;
     impl Drop for End {
@@ -40,8 +32,7 @@ pub(crate) fn with_scale(factor: f64, step: impl FnOnce()) -> RateScale {
     SCALE.set(Scale { factor, is_applied: false });
     let _end = End;
     step();
-    let Scale { is_applied, .. } = SCALE.get();
-    if is_applied || factor == 1.0 { RateScale::Applied } else { RateScale::Unused }
+    SCALE.get().is_applied
 }
 
 /// A scheduler of which callbacks can scale the rate. Made by [`scaled`].
@@ -88,10 +79,9 @@ mod tests {
     fn a_scale_holds_for_its_step_alone_and_says_whether_it_was_used() {
         let (mut free, mut scalable) = (0.5, scaled(0.5));
         let mut rates = Vec::new();
-        assert_eq!(with_scale(0.1, || rates.push(free.step())), RateScale::Unused);
-        assert_eq!(with_scale(1.0, || rates.push(free.step())), RateScale::Applied);
-        assert_eq!(with_scale(0.1, || rates.push(scalable.step())), RateScale::Applied);
+        assert!(!with_scale(0.1, || rates.push(free.step())));
+        assert!(with_scale(0.1, || rates.push(scalable.step())));
         rates.push(scalable.step());
-        assert_eq!(rates, [0.5, 0.5, 0.05, 0.5]);
+        assert_eq!(rates, [0.5, 0.05, 0.5]);
     }
 }

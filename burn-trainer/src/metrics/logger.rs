@@ -89,8 +89,8 @@ impl RunMetricLogger {
     }
 
     /// Registers a metric: on a named validation set, or on the training and the main one.
-    fn register(&mut self, definition: &MetricDefinition, set: Option<String>) {
-        self.metrics.table.lock().register(definition, set);
+    fn register(&mut self, definition: &MetricDefinition, set: Option<String>, is_directed: bool) {
+        self.metrics.table.lock().register(definition, set, is_directed);
         self.names.insert(definition.metric_id.clone(), Arc::clone(&definition.name));
         if let Some(files) = &mut self.files {
             files.define(definition);
@@ -252,9 +252,10 @@ impl MetricLogger for RunMetricLogger {
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
-        self.register(&definition, None);
+        let is_directed = self.metrics.table.lock().is_directed(&definition.name);
+        self.register(&definition, None, is_directed);
         for MetricOnSet { set, definition } in self.metrics.sets.register(&definition) {
-            self.register(&definition, Some(set));
+            self.register(&definition, Some(set), is_directed);
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct MetricTable {
     logged: IndexSet<String>,
     /// Those that a validation has logged which was tried.
     tried: IndexSet<String>,
+    /// See [`set_undirected`](Self::set_undirected).
+    undirected: Vec<String>,
     /// While a validation is under way, the values of the one before.
     before_validation: Option<IndexMap<String, f64>>,
 }
@@ -43,13 +45,15 @@ struct RegisteredMetric {
     /// The named validation set that it is of. `None`: of the training and of the main validation set.
     set: Option<String>,
     mode: Option<MetricMode>,
+    /// Whether burn has it among its numbers.
+    is_number: bool,
     /// Whether the metric has logged a number. A metric that declares no direction may be text until then.
     has_numbers: bool,
 }
 
 impl RegisteredMetric {
     fn is_numeric(&self) -> bool {
-        self.mode.is_some() || self.has_numbers
+        self.is_number || self.has_numbers
     }
 
     /// Its full name in a split, if it is of that split.
@@ -85,11 +89,8 @@ impl MetricTable {
     /// of the one before are in their place.
     pub(crate) fn whole_values(&self) -> IndexMap<String, f64> {
         let Some(before) = &self.before_validation else { return self.values.clone() };
-        let whole = self.values.iter().filter_map(|(name, value)| {
-            let value = if is_of_validation(name) { before.get(name) } else { Some(value) };
-            Some((name.clone(), *value?))
-        });
-        whole.collect()
+        let of_training = self.values.iter().filter(|(name, _)| !is_of_validation(name));
+        of_training.chain(before).map(|(name, value)| (name.clone(), *value)).collect()
     }
 
     pub(super) fn validation_values(&self) -> IndexMap<String, f64> {
@@ -97,9 +98,9 @@ impl MetricTable {
         values.map(|(name, value)| (name.clone(), *value)).collect()
     }
 
-    /// A validation begins.
+    /// A validation begins. A metric that it does not log has no value after it.
     pub(super) fn begin_validation(&mut self) {
-        let before = self.validation_values();
+        let before = self.values.extract_if(.., |name, _| is_of_validation(name)).collect();
         self.before_validation.get_or_insert(before);
     }
 
@@ -204,7 +205,7 @@ impl MetricTable {
     }
 
     pub(super) fn is_numeric(&self, id: &MetricId) -> bool {
-        self.registered.get(id).is_some_and(|metric| metric.mode.is_some())
+        self.registered.get(id).is_some_and(|metric| metric.is_number)
     }
 
     /// The full name of a metric, by burn's name of it.
@@ -213,15 +214,28 @@ impl MetricTable {
         Some(named(prefix(split)?, &metric.key))
     }
 
+    /// Sets the metrics, by burn's names, of which it is not known whether lower or higher is better. burn's
+    /// attributes always say one.
+    pub(crate) fn set_undirected(&mut self, names: Vec<String>) {
+        self.undirected = names;
+    }
+
+    /// Whether a metric's attributes say whether lower or higher is better, by burn's name of it.
+    pub(super) fn is_directed(&self, name: &str) -> bool {
+        !self.undirected.iter().any(|undirected| undirected == name)
+    }
+
     /// Registers a metric, of a named validation set if one is given.
-    pub(crate) fn register(&mut self, definition: &MetricDefinition, set: Option<String>) {
+    pub(crate) fn register(&mut self, definition: &MetricDefinition, set: Option<String>, is_directed: bool) {
+        let is_number = matches!(definition.attributes, MetricAttributes::Numeric(_));
         let mode = match &definition.attributes {
+            _ if !is_directed => None,
             MetricAttributes::Numeric(numeric) if numeric.higher_is_better => Some(MetricMode::Max),
             MetricAttributes::Numeric(_) => Some(MetricMode::Min),
             MetricAttributes::None => None,
         };
         let (name, key) = (Arc::clone(&definition.name), base(&definition.name));
-        let metric = RegisteredMetric { name, key, set, mode, has_numbers: false };
+        let metric = RegisteredMetric { name, key, set, mode, is_number, has_numbers: false };
         self.registered.insert(definition.metric_id.clone(), metric);
         self.tell_apart();
     }
@@ -354,7 +368,7 @@ mod tests {
     #[test]
     fn a_metric_is_found_however_it_is_written() {
         let mut table = MetricTable::default();
-        table.register(&definition("Loss"), None);
+        table.register(&definition("Loss"), None, true);
         for written in ["val_loss", "val/loss", "Val Loss"] {
             assert_eq!(
                 table.find(written),
@@ -372,7 +386,7 @@ mod tests {
     fn names_that_fall_together_have_a_digest_whatever_their_order() {
         let keys = |names: &[&str]| {
             let mut table = MetricTable::default();
-            names.iter().for_each(|name| table.register(&definition(name), None));
+            names.iter().for_each(|name| table.register(&definition(name), None, true));
             let key = |metric: &RegisteredMetric| (metric.name.to_string(), metric.key.clone());
             (table.registered.values().map(key).collect::<IndexMap<_, _>>(), table)
         };

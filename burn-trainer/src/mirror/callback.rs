@@ -1,19 +1,18 @@
 //! The callback that tells the mirror's thread what is saved, what leads and what is deleted, and waits for
 //! it at the end of the run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::LearnerModel;
 use burn_ckpt::mirror::OUTSIDE_DIR;
 use burn_ckpt::plumbing::{is_checkpoint, list, storage};
-use burn_ckpt::retention::SavedCheckpoint;
 use burn_ckpt::{CatalogEntry, RunLayout};
 
 use super::keep::KeepSettings;
 use super::queue::{Present, Queue};
-use crate::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
+use crate::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointInfo};
 use crate::config::{MirrorConfig, TrainerConfig};
 use crate::process::console::{note, warn};
 use crate::process::progress::figures::exact_time;
@@ -100,7 +99,7 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
     fn on_checkpoint_saved(
         &mut self,
         _: &mut CallbackContext<'_, M>,
-        checkpoint: &CheckpointSaved,
+        checkpoint: &CheckpointInfo,
     ) -> CallbackResult {
         self.queue.saved(checkpoint.path.clone());
         Ok(())
@@ -110,14 +109,18 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
         &mut self,
         _: &mut CallbackContext<'_, M>,
         strategy: &str,
-        checkpoint: &SavedCheckpoint,
+        checkpoint: &CheckpointInfo,
     ) -> CallbackResult {
         self.queue.leads(strategy, &checkpoint.path);
         Ok(())
     }
 
-    fn on_checkpoint_deleted(&mut self, _: &mut CallbackContext<'_, M>, path: &Path) -> CallbackResult {
-        if self.queue.deleted(path) && !std::mem::replace(&mut self.is_slow_said, true) {
+    fn on_checkpoint_deleted(
+        &mut self,
+        _: &mut CallbackContext<'_, M>,
+        checkpoint: &CheckpointInfo,
+    ) -> CallbackResult {
+        if self.queue.deleted(&checkpoint.path) && !std::mem::replace(&mut self.is_slow_said, true) {
             warn(
                 "the mirror is slower than the saves: checkpoints that are replaced before they are sent are left out of it",
             );

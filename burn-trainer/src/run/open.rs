@@ -14,6 +14,7 @@ use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
 use super::created_directories::CreatedDirectories;
+use super::nothing_left::NothingLeft;
 use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result, SkippedCheckpoint};
@@ -21,7 +22,6 @@ use crate::metrics::{remove_metric_files, remove_metrics_log};
 use crate::mirror::MirrorOfRun;
 use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
-use crate::process::progress::figures::count;
 use crate::process::run_output::OpenOutput;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
@@ -93,7 +93,7 @@ impl OpenRun {
             check_new_run(config, &layout, &present, begins_beside_weights)?;
             mirror.check_new_run(config, layout.run_id())?;
         }
-        check_epochs(config, resume.as_ref().filter(|_| !resumes_itself))?;
+        check_anything_left(config, resume.as_ref().filter(|_| !resumes_itself))?;
         if own.is_none() && config.overwrite {
             // Also without any checkpoint: there can be links and metric files.
             remove_run(&layout, &present)?;
@@ -209,22 +209,17 @@ fn check_new_run(
     Err(Error::RunExists { run_id: layout.run_id().to_owned(), path: layout.checkpoint_dir() })
 }
 
-/// Rejects a new run that begins with another run's checkpoint and would have no epoch to train: it would
-/// save nothing, and say that it is complete.
-fn check_epochs(config: &TrainerConfig, other: Option<&ResumePoint>) -> Result<()> {
+/// Rejects a new run that begins with another run's checkpoint and would have no step to do: it would save
+/// nothing, and say that it is complete.
+fn check_anything_left(config: &TrainerConfig, other: Option<&ResumePoint>) -> Result<()> {
     let Some(other) = other else { return Ok(()) };
-    let (done, max_epochs) = (other.state.position.next().epoch, config.max_epochs);
-    if done < max_epochs as u64 {
-        return Ok(());
-    }
+    let Some(NothingLeft { setting, limit, done }) = NothingLeft::of(config, other) else { return Ok(()) };
     let reason = format!(
-        "it is {max_epochs}, and {} of the run {} has {} already, which count{}: nothing would be trained",
+        "it is {limit}, and {} of the run {} has {done} already, which is counted: nothing would be trained",
         other.checkpoint.path().display(),
         other.metadata.run_id,
-        count(done, "epoch"),
-        if done == 1 { "s" } else { "" }
     );
-    Err(Error::config("max_epochs", reason))
+    Err(Error::config(setting, reason))
 }
 
 /// Whether a checkpoint is one of this run: listed, in the run's directory (a link that a copy turned into a

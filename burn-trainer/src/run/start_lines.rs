@@ -5,6 +5,7 @@ use std::path::Path;
 use burn_ckpt::plumbing::{shards_directory, size, storage};
 use burn_ckpt::{Catalog, Metadata, RunLayout};
 
+use super::nothing_left::NothingLeft;
 use crate::config::TrainerConfig;
 use crate::model_summary::{ModelSummary, ModuleSummary};
 use crate::process::console::{note, warn};
@@ -12,8 +13,6 @@ use crate::process::launcher::{self, LauncherRank};
 use crate::process::progress::figures::count;
 use crate::process::progress::terminal_width::terminal_width;
 use crate::state::resume_point::ResumePoint;
-use crate::state::run_clock::training_time;
-use crate::training_loop::parts::run_limits::RunLimits;
 
 /// The most modules that are listed.
 const MAX_MODULES: usize = 24;
@@ -99,7 +98,7 @@ pub(super) fn model(summary: &ModelSummary, depth: usize) {
 /// Says that there are checkpoints of steps after the one that the run resumes from, and what becomes of
 /// them. Where nothing is left to train, all stays as it is.
 pub(super) fn newer_checkpoints(config: &TrainerConfig, present: &Catalog, resume: &ResumePoint) {
-    if has_nothing_to_train(config, resume) {
+    if NothingLeft::of(config, resume).is_some() {
         return;
     }
     let from = &resume.metadata;
@@ -114,13 +113,6 @@ pub(super) fn newer_checkpoints(config: &TrainerConfig, present: &Catalog, resum
         "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and {ranks}; what was logged \
          after that one is replaced"
     ));
-}
-
-/// Whether the run is at its last epoch, or at a limit, already.
-fn has_nothing_to_train(config: &TrainerConfig, resume: &ResumePoint) -> bool {
-    let position = resume.state.position.next();
-    let trained = training_time(resume.state.training_time_seconds);
-    position.epoch >= config.max_epochs as u64 || RunLimits::of(config).reached(position, trained).is_some()
 }
 
 /// What becomes of so many states, of which some have only finite values. Another one never ranks.

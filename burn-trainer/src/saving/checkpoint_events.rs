@@ -1,18 +1,19 @@
 //! What the writer has done, for the callbacks: checkpoints that are durable, that lead, and that are
 //! deleted.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::Metadata;
 use burn_ckpt::plumbing::{Ledger, SaveReport};
-use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
-/// A checkpoint that is durable under its final name.
+/// A checkpoint of the run, as the events of a [callback](crate::callbacks::Callback) tell of it: it was
+/// saved, a strategy ranks it first, or it was deleted.
 ///
 /// ```
 /// use burn::train::LearnerModel;
-/// use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
+/// use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointInfo};
 ///
 /// struct Announce;
 ///
@@ -24,28 +25,55 @@ use indexmap::IndexMap;
 ///     fn on_checkpoint_saved(
 ///         &mut self,
 ///         _: &mut CallbackContext<'_, M>,
-///         saved: &CheckpointSaved,
+///         saved: &CheckpointInfo,
 ///     ) -> CallbackResult {
-///         println!("step {}: {}, {:?}", saved.global_step, saved.path.display(), saved.metadata()?.metrics);
+///         println!("step {}: {}, {:?}", saved.global_step, saved.path.display(), saved.metrics);
 ///         Ok(())
 ///     }
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct CheckpointSaved {
-    /// The file.
+pub struct CheckpointInfo {
+    /// The file. One state that two strategies keep has two.
     pub path: PathBuf,
     /// The epoch of the state, counted from 0.
     pub epoch: u64,
     /// The number of optimizer steps done.
     pub global_step: u64,
-    /// The file's size.
+    /// The latest value of every metric at the state, as the metadata has them.
+    pub metrics: IndexMap<String, f64>,
+    /// `sha256:` and the digest of the `.ckpt` file in lower-case hexadecimal, as the metadata has it.
+    pub checksum: String,
+    /// The size of its file, or of all its files if it has several.
     pub size_bytes: u64,
 }
 
-impl CheckpointSaved {
-    /// Reads its metadata: metrics, digests, and why it was saved.
+impl CheckpointInfo {
+    /// A checkpoint of an earlier start, under one of its names.
+    pub(super) fn of_earlier(path: &Path, metadata: &Metadata) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            epoch: metadata.epoch,
+            global_step: metadata.global_step,
+            metrics: metadata.metrics.clone(),
+            checksum: metadata.checkpoint_checksum.clone(),
+            size_bytes: metadata.total_bytes(),
+        }
+    }
+
+    fn of_report(path: &Path, report: &SaveReport) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            epoch: report.epoch,
+            global_step: report.global_step,
+            metrics: report.metrics.clone(),
+            checksum: report.checksum.clone(),
+            size_bytes: report.size_bytes,
+        }
+    }
+
+    /// Reads the whole metadata: the environment, the tensors' digests, and why it was saved.
     ///
     /// # Errors
     ///
@@ -58,30 +86,36 @@ impl CheckpointSaved {
 /// What the writer has done since the last look.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointEvents {
-    pub(crate) saved: Vec<CheckpointSaved>,
+    pub(crate) saved: Vec<CheckpointInfo>,
     /// The new foremost checkpoint of strategies, by their names.
-    pub(crate) best: Vec<(String, SavedCheckpoint)>,
-    pub(crate) deleted: Vec<PathBuf>,
-}
-
-impl CheckpointEvents {
-    pub(crate) fn deleted(&self) -> impl Iterator<Item = &Path> {
-        self.deleted.iter().map(PathBuf::as_path)
-    }
+    pub(crate) best: Vec<(String, CheckpointInfo)>,
+    pub(crate) deleted: Vec<CheckpointInfo>,
 }
 
 /// Collects events until they are taken.
+///
+/// The writer moves a link and deletes a file before it reports the save. What it has done with a checkpoint
+/// that is not reported yet is told after the report.
 #[derive(Debug, Default)]
 pub(super) struct EventTracker {
+    /// The checkpoints that are on disk, by their paths.
+    present: HashMap<PathBuf, CheckpointInfo>,
+    /// Files that were deleted and are not told yet.
+    deleted: Vec<PathBuf>,
     /// The foremost checkpoint of each strategy when it was looked at last.
-    leading: IndexMap<String, SavedCheckpoint>,
+    leading: IndexMap<String, PathBuf>,
     events: CheckpointEvents,
 }
 
 impl EventTracker {
     /// Begins with the checkpoints of earlier starts, which are not news.
-    pub(super) fn new<'a>(ledger: &mut Ledger, strategies: impl Iterator<Item = &'a str>) -> Self {
-        let mut tracker = Self::default();
+    pub(super) fn new<'a>(
+        earlier: Vec<CheckpointInfo>,
+        ledger: &mut Ledger,
+        strategies: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let present = earlier.into_iter().map(|info| (info.path.clone(), info)).collect();
+        let mut tracker = Self { present, ..Self::default() };
         tracker.look_at(ledger, strategies);
         tracker.take();
         tracker
@@ -95,24 +129,32 @@ impl EventTracker {
         strategies: impl Iterator<Item = &'a str>,
     ) {
         for report in reports {
-            let Ok(size_bytes) = report.outcome else { continue };
-            let (epoch, global_step) = (report.epoch, report.global_step);
-            let saved =
-                |path: &PathBuf| CheckpointSaved { path: path.clone(), epoch, global_step, size_bytes };
-            self.events.saved.extend(report.paths.iter().map(saved));
+            for path in &report.paths {
+                let saved = CheckpointInfo::of_report(path, report);
+                self.present.insert(path.clone(), saved.clone());
+                self.events.saved.push(saved);
+            }
         }
         self.look_at(ledger, strategies);
     }
 
     fn look_at<'a>(&mut self, ledger: &mut Ledger, strategies: impl Iterator<Item = &'a str>) {
-        self.events.deleted.extend(ledger.take_removed());
         for strategy in strategies {
-            let Some(first) = ledger.top_ranked(strategy) else { continue };
-            if self.leading.get(strategy).is_none_or(|before| before.path != first.path) {
+            let first = ledger.top_ranked(strategy).and_then(|first| self.present.get(&first.path));
+            let Some(first) = first else { continue };
+            if self.leading.get(strategy) != Some(&first.path) {
+                self.leading.insert(strategy.to_owned(), first.path.clone());
                 self.events.best.push((strategy.to_owned(), first.clone()));
-                self.leading.insert(strategy.to_owned(), first.clone());
             }
         }
+        self.deleted.extend(ledger.take_removed());
+        self.deleted.retain(|path| match self.present.remove(path) {
+            Some(deleted) => {
+                self.events.deleted.push(deleted);
+                false
+            }
+            None => true,
+        });
     }
 
     pub(super) fn take(&mut self) -> CheckpointEvents {

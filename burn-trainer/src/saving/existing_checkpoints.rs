@@ -13,6 +13,7 @@ use burn_ckpt::{Catalog, Checkpoint, RunLayout, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
+use super::checkpoint_events::CheckpointInfo;
 use super::run_checkpoints::{report_skipped, twin};
 use super::saved_names::SavedFor;
 use crate::config::TrainerConfig;
@@ -38,12 +39,15 @@ pub(crate) struct ExistingCheckpoints {
     staging_owner: StagingOwner,
     /// The checkpoints that strategies have taken, and that are not verified yet, with their digests.
     unverified: Vec<(PathBuf, FileDigests)>,
+    /// What there is to say of the checkpoints that strategies have taken.
+    taken: Vec<CheckpointInfo>,
 }
 
 /// A checkpoint that was saved for a strategy.
 #[derive(Debug)]
 struct StrategyCheckpoint {
     saved: SavedCheckpoint,
+    info: CheckpointInfo,
     training_time: Duration,
     missing: Option<MissingName>,
     /// The digests of its files, unless it was verified at this start.
@@ -96,6 +100,7 @@ impl ExistingCheckpoints {
             origin,
             staging_owner,
             unverified: Vec::new(),
+            taken: Vec::new(),
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
         })
     }
@@ -136,8 +141,8 @@ impl ExistingCheckpoints {
             .collect();
         let kept: Vec<usize> = keep.kept(&candidates).into_iter().map(|kept| finite[kept]).collect();
         let mut there = Vec::new();
-        for (position, StrategyCheckpoint { saved, missing, unverified, .. }) in found.into_iter().enumerate()
-        {
+        for (position, found) in found.into_iter().enumerate() {
+            let StrategyCheckpoint { saved, info, missing, unverified, .. } = found;
             if let Some(MissingName { state, reason }) = missing {
                 if !kept.contains(&position) {
                     continue;
@@ -158,6 +163,7 @@ impl ExistingCheckpoints {
                 log::info!("{} was missing and is there again", saved.path.display());
             }
             self.unverified.extend(unverified.map(|files| (saved.path.clone(), files)));
+            self.taken.push(info);
             there.push(saved);
         }
         there
@@ -166,6 +172,11 @@ impl ExistingCheckpoints {
     /// The checkpoints that strategies have taken, and that are not verified yet, with their digests.
     pub(super) fn take_unverified(&mut self) -> Vec<(PathBuf, FileDigests)> {
         std::mem::take(&mut self.unverified)
+    }
+
+    /// What there is to say of the checkpoints that strategies have taken.
+    pub(super) fn take_infos(&mut self) -> Vec<CheckpointInfo> {
+        std::mem::take(&mut self.taken)
     }
 }
 
@@ -211,6 +222,7 @@ fn by_strategy(
             let unverified = (!is_verified).then(|| file_digests(&path, &entry.metadata));
             let (step, score) = (entry.metadata.global_step, saved.scores.get(strategy).copied());
             list.push(StrategyCheckpoint {
+                info: CheckpointInfo::of_earlier(&path, &entry.metadata),
                 saved: SavedCheckpoint::new(path, step, score.unwrap_or(f64::NAN)).with_finite(is_finite),
                 training_time: Duration::try_from_secs_f64(entry.metadata.training_time_seconds)
                     .unwrap_or_default(),

@@ -132,8 +132,12 @@ impl RunSaves {
 
     /// The first of them that a strategy needs.
     pub(crate) fn needed_by_strategy(&self, is_meant: impl Fn(&str) -> bool) -> Option<&String> {
-        let mut metrics = self.unchecked_metrics.iter();
-        metrics.find(|(name, by)| by.is_strategy && is_meant(name)).map(|(name, _)| name)
+        of_strategy(&self.unchecked_metrics, is_meant)
+    }
+
+    /// The first of these metrics that a strategy needs, checked or not.
+    pub(crate) fn metric_of_strategy(&self, is_meant: impl Fn(&str) -> bool) -> Option<&String> {
+        of_strategy(&self.needed_metrics, is_meant)
     }
 
     /// Checks that those of these metrics are logged which are needed. A strategy would otherwise never save,
@@ -170,4 +174,8 @@ impl RunSaves {
     ) -> (SaveSummary, IndexMap<String, SavedCheckpoint>) {
         self.saver.take().map_or_else(Default::default, |saver| saver.finish(limit))
     }
+}
+
+fn of_strategy(metrics: &IndexMap<String, NeededBy>, is_meant: impl Fn(&str) -> bool) -> Option<&String> {
+    metrics.iter().find(|(name, by)| by.is_strategy && is_meant(name)).map(|(name, _)| name)
 }

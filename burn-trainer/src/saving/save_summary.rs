@@ -128,10 +128,11 @@ fn report_non_finite(report: &SaveReport, is_first: bool) {
 /// Logs how a save ended. A failure is also printed on standard error.
 fn log_report(report: &SaveReport) {
     match &report.outcome {
-        Ok(_) if report.paths.is_empty() => {
+        Ok(()) if report.paths.is_empty() => {
             log::info!("step {} is not saved: a better state was saved meanwhile", report.global_step);
         }
-        Ok(bytes) => {
+        Ok(()) => {
+            let bytes = report.size_bytes;
             let time = exact_time(report.duration);
             log::info!("saved step {}: {bytes} bytes in {time}", report.global_step);
         }

@@ -72,7 +72,7 @@ impl Saver {
         ledger.resume_from(existing.origin.as_ref().map(|(_, path)| &**path), existing.rules_differ)?;
         let writer = CheckpointWriter::start(run, ledger, settings.max_waiting)?;
         let names = active.iter().map(|active| &*active.name);
-        let events = EventTracker::new(&mut writer.ledger().lock(), names);
+        let events = EventTracker::new(existing.take_infos(), &mut writer.ledger().lock(), names);
         let newest = IndexMap::new();
         Ok(Self {
             writer,
@@ -251,7 +251,7 @@ impl Saver {
         // The run's error owns it from here on.
         match self.summary.reports.remove(known + position).outcome {
             Err(source) => Err(Error::SaveFailed { source }),
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
         }
     }
 

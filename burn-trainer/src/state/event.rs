@@ -21,8 +21,9 @@ pub enum TrainingEvent<'a> {
     ValidationEnd,
     /// An epoch is done, validation included.
     EpochEnd,
-    /// Training is complete: all epochs are done, or early stopping ended it. It comes with the
-    /// [`TrainingEvent::EpochEnd`] of the last epoch.
+    /// Training is complete: all epochs are done, or a limit, early stopping or a callback has ended it. It
+    /// comes with the event at which that is so: the [`TrainingEvent::EpochEnd`] of the last epoch, or a
+    /// [`TrainingEvent::StepEnd`] or [`TrainingEvent::ValidationEnd`] within an epoch.
     TrainingEnd,
     /// Training was told to stop before its last epoch, for this reason: a signal's name, or the message
     /// given to burn's interrupter. The state is that of the last step done.

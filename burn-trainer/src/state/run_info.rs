@@ -89,6 +89,42 @@ pub struct RunEnd {
     pub global_step: u64,
     /// The leading checkpoint of each strategy, by the strategy's name (`best:val_loss`, `last`).
     pub checkpoints: IndexMap<String, SavedCheckpoint>,
+    /// The metric that "best" refers to.
+    pub(crate) best_metric: Option<String>,
+}
+
+impl RunEnd {
+    /// The best checkpoint, as [`FitResult::best`](crate::FitResult::best) has it.
+    #[must_use]
+    pub fn best(&self) -> Option<&SavedCheckpoint> {
+        best_of(&self.checkpoints, self.best_metric.as_deref())
+    }
+
+    /// The newest checkpoint, as [`FitResult::last`](crate::FitResult::last) has it.
+    #[must_use]
+    pub fn last(&self) -> Option<&SavedCheckpoint> {
+        last_of(&self.checkpoints)
+    }
+}
+
+/// Of the leading checkpoints of strategies, that of the metric, or of the first strategy that ranks.
+pub(crate) fn best_of<'a>(
+    checkpoints: &'a IndexMap<String, SavedCheckpoint>,
+    metric: Option<&str>,
+) -> Option<&'a SavedCheckpoint> {
+    let ranked = || {
+        let of = checkpoints.iter().map(|(name, leading)| (name.strip_prefix("best:"), leading));
+        of.filter_map(|(name, leading)| Some((name?, leading)))
+    };
+    // A strategy with a directory of its own has that behind the metric.
+    let is_meant = |of: &str| of.split(':').next() == metric;
+    ranked().find(|(of, _)| is_meant(of)).or_else(|| ranked().next()).map(|(_, leading)| leading)
+}
+
+/// Of the leading checkpoints of strategies, that of the first last-strategy.
+pub(crate) fn last_of(checkpoints: &IndexMap<String, SavedCheckpoint>) -> Option<&SavedCheckpoint> {
+    let mut all = checkpoints.iter();
+    all.find(|(name, _)| *name == "last" || name.starts_with("last:")).map(|(_, leading)| leading)
 }
 
 /// Whether a run is done, was stopped, or failed. [`RunEnd`] has it, which

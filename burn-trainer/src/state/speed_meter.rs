@@ -120,6 +120,9 @@ impl Drop for MeasuredActivity {
     }
 }
 
+/// Less than any part of an interval between two validations.
+const ROUNDING: f64 = 1e-6;
+
 /// The sums of a call of `fit`. Times are those since its begin.
 #[derive(Debug, Clone, Default)]
 struct Measured {
@@ -128,12 +131,32 @@ struct Measured {
     /// Of this one, without the split in progress.
     done: RunSpeed,
     validations: u64,
+    /// How often validations come, if one has come since training began.
+    pace: Option<ValidationPace>,
     /// The longest save that has ended since the last line with the speed.
     longest_save: Option<Duration>,
     /// How many epochs this call has trained.
     epochs: f64,
     /// The training of the epoch in progress, or of the last one, which may still be shown.
     split: Option<MeasuredSplit>,
+}
+
+/// The validations of this call since its first step.
+#[derive(Debug, Clone, Copy, Default)]
+struct ValidationPace {
+    count: u64,
+    /// How many epochs the call had trained at the last of them.
+    epochs: f64,
+    /// How many steps it had done.
+    steps: u64,
+}
+
+impl ValidationPace {
+    /// How many come in the rest of the run, which has as much left of what had been `done` at the last one, and is now.
+    fn left(&self, done: f64, now: f64, left: f64) -> f64 {
+        let interval = done / self.count as f64;
+        ((left + (now - done).max(0.0)) / interval + ROUNDING).floor()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -205,7 +228,14 @@ impl Measured {
 
     fn did(&mut self, activity: Activity, begun: Duration, now: Duration) {
         let took = now.saturating_sub(begun);
-        self.validations += u64::from(activity == Activity::Validating);
+        if activity == Activity::Validating {
+            self.validations += 1;
+            let (epochs, steps) = (self.trained(), self.here(now).steps);
+            if epochs > 0.0 && steps > 0 {
+                let count = self.pace.unwrap_or_default().count + 1;
+                self.pace = Some(ValidationPace { count, epochs, steps });
+            }
+        }
         match (self.split.as_mut().filter(|split| split.ended.is_none()), activity) {
             (Some(split), Activity::Saving) => split.saves += took,
             (Some(split), Activity::Validating) => split.validations += took,
@@ -241,21 +271,31 @@ impl Measured {
         })
     }
 
-    /// Time until the end of the run, if training and validation take as long as in this start so far.
+    /// How many epochs this call has trained.
+    fn trained(&self) -> f64 {
+        let split = self.split.as_ref().filter(|split| split.ended.is_none());
+        self.epochs + split.and_then(MeasuredSplit::epochs).unwrap_or(0.0)
+    }
+
+    /// Time until the end of the run, if training and validations take as long and come as often as in this
+    /// start so far. Before the second of them there is one an epoch.
     fn left(&self, split: &MeasuredSplit, now: Duration) -> Option<Duration> {
         let here = self.here(now);
         let SplitPlan { epochs_left, steps_left, time_left, .. } = split.plan;
-        let in_epoch = split.epochs();
-        let trained = self.epochs + in_epoch.filter(|_| split.ended.is_none()).unwrap_or(0.0);
+        let trained = self.trained();
+        let validation = here.validation_seconds / (self.validations.max(1)) as f64;
         let begun =
             split.plan.total_items.checked_sub(1).map_or(1.0, |last| split.items as f64 / (last + 1) as f64);
         let by_epochs = (trained > 0.0 && epochs_left > 0).then(|| {
-            let validation = here.validation_seconds / (self.validations.max(1)) as f64;
             let left = (epochs_left as f64 - begun.min(1.0)).max(0.0);
-            left * here.training_seconds() / trained + epochs_left as f64 * validation
+            let validations =
+                self.pace.map_or(epochs_left as f64, |pace| pace.left(pace.epochs, trained, left));
+            left * here.training_seconds() / trained + validations * validation
         });
         let by_steps = steps_left.filter(|_| here.steps > 0).map(|left| {
-            left.saturating_sub(split.steps) as f64 * here.training_seconds() / here.steps as f64
+            let (left, steps) = (left.saturating_sub(split.steps) as f64, here.steps as f64);
+            let validations = self.pace.map_or(0.0, |pace| pace.left(pace.steps as f64, steps, left));
+            left * here.training_seconds() / steps + validations * validation
         });
         let by_time =
             time_left.map(|left| left.saturating_sub(now.saturating_sub(split.begun)).as_secs_f64());
@@ -265,98 +305,4 @@ impl Measured {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    /// So many optimizer steps, after which the next batch is read.
-    fn read(measured: &mut Measured, asked: Duration, now: Duration, items: u64, steps: u64) {
-        measured.split.as_mut().unwrap().steps += steps;
-        measured.read(asked, now, items);
-    }
-
-    /// An epoch of 100 items in 10 steps that takes 100 s: of each step 2 s are data, and one save takes 5 s.
-    /// 20 s of validation follow.
-    fn epoch(measured: &mut Measured, from: u64, epochs_left: u64) {
-        let plan = SplitPlan { total_items: 100, epochs_left, ..SplitPlan::default() };
-        measured.begin_training(plan, s(from));
-        for step in 1..=10 {
-            read(measured, s(from + 10 * step - 2), s(from + 10 * step), 10 * step, 1);
-        }
-        measured.did(Activity::Saving, s(from + 90), s(from + 95));
-        measured.end_training(s(from + 100));
-        measured.did(Activity::Validating, s(from + 100), s(from + 120));
-        measured.did(Activity::Saving, s(from + 120), s(from + 121));
-    }
-
-    #[test]
-    fn the_parts_of_the_time_add_up_and_rates_leave_validation_out() {
-        let mut measured = Measured::default();
-        epoch(&mut measured, 0, 3);
-        epoch(&mut measured, 200, 2);
-        let speed = measured.totals(s(1000));
-        let expected = RunSpeed {
-            items: 200,
-            steps: 20,
-            step_seconds: 150.0,
-            data_seconds: 40.0,
-            save_seconds: 12.0,
-            validation_seconds: 40.0,
-        };
-        assert_eq!(speed, expected);
-        assert_eq!(speed.items_per_second(), Some(200.0 / 202.0));
-        assert_eq!(speed.steps_per_second(), Some(20.0 / 202.0));
-        assert_eq!((speed.data_share(), speed.save_share()), (40.0 / 242.0, 12.0 / 242.0));
-    }
-
-    #[test]
-    fn a_split_in_progress_counts_up_to_now_and_what_earlier_starts_did_is_added() {
-        let before = RunSpeed { items: 7, steps: 1, step_seconds: 3.0, ..RunSpeed::default() };
-        let mut measured = Measured { before, ..Measured::default() };
-        measured
-            .begin_training(SplitPlan { items_before: 50, total_items: 100, ..SplitPlan::default() }, s(10));
-        read(&mut measured, s(13), s(14), 60, 1);
-        // A validation within the epoch.
-        measured.did(Activity::Validating, s(14), s(18));
-        let speed = measured.totals(s(20));
-        assert_eq!((speed.items, speed.steps), (17, 2));
-        assert_eq!((speed.step_seconds, speed.data_seconds, speed.validation_seconds), (8.0, 1.0, 4.0));
-    }
-
-    #[test]
-    fn the_time_that_is_left_follows_from_epochs_steps_and_time() {
-        let mut measured = Measured::default();
-        let plan = SplitPlan { total_items: 100, epochs_left: 3, ..SplitPlan::default() };
-        measured.begin_training(plan, s(0));
-        assert_eq!(measured.shown(s(1)), None);
-        read(&mut measured, s(10), s(10), 25, 1);
-        // A quarter of an epoch in 10 s, of 3 epochs; no validation is known yet.
-        assert_eq!(measured.shown(s(10)).unwrap().left, Some(s(110)));
-        let with = |steps_left, time_left| {
-            let mut measured = Measured::default();
-            epoch(&mut measured, 0, 3);
-            let plan =
-                SplitPlan { total_items: 100, epochs_left: 2, steps_left, time_left, ..SplitPlan::default() };
-            measured.begin_training(plan, s(200));
-            read(&mut measured, s(240), s(240), 50, 5);
-            measured.shown(s(240)).unwrap().left.unwrap().as_secs_f64()
-        };
-        // 141 s for one and a half epochs, of which one and a half are left, and two validations.
-        assert_eq!(with(None, None), 141.0 + 40.0);
-        assert_eq!(with(Some(8), None), 3.0 * 141.0 / 15.0);
-        assert_eq!(with(None, Some(s(50))), 10.0);
-    }
-
-    #[test]
-    fn a_loader_that_counts_nothing_has_steps_and_no_items() {
-        let mut measured = Measured::default();
-        measured.begin_training(SplitPlan { epochs_left: 2, ..SplitPlan::default() }, s(0));
-        read(&mut measured, s(1), s(2), 0, 1);
-        let shown = measured.shown(s(4)).unwrap();
-        assert_eq!((shown.items_per_second, shown.steps_per_second, shown.left), (None, 0.25, None));
-        assert_eq!(shown.data_share, 0.25);
-    }
-}
+mod tests;

@@ -8,35 +8,29 @@ use super::callback::TrackerCallback;
 use super::tracker::Tracker;
 use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
-use crate::error::{Error, Result};
-
-/// The names that there are, each of the feature that has the tracker.
-const NAMES: [&str; 3] = ["csv", "mlflow", "tensorboard"];
+use crate::error::Result;
 
 /// Adds the named trackers.
 ///
 /// # Errors
 ///
-/// [`Error::Config`] for a name that there is not, or whose feature is off.
+/// [`Error::Config`] for one whose own settings are missing or invalid.
 pub(crate) fn add_named<M: LearnerModel>(config: &TrainerConfig, callbacks: &mut Callbacks<M>) -> Result<()> {
     config.trackers.iter().try_for_each(|name| add_one(name, config, callbacks))
 }
 
 #[allow(unused_variables, reason = "without the features of trackers")]
 fn add_one<M: LearnerModel>(name: &str, config: &TrainerConfig, callbacks: &mut Callbacks<M>) -> Result<()> {
-    let reason = match name {
+    match name {
         #[cfg(feature = "csv")]
-        "csv" => return add(super::csv::CsvTracker::new(), config, callbacks),
+        "csv" => add(super::csv::CsvTracker::new(), config, callbacks),
         #[cfg(feature = "mlflow")]
-        "mlflow" => return add(super::mlflow::Mlflow::from_env()?, config, callbacks),
+        "mlflow" => add(super::mlflow::Mlflow::from_env()?, config, callbacks),
         #[cfg(feature = "tensorboard")]
-        "tensorboard" => return add(super::tensorboard::TensorBoard::new(), config, callbacks),
-        known if NAMES.contains(&known) => {
-            format!("{known} is not compiled in: build burn-trainer with its feature `{known}`")
-        }
-        unknown => format!("there is no tracker {unknown:?}; there are {}", NAMES.join(", ")),
-    };
-    Err(Error::config("trackers", reason))
+        "tensorboard" => add(super::tensorboard::TensorBoard::new(), config, callbacks),
+        // Checked with the configuration.
+        _ => Ok(()),
+    }
 }
 
 #[allow(dead_code, reason = "without the features of trackers")]

@@ -59,8 +59,9 @@ impl<M: LearnerModel> Trainer<M> {
     /// [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot be used;
     /// [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
     /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of
-    /// the split that does not log a metric; [`Error::SaveFailed`] where the configuration asks for it. A
-    /// call that fails before the first step removes the directories that [`Trainer::new`] has created, if
+    /// the split that does not log a metric; [`Error::SaveFailed`] where the configuration asks for it;
+    /// [`Error::Callback`] with the error of a callback; [`Error::DeviceLost`] when a device does not answer;
+    /// [`Error::Unusable`] for a checkpoint that this learner cannot resume from. A call that fails before the first step removes the directories that [`Trainer::new`] has created, if
     /// they are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let config = &self.setup.config;
@@ -111,6 +112,7 @@ impl<M: LearnerModel> Trainer<M> {
         if !callbacks.is_empty() {
             prepared.metrics.log.collect();
         }
+        prepared.metrics.table.lock().set_undirected(callbacks.undirected_scalars());
         let training = prepared.configure(training, metric_logger, &self.logger_slot);
         let recompute = prepared.config.gradient_checkpointing;
         let devices = TrainingDevices::new(devices, self.devices.optim, recompute);
@@ -145,8 +147,9 @@ impl<M: LearnerModel> Trainer<M> {
     /// different:
     ///
     /// - Strategies decide after each epoch's validation, and see
-    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd) and
-    ///   [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) alone. When training fails or
+    ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd),
+    ///   [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) and, after the last epoch,
+    ///   [`TrainingEvent::TrainingEnd`](crate::strategy::TrainingEvent::TrainingEnd). When training fails or
     ///   is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the
     ///   optimizer's steps unless gradients are accumulated: burn does not tell over how many rounds.

@@ -130,9 +130,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 callback.on_best_changed(context, strategy, best)
             })?;
         }
-        for path in events.deleted() {
+        for deleted in &events.deleted {
             self.call_between("on_checkpoint_deleted", |callback, context| {
-                callback.on_checkpoint_deleted(context, path)
+                callback.on_checkpoint_deleted(context, deleted)
             })?;
         }
         Ok(())

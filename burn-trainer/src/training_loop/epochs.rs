@@ -70,6 +70,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn train(&mut self, data: &LoopData<'_, M>, is_resumed: bool) -> Result<()> {
         self.train_epochs(data, is_resumed)?;
         self.warn_if_never_validated();
+        self.warn_if_no_epoch_was_done();
         Ok(())
     }
 
@@ -111,7 +112,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.metrics.history.see_until(burn_epoch(next.epoch));
             self.train_epoch(data)?;
             if self.burn.should_stop() || !self.progress.position.trained {
-                self.progress.finished_before = is_resumed && !self.progress.has_moved();
+                let is_stopped = self.burn.should_stop();
+                self.progress.finished_before = is_resumed && !is_stopped && !self.progress.has_moved();
                 return Ok(());
             }
             let is_validated = self.progress.position.validation_due;
@@ -336,7 +338,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.learner.leave_slot();
         self.callbacks.unsettle();
         match is_done {
-            true => self.learner.optimizer_step(devices, gradients, self.callbacks.rate_scale())?,
+            true => self.learner.optimizer_step(devices, gradients, self.callbacks.rate_scale()),
             false => self.learner.forget_batches(),
         }
         let position = &mut self.progress.position;

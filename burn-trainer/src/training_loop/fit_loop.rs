@@ -150,7 +150,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             self.check_resumed(resume, self.rules.keep_effective_batch)?;
         }
         self.open_saver()?;
-        self.begin(resume.as_ref().map(|resume| &resume.state));
+        self.begin(resume.as_ref().map(|resume| &resume.state))?;
         if let Some(resume) = &mut resume {
             self.restore_callbacks(resume)?;
         }

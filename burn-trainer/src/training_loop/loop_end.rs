@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 
 use super::loop_state::{LoopProgress, LoopState};
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
+use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::learner_state::restore::restore;
 use crate::metrics::{METRICS_LIMIT, burn_epoch};
@@ -255,7 +256,11 @@ impl<M: LearnerModel> LoopState<'_, M> {
             (None, _) => RunOutcome::Done(outcome.ended_because.clone()),
         };
         let Outcome { epochs, steps: global_step, .. } = *outcome;
-        RunEnd { outcome: ended, epochs, global_step, checkpoints: outcome.checkpoints.clone() }
+        let config = self.callbacks.info.trainer_config.clone();
+        let config = serde_json::from_value::<TrainerConfig>(config).unwrap_or_default();
+        let table = self.metrics.table.lock();
+        let best_metric = config.best_metric(|name| Some(table.find(name)?.0));
+        RunEnd { outcome: ended, epochs, global_step, checkpoints: outcome.checkpoints.clone(), best_metric }
     }
 
     /// Calls a method of the callbacks after a failure, which is the one to report.

@@ -17,8 +17,8 @@ use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::loop_rules::LoopRules;
 use super::parts::trained_learner::TrainedLearner;
-use crate::error::Result;
-use crate::learner_state::learning_rates::LearningRates;
+use crate::error::{Error, Result};
+use crate::learner_state::learning_rates::{HOW_TO_SCALE, LearningRates, takes_scale};
 use crate::metrics::{HistoryAt, MetricsOf, RunMetrics};
 use crate::process::console::warn;
 use crate::run_speed::RunSpeed;
@@ -180,15 +180,25 @@ impl<M: LearnerModel> LoopState<'_, M> {
     }
 
     /// Begins, with the state that the run resumes from, if there is one.
-    pub(super) fn begin(&mut self, previous: Option<&TrainerState>) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when callbacks have scaled its learning rate, and this learner's cannot be scaled.
+    pub(super) fn begin(&mut self, previous: Option<&TrainerState>) -> Result<()> {
         self.learner.begin(previous.and_then(|previous| previous.learning_rate));
         if let Some(previous) = previous {
+            let scale = previous.learning_rate_scale;
+            if scale != 1.0 && !takes_scale(self.learner.get()) {
+                let reason = format!("the checkpoint's is scaled by {scale}, and {HOW_TO_SCALE}");
+                return Err(Error::config("the learning rate", reason));
+            }
             self.callbacks.restore_rate_scale(previous.learning_rate_scale);
             self.progress.expected_rate = previous.next_learning_rate;
             (self.progress.position, self.progress.begun) = (previous.position, previous.position);
             // Validation can be left out now.
             self.progress.position.validation_due &= self.rules.validates();
         }
+        Ok(())
     }
 
     /// Shows the events to the strategies, saves if one of them decides so, and notes the saves that have

@@ -12,7 +12,7 @@ use burn_ckpt::plumbing::{non_finite_tensors, panic_message};
 use super::parts::epoch_batches::EpochData;
 use super::parts::multi_device::{DeviceSettings, StepGradients, TrainingDevices};
 use super::parts::seeding::{SeededPart, seed_device};
-use crate::config::{BatchLimit, InitFrom, TrainerConfig};
+use crate::config::{InitFrom, TrainLimits, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::warm_start;
@@ -29,7 +29,7 @@ pub(crate) struct Trial {
     /// Batches of each device in an optimizer step.
     pub(crate) accumulation: usize,
     /// The batches of an epoch that are used.
-    pub(crate) limits: TrialLimits,
+    pub(crate) limits: TrainLimits,
     /// The weights that a new run begins with, if they are not the model's own.
     pub(crate) init_from: Option<InitFrom>,
     /// Whether this process says what it does: that of rank 0.
@@ -39,32 +39,6 @@ pub(crate) struct Trial {
 /// A copy of a model that shares no running statistics with it: a clone would change them.
 pub(crate) fn own_copy<M: LearnerModel>(model: &M) -> M {
     model.valid().train()
-}
-
-/// Which batches of an epoch are used; the default: all.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct TrialLimits {
-    train: Option<BatchLimit>,
-    /// So many in each epoch, and the same.
-    overfit: Option<BatchLimit>,
-}
-
-impl TrialLimits {
-    /// The first batches of each epoch; `None`: all.
-    pub(crate) fn first(batches: Option<u64>) -> Self {
-        Self { train: batches.map(BatchLimit::Count), overfit: None }
-    }
-
-    /// The batches of a loader that are used.
-    fn data<I: 'static>(self, loader: &Arc<dyn DataLoader<I>>, devices: &[Device]) -> Result<EpochData<I>> {
-        let batches = LoaderSize::of(&**loader).map(LoaderSize::batches);
-        let of = |setting: &str, limit: Option<BatchLimit>| {
-            limit.map(|limit| limit.of_loader(setting, batches)).transpose()
-        };
-        let overfit = of("overfit_batches", self.overfit)?;
-        let limit = of("limit_train_batches", self.train)?.or(overfit);
-        Ok(EpochData::new(loader, devices, limit).repeating(overfit.is_some()))
-    }
 }
 
 impl Trial {
@@ -84,7 +58,7 @@ impl Trial {
             recompute: config.gradient_checkpointing,
             seed: config.seed,
             accumulation: 1,
-            limits: TrialLimits { train: config.limit_train_batches, overfit: config.overfit_batches },
+            limits: TrainLimits::of(config),
             init_from: config.init_from.clone(),
             reports: config.writes(),
         })
@@ -136,7 +110,9 @@ impl Trial {
         let devices = TrainingDevices::new(&self.devices, self.optim, self.recompute);
         learner.fork(devices.main());
         devices.settle();
-        let data = self.limits.data(loader, devices.all())?;
+        let batches = LoaderSize::of(&**loader).map(LoaderSize::batches);
+        let used = self.limits.resolve(batches)?;
+        let data = EpochData::new(loader, devices.all(), used).repeating(self.limits.repeats());
         for epoch in 0.. {
             let failed =
                 |source| Error::Training { source: Arc::new(TrainingError::Dataset(source)), saved: None };

@@ -248,6 +248,22 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
+    /// Says that a strategy has waited for the end of an epoch, which is when a metric of the training ranks.
+    pub(super) fn warn_if_no_epoch_was_done(&self) {
+        let is_done = !self.burn.should_stop() && self.progress.has_moved();
+        if !is_done || self.progress.position.epochs() > 0 {
+            return;
+        }
+        let saves = self.saves.lock();
+        let table = self.metrics.table.lock();
+        if let Some(metric) = saves.metric_of_strategy(|name| table.is_of(name, MetricsOf::Training)) {
+            warn(&format!(
+                "{A_STRATEGY} looks at {metric} at the ends of epochs, and the run has ended within its first: train longer, or take a \
+                 metric of the validation"
+            ));
+        }
+    }
+
     /// The present state is validated.
     pub(super) fn end_validation(&mut self) {
         let position = self.progress.position;

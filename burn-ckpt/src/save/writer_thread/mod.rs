@@ -149,7 +149,7 @@ impl WriterThread {
 
     fn save_and_report(&mut self, mut save: SaveRequest) -> SaveReport {
         let start = Instant::now();
-        let (epoch, global_step) = (save.epoch, save.global_step);
+        let (epoch, global_step, metrics) = (save.epoch, save.global_step, save.metrics.clone());
         let reserved = SaveRequest::paths(std::slice::from_ref(&save));
         self.verify_what_decides(&save);
         let superseded = self.drop_superseded(&mut save);
@@ -168,15 +168,27 @@ impl WriterThread {
             .unwrap_or_else(|panic| Err(Error::Panicked { message: panic_message(&*panic) }))
         };
         self.shared.reading.start();
-        let outcome = if is_left { attempt(&self.shared.urgency.begin(urgent)) } else { Ok(0) };
+        let outcome = if is_left { attempt(&self.shared.urgency.begin(urgent)) } else { Ok(()) };
         self.shared.urgency.end();
         self.shared.reading.finish();
         self.a_link_is_behind = a_link_is_behind;
         // The reservations of names that did not become durable.
         self.shared.ledger.lock().forget(&reserved);
         let duration = start.elapsed();
-        let DurableNames { paths, non_finite } = written;
-        SaveReport { epoch, global_step, paths, outcome, non_finite, follow_up, superseded, duration }
+        let DurableNames { paths, checksum, size_bytes, non_finite } = written;
+        SaveReport {
+            epoch,
+            global_step,
+            paths,
+            metrics,
+            checksum,
+            size_bytes,
+            outcome,
+            non_finite,
+            follow_up,
+            superseded,
+            duration,
+        }
     }
 
     /// First the links, then the removals.
@@ -194,7 +206,7 @@ impl WriterThread {
         dropped.map(|(path, _)| path).collect()
     }
 
-    fn save(&self, save: SaveRequest, pace: &Arc<Pace>, written: &mut DurableNames) -> Result<u64> {
+    fn save(&self, save: SaveRequest, pace: &Arc<Pace>, written: &mut DurableNames) -> Result<()> {
         let paths: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
         (self.run.make_durable)();
         let metadata = self.run.metadata_of(&save);
@@ -211,9 +223,11 @@ impl WriterThread {
                 None => self.shared.ledger.lock().confirm(path, resumable),
                 Some(_) => self.shared.ledger.lock().confirm_non_finite(path),
             }
+            written.checksum.clone_from(&metadata.checkpoint_checksum);
+            written.size_bytes = metadata.total_bytes();
             written.paths.push(path.to_path_buf());
         };
-        persist(contents, metadata, &save.places, &self.naming, &self.shared.reading, pace, durable)
+        persist(contents, metadata, &save.places, &self.naming, &self.shared.reading, pace, durable).map(drop)
     }
 }
 
@@ -221,5 +235,7 @@ impl WriterThread {
 #[derive(Default)]
 struct DurableNames {
     paths: Vec<PathBuf>,
+    checksum: String,
+    size_bytes: u64,
     non_finite: Option<NonFiniteTensors>,
 }

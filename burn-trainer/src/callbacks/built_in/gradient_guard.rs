@@ -265,7 +265,7 @@ impl<M: LearnerModel, L: BatchLoss<<M as TrainStep>::Output>> Callback<M> for Gr
     }
 
     fn scalars(&self) -> Vec<LoggedScalar> {
-        if self.logs_norm { vec![LoggedScalar::of_training(NORM)] } else { Vec::new() }
+        if self.logs_norm { vec![LoggedScalar::of_training(NORM).lower_is_better()] } else { Vec::new() }
     }
 
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
@@ -319,15 +319,15 @@ impl<M: LearnerModel, L: BatchLoss<<M as TrainStep>::Output>> Callback<M> for Gr
             return Ok(());
         }
         let norm = gradients.norm();
-        if let Some(norm) = norm.clone().filter(|_| self.logs_norm) {
-            context.log(NORM, norm)?;
-        }
         if self.non_finite != NonFinite::Off {
             let step = context.global_step() + 1;
             if self.watch(WatchedStep::new(step, batches, losses, norm.clone()))? {
                 gradients.skip_step();
                 return Ok(());
             }
+        }
+        if let Some(norm) = norm.clone().filter(|_| self.logs_norm) {
+            context.log(NORM, norm)?;
         }
         if let Some(limit) = self.clip_value {
             gradients.clip_value(limit);

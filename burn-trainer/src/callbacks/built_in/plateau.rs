@@ -7,6 +7,7 @@ use super::metric_watch::{Look, MetricWatch};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
+use crate::learner_state::learning_rates::HOW_TO_SCALE;
 use crate::state::callback_state::CallbackState;
 use crate::strategy::MetricConfig;
 
@@ -129,9 +130,7 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
             return Err(reason.into());
         }
         if !context.can_scale_learning_rate() {
-            return Err("the learning rate cannot be scaled: give burn_trainer::lr_scheduler::scaled(..) of the rate, or of the \
-                        scheduler of each group, to Learner::new"
-                .into());
+            return Err(HOW_TO_SCALE.into());
         }
         self.watch.resolve(context)
     }

@@ -30,11 +30,12 @@ use self::memory::{DEFAULT_PERCENT, Gauge};
 use self::memory_check::MemoryCheck;
 use self::search::Search;
 use self::steps::Steps;
+use crate::config::TrainLimits;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
 use crate::process::last_panic;
-use crate::training_loop::trial::{Trial, TrialLimits, own_copy};
+use crate::training_loop::trial::{Trial, own_copy};
 
 pub use result::{BatchFit, BatchSizeEnd, FoundBatchSize, TriedBatchSize};
 pub use search::BatchSizeMode;
@@ -289,7 +290,7 @@ impl BatchSizeFinder {
         }
         // A last batch that is smaller tells nothing.
         let full = data.map(|data| (data.items() / size).max(1) as u64);
-        let trial = Trial { limits: TrialLimits::first(full), ..trial.clone() };
+        let trial = Trial { limits: TrainLimits::first(full), ..trial.clone() };
         last_panic::take_of_devices();
         let measurement = gauge.begin();
         let mut steps = Steps::new();

@@ -74,11 +74,11 @@ mod tests {
     /// A table with metrics, and those of sets. An id is not the name of a metric.
     fn table(metrics: &[&str], on_sets: &[(&str, &str)]) -> MetricTable {
         let mut table = MetricTable::default();
-        metrics.iter().for_each(|name| table.register(&definition(name), None));
+        metrics.iter().for_each(|name| table.register(&definition(name), None, true));
         for (set, name) in on_sets {
             let mut definition = definition(&format!("{set} {name}"));
             definition.metric_id = super::super::tests::definition(&format!("{set}\0{name}")).metric_id;
-            table.register(&definition, Some((*set).to_owned()));
+            table.register(&definition, Some((*set).to_owned()), true);
         }
         table
     }

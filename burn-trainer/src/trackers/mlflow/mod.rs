@@ -297,11 +297,11 @@ impl Tracker for Mlflow {
     }
 }
 
-/// The leading checkpoints by what they are called as artifacts: `best` and `last`.
+/// The checkpoints to send, by what they are called as artifacts.
 fn named(end: &RunEnd) -> IndexMap<String, PathBuf> {
-    let by_name = end.checkpoints.iter().map(|(strategy, checkpoint)| {
-        let name = strategy.split(':').next().unwrap_or_default();
-        (name.to_owned(), checkpoint.path.clone())
-    });
-    by_name.collect()
+    let by_name = [("best", end.best()), ("last", end.last())];
+    by_name
+        .into_iter()
+        .filter_map(|(name, checkpoint)| Some((name.to_owned(), checkpoint?.path.clone())))
+        .collect()
 }

@@ -2,7 +2,7 @@
 
 use super::run_limits::{BatchLimits, RunLimits};
 use super::validation_schedule::ValidationSchedule;
-use crate::config::{BatchLimit, NeverDue, TrainerConfig, ValidateAtStart};
+use crate::config::{NeverDue, TrainLimits, TrainerConfig, ValidateAtStart};
 use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
 use crate::state::training_data::TrainingData;
@@ -84,21 +84,23 @@ fn batch_limits<I>(
     data: &TrainingData,
     named: &mut [NamedLoader<I>],
 ) -> Result<BatchLimits> {
-    let TrainerConfig { limit_train_batches, limit_valid_batches, overfit_batches, .. } = config;
-    let of = |setting: &str, limit: Option<BatchLimit>, size: Option<LoaderSize>| {
-        limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose()
+    let limits = TrainLimits::of(config);
+    let train = data.train.size().map(LoaderSize::batches);
+    let overfit = limits.resolve_overfit(train)?;
+    let of_valid = |setting: &str, size: Option<LoaderSize>| {
+        let limit = config.limit_valid_batches;
+        let limit = limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose();
+        limit.map(|limit| limit.or(overfit))
     };
-    let (train, valid) = (data.train.size(), data.valid.size());
-    let overfit = of("overfit_batches", *overfit_batches, train)?;
     for set in named {
         let setting = format!("limit_valid_batches (of the validation set {})", set.name);
-        set.limit = of(&setting, *limit_valid_batches, set.size)?.or(overfit);
+        set.limit = of_valid(&setting, set.size)?;
         set.check_batches()?;
     }
     Ok(BatchLimits {
-        train: of("limit_train_batches", *limit_train_batches, train)?.or(overfit),
-        valid: of("limit_valid_batches", *limit_valid_batches, valid)?.or(overfit),
-        repeats: overfit.is_some(),
+        train: limits.resolve(train)?,
+        valid: of_valid("limit_valid_batches", data.valid.size())?,
+        repeats: limits.repeats(),
         trial: match config.validate_at_start {
             ValidateAtStart::Batches(batches) => Some(batches),
             _ => None,

@@ -9,12 +9,11 @@ use burn::train::{Learner, LearnerModel};
 use burn_ckpt::plumbing::{MakeSections, ReadTiming};
 
 use super::multi_device::{SummedGradients, TrainingDevices};
-use crate::error::{Error, Result};
 use crate::learner_state::keep_alive::KeepAlive;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::running_statistics::RunningStatistics;
 use crate::learner_state::snapshot::{settle_statistics, take_snapshot};
-use crate::lr_scheduler::{RateScale, with_scale};
+use crate::lr_scheduler::with_scale;
 use crate::metrics::HistoryAt;
 use crate::state::callback_state::CallbackStates;
 use crate::state::position::Position;
@@ -113,7 +112,11 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
     pub(in crate::training_loop) fn forget_batches(&mut self) {
         if let Some(statistics) = &self.statistics {
             // The model shares its statistics' cells with its copies.
-            drop(statistics.put_into(self.learner.model()));
+            let model = self.learner.model();
+            // burn keeps the newest update of a cell apart until `valid` asks for its value. Put into the
+            // cell before that, the statistics would be replaced by it.
+            drop(model.valid());
+            drop(statistics.put_into(model));
         }
         self.phase = Phase::BetweenSteps;
     }
@@ -123,28 +126,17 @@ impl<'a, M: LearnerModel> TrainedLearner<'a, M> {
         drop(self.slot.as_ref().and_then(ParkingSlot::take));
     }
 
-    /// Does an optimizer step. [`settle`](Self::settle) ends it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`] when the rate is to be scaled, and the scheduler cannot be.
+    /// Does an optimizer step, with a scale that the scheduler takes. [`settle`](Self::settle) ends it.
     pub(in crate::training_loop) fn optimizer_step(
         &mut self,
         devices: &TrainingDevices,
         gradients: SummedGradients,
         rate_scale: f64,
-    ) -> Result<()> {
-        if with_scale(rate_scale, || self.learner.lr_step()) == RateScale::Unused {
-            let reason = format!(
-                "a callback scales it by {rate_scale}, and this scheduler cannot be scaled: give \
-                 burn_trainer::lr_scheduler::scaled(..) of it to Learner::new"
-            );
-            return Err(Error::config("the learning rate", reason));
-        }
+    ) {
+        with_scale(rate_scale, || self.learner.lr_step());
         self.phase = Phase::OptimizerStep;
         self.learning_rate = self.learner.lr_current();
         gradients.apply(devices, self.learner);
-        Ok(())
     }
 
     /// The rates of the last optimizer step and of the next, with this scale.

@@ -18,7 +18,8 @@ pub const STEPS_PER_EPOCH: usize = 10;
 /// A batch of the small model.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    pub(super) inputs: Tensor<2>,
+    /// Inputs `[batch, 4]`.
+    pub inputs: Tensor<2>,
     pub(super) targets: Tensor<2>,
 }
 

@@ -69,11 +69,19 @@ fn averaged_parameters_are_evaluated_as_the_validation_did() {
     let expected = Checkpoint::open(&path).unwrap().metadata().unwrap().metrics["val_loss"];
 
     let averaged = Model::loader(&path).part("ema").load(&device).unwrap();
-    let evaluation = ModelEvaluator::of_loaded(&averaged).unwrap().evaluate(in_order(), (MeanLoss::new(),));
-    assert_eq!(evaluation.unwrap().metrics["test_loss"], expected);
+    let averaged = ModelEvaluator::of_loaded(&averaged).unwrap().evaluate(in_order(), (MeanLoss::new(),));
+    let averaged = averaged.unwrap();
+    assert_eq!(averaged.metrics["test_loss"], expected);
     let mut raw = ModelEvaluator::<Model>::of_checkpoint(&path, &device).unwrap();
     let raw = raw.evaluate(in_order(), (MeanLoss::new(),)).unwrap();
     assert_ne!(raw.metrics["test_loss"], expected, "the parameters that are trained are others");
+
+    // Both are kept, and say of which weights they are.
+    averaged.keep().unwrap();
+    raw.keep().unwrap();
+    let kept = Evaluation::kept(&path).unwrap();
+    assert_eq!(kept.iter().map(|kept| kept.part.as_deref()).collect::<Vec<_>>(), [Some("ema"), None]);
+    assert_eq!(kept, [averaged, raw]);
 }
 
 #[test]
@@ -113,6 +121,10 @@ fn a_limit_evaluates_the_first_batches_and_is_kept_with_the_numbers() {
     let kept: Value = serde_json::from_slice(&std::fs::read(evaluation.keep().unwrap()).unwrap()).unwrap();
     assert_eq!(kept["evaluations"][0]["limit_batches"], 2);
     assert_eq!(Evaluation::kept(&path).unwrap()[0].limit_batches, Some(2));
+    // Ten batches are all of them: nothing is left out.
+    let evaluator = ModelEvaluator::<Model>::of_checkpoint(&path, &backend::device()).unwrap();
+    let evaluation = evaluator.limit_batches(1000_u64).evaluate(in_order(), (MeanLoss::new(),)).unwrap();
+    assert_eq!(evaluation.limit_batches, None);
 }
 
 #[test]

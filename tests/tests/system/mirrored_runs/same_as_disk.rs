@@ -11,7 +11,7 @@ use burn_ckpt::mirror::MirroredRun;
 use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{Catalog, RunLayout};
 use burn_trainer::TrainerConfig;
-use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointSaved};
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointInfo};
 use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
@@ -76,7 +76,7 @@ impl<M: LearnerModel> Callback<M> for InTurn {
     fn on_checkpoint_saved(
         &mut self,
         _: &mut CallbackContext<'_, M>,
-        checkpoint: &CheckpointSaved,
+        checkpoint: &CheckpointInfo,
     ) -> CallbackResult {
         for path in &self.saved {
             let (name, begun) = (path.strip_prefix(&self.directory)?.display().to_string(), Instant::now());

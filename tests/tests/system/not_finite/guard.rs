@@ -16,19 +16,29 @@ use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use system_tests::models::small::{Batch, Model, Poison, Script, config, loader, train_by};
 use system_tests::run_files::{checkpoints, compare, run_dir, stems};
 
-/// The small model, which says of some batches that their loss is not finite. Its gradients are.
+/// What is wrong in some batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// The loss that is reported. Gradients are finite.
+    Loss,
+    /// The inputs, and so everything that is computed of them, running statistics too.
+    Inputs,
+}
+
+/// The small model, for which some batches are not finite.
 #[derive(Module, Debug)]
 struct Misreporting {
     inner: Model,
     #[module(skip)]
     batches: Arc<AtomicU64>,
     #[module(skip)]
-    wrong: Vec<u64>,
+    wrong: (Wrong, Vec<u64>),
 }
 
 impl Misreporting {
-    fn new(wrong: &[u64], device: &Device) -> Self {
-        Self { inner: Model::new(Script::default(), device), batches: Arc::default(), wrong: wrong.to_vec() }
+    fn new((what, batches): (Wrong, &[u64]), device: &Device) -> Self {
+        let inner = Model::new(Script::default(), device);
+        Self { inner, batches: Arc::default(), wrong: (what, batches.to_vec()) }
     }
 }
 
@@ -36,11 +46,16 @@ impl TrainStep for Misreporting {
     type Input = Batch;
     type Output = RegressionOutput;
 
-    fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
+    fn step(&self, mut batch: Batch) -> TrainOutput<RegressionOutput> {
         let number = self.batches.fetch_add(1, Ordering::SeqCst) + 1;
+        let (what, batches) = &self.wrong;
+        let wrong = batches.contains(&number).then_some(what);
+        if wrong == Some(&Wrong::Inputs) {
+            batch.inputs = batch.inputs.mul_scalar(f32::NAN);
+        }
         let mut item = InferenceStep::step(&self.inner, batch);
         let gradients = item.loss.backward();
-        if self.wrong.contains(&number) {
+        if wrong == Some(&Wrong::Loss) {
             item.loss = item.loss.mul_scalar(f32::INFINITY);
         }
         TrainOutput::new(self, gradients, item)
@@ -64,15 +79,22 @@ fn misreported(
     guard: impl Callback<Misreporting> + 'static,
 ) -> Result<u64> {
     let root = tempfile::tempdir().unwrap();
+    let trained = train(config(root.path(), 1), (Wrong::Loss, wrong), accumulation, guard);
+    trained.map(|result| result.global_step)
+}
+
+fn train(
+    config: TrainerConfig,
+    wrong: (Wrong, &[u64]),
+    accumulation: usize,
+    guard: impl Callback<Misreporting> + 'static,
+) -> Result<FitResult<Misreporting>> {
     let script = Script::default();
-    let trainer: Trainer<Misreporting> =
-        Trainer::new(config(root.path(), 1), &script.hparams())?.callback(guard);
+    let trainer: Trainer<Misreporting> = Trainer::new(config, &script.hparams())?.callback(guard);
     let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
     let training = if accumulation > 1 { training.grads_accumulation(accumulation) } else { training };
     let model = Misreporting::new(wrong, &system_tests::backend::device().autodiff());
-    trainer
-        .fit(training, Learner::new(model, AdamConfig::new().init(), 1e-2))
-        .map(|result| result.global_step)
+    trainer.fit(training, Learner::new(model, AdamConfig::new().init(), 1e-2))
 }
 
 /// What the guard says of a run that it has ended.
@@ -106,6 +128,29 @@ fn or_its_step_is_left_out_or_nothing_is_checked() {
     assert!(reason(misreported(&[3, 4, 5], 1, skip())).contains("after 2 steps in a row that were left out"));
     assert_eq!(misreported(&[3], 1, GradientGuard::new().with_non_finite(NonFinite::Off)).unwrap(), 10);
     assert_eq!(misreported(&[3], 1, GradientGuard::new().without_loss()).unwrap(), 10);
+}
+
+/// A batch of NaN makes the running statistics of a batch normalisation NaN while it is computed.
+#[test]
+fn a_step_that_is_left_out_leaves_the_running_statistics_as_they_were() {
+    for (poisoned, accumulation, kept) in [(10, 1, 9), (9, 4, 8), (10, 4, 8)] {
+        let digests = |batches: &[u64], limit: u64| {
+            let root = tempfile::tempdir().unwrap();
+            let guard = GradientGuard::new().with_non_finite(NonFinite::Skip { most_in_a_row: 1 });
+            let config =
+                settings(root.path(), Last::new()).with_max_epochs(1).with_limit_train_batches(limit);
+            let result = train(config, (Wrong::Inputs, batches), accumulation, guard).unwrap();
+            assert!(result.metrics["val_loss"].is_finite(), "{:?}", result.metrics);
+            let last = Checkpoint::open(run_dir(root.path()).join("last")).unwrap().metadata().unwrap();
+            assert!(last.is_finite());
+            let mut tensors = last.tensors;
+            tensors.retain(|name, _| name.starts_with("model."));
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.blake3)).collect::<Vec<_>>()
+        };
+        let undisturbed = digests(&[], kept);
+        assert!(undisturbed.iter().any(|(name, _)| name.contains("running_mean")), "{undisturbed:?}");
+        assert_eq!(digests(&[poisoned], 10), undisturbed, "batch {poisoned}, {accumulation} a step");
+    }
 }
 
 #[test]

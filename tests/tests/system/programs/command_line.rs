@@ -21,7 +21,6 @@ fn wrong_usage_ends_with_status_2_and_names_what_is_right() {
         (&["--set", "strategies.0.topk=0"], &["topk", "above 0"]),
         (&["--set", "strategies.0.topkk=0"], &["strategies.0 has kind, metric, mode, topk"]),
         (&["--set", "strategies.7.topk=0"], &["strategies has the numbers below 3"]),
-        (&["--set", "callbacks.0.topkk=0"], &["strategies.0 has kind, metric, mode, topk"]),
         (&["--set", "strategies.2.timeout_seconds=1e300"], &["timeout_seconds"]),
         (&["--topk", "0"], &["topk"]),
         (&["--save-every-steps", "0"], &["above 0"]),

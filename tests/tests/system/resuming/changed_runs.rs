@@ -163,21 +163,26 @@ fn a_start_that_finds_nothing_to_train_does_not_say_that_anything_is_replaced() 
 }
 
 #[test]
-fn a_new_run_from_a_checkpoint_that_has_all_its_epochs_is_an_error_that_leaves_nothing_behind() {
+fn a_new_run_from_a_checkpoint_that_is_at_its_limit_is_an_error_that_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     run(root, "--epochs 2");
     let from = checkpoints(root).join("last.ckpt");
-    let tune = |epochs: usize| {
-        Running::start(warmup(root, &format!("--run-id ft --epochs {epochs} --ckpt-path {}", from.display())))
-            .end()
+    let tune = |limits: &str| {
+        Running::start(warmup(root, &format!("--run-id ft {limits} --ckpt-path {}", from.display()))).end()
     };
-    let refused = tune(2);
-    assert_eq!(refused.code(), Some(2), "{refused:?}");
-    let says = ["max_epochs", "the run r1 has 2 epochs already", "nothing would be trained"];
-    assert!(says.iter().all(|part| refused.stderr.contains(part)), "{refused:?}");
-    assert!(!root.join("burn_trainer_logs/ft").exists());
-    let tuned = tune(3);
+    for (limits, setting, done) in [
+        ("--epochs 2", "max_epochs", "2 epochs"),
+        ("--epochs 3 --set max_steps=60", "max_steps", "60 steps"),
+        ("--epochs 3 --set max_time=0.001", "max_time", "of training"),
+    ] {
+        let refused = tune(limits);
+        assert_eq!(refused.code(), Some(2), "{refused:?}");
+        let says = [setting, "the run r1 has ", &format!("{done} already"), "nothing would be trained"];
+        assert!(says.iter().all(|part| refused.stderr.contains(part)), "{refused:?}");
+        assert!(!root.join("burn_trainer_logs/ft").exists());
+    }
+    let tuned = tune("--epochs 3");
     assert_eq!(tuned.code(), Some(0), "{tuned:?}");
     assert_says(&tuned, "starting ft from ");
     let best = stems(&root.join("burn_trainer_logs/ft/checkpoint/best"));

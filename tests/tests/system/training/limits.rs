@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use system_tests::backend;
 use system_tests::models::small::{
-    ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling, stopping_after, train,
-    train_by, train_from, train_scripted, train_with, train_with_strategy,
+    BATCH, ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling, stopping_after,
+    train, train_by, train_from, train_scripted, train_with, train_with_strategy,
 };
 use system_tests::run_files::{checkpoints, compare, in_memory, run_dir};
 
@@ -327,4 +327,28 @@ fn limits_that_cannot_be_are_errors_that_name_the_setting() {
     );
     let keeping = config(root.path(), 1).with_keep_effective_batch(true).with_overwrite(true);
     assert_eq!(wrong_setting(train_with_strategy(keeping, strategy())), "keep_effective_batch");
+}
+
+#[test]
+fn the_steps_of_the_whole_run_are_known_before_it() {
+    for (limit, max_steps, accumulation) in
+        [(None, None, 1), (Some(7), None, 2), (Some(7), Some(5), 2), (None, None, 4), (Some(99), None, 4)]
+    {
+        let (root, script) = (root(), Script::default());
+        let mut config = config(root.path(), 2);
+        config.limit_train_batches = limit.map(BatchLimit::Count);
+        config.max_steps = max_steps;
+        let trainer: Trainer<Model> = Trainer::new(config, &script.hparams()).unwrap();
+        let loader = shuffling(BATCH);
+        let steps = trainer.optimizer_steps(&*loader, accumulation).unwrap();
+        let training = trainer.training(loader, shuffling(BATCH)).metrics((LossMetric::new(),));
+        let training = training.grads_accumulation(accumulation);
+        let result = trainer.fit(training, learner(script)).unwrap();
+        assert_eq!(result.global_step, steps, "{limit:?} {max_steps:?} {accumulation}");
+    }
+    let root = root();
+    let trainer: Trainer<Model> = Trainer::new(config(root.path(), 1), &Script::default().hparams()).unwrap();
+    let burns = DataLoaderBuilder::new(ItemBatcher).batch_size(BATCH).build(items());
+    let Err(Error::Config { reason, .. }) = trainer.optimizer_steps(&*burns, 1) else { panic!() };
+    assert!(reason.contains("how many batches"), "{reason}");
 }

@@ -16,7 +16,7 @@ use super::super::callback::Callback;
 use super::super::context::CallbackContext;
 use crate::error::CallbackResult;
 use crate::process::console::warn;
-use crate::saving::checkpoint_events::CheckpointSaved;
+use crate::saving::checkpoint_events::CheckpointInfo;
 use page_thread::PageWriter;
 pub(crate) use status::PageStatus;
 
@@ -98,7 +98,7 @@ impl<M: LearnerModel> Callback<M> for ReportPage {
         Ok(())
     }
 
-    fn on_checkpoint_saved(&mut self, _: &mut CallbackContext<'_, M>, _: &CheckpointSaved) -> CallbackResult {
+    fn on_checkpoint_saved(&mut self, _: &mut CallbackContext<'_, M>, _: &CheckpointInfo) -> CallbackResult {
         self.writer.request();
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Metrics that a callback logs are metrics like any other.
 
 use burn::tensor::Tensor;
+use burn_ckpt::retention::MetricMode;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, GradientGuard, LoggedScalar};
-use burn_trainer::strategy::{Best, MetricConfig, StrategyConfig};
-use system_tests::models::small::{Model, Script, config, train_by};
+use burn_trainer::strategy::{Best, Last, MetricConfig, StrategyConfig};
+use system_tests::models::small::{Model, Script, config, loader, train_by};
 use system_tests::run_files::{checkpoints, in_memory, metadata, run_dir, target};
 
 /// A score of each epoch, and a number at every second step.
@@ -82,4 +83,78 @@ fn two_callbacks_cannot_log_one_metric() {
     });
     let Err(burn_trainer::Error::Config { setting, reason }) = result else { panic!() };
     assert!(setting.contains("other") && reason.contains("every_second"), "{setting} {reason}");
+}
+
+/// A score of each validation set, in the first epoch only.
+struct FirstEpoch;
+
+impl Callback<Model> for FirstEpoch {
+    fn name(&self) -> String {
+        "first_epoch".to_owned()
+    }
+
+    fn scalars(&self) -> Vec<LoggedScalar> {
+        vec![LoggedScalar::of_validation("score")]
+    }
+
+    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        if context.epoch() == 0 { context.log("score", 0.5) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_value_that_a_validation_does_not_log_is_not_that_of_the_one_before() {
+    let root = in_memory();
+    let last = Last::new().with_topk(9).with_filename("{epoch}");
+    let config = config(root.path(), 2).with_strategies([StrategyConfig::Last(last)]);
+    train_by(config, Script::default(), |trainer| {
+        trainer.callback(FirstEpoch).validation_set("hard", loader(&Script::default()))
+    })
+    .unwrap();
+    let scores = |epoch: usize| {
+        let metadata = metadata(&checkpoints(root.path()).join(format!("last/{epoch}.ckpt")));
+        ["val_score", "val_hard_score"].map(|name| metadata["metrics"][name].as_f64())
+    };
+    assert_eq!(scores(0), [Some(0.5); 2]);
+    assert_eq!(scores(1), [None; 2]);
+}
+
+#[test]
+fn what_ranks_by_a_score_has_to_be_told_which_is_better() {
+    let train = |primary: MetricConfig, score: LoggedScalar| {
+        let root = in_memory();
+        let config = config(root.path(), 2).with_primary_metric(primary);
+        let trained = train_by(config, Script::default(), |trainer| trainer.callback(Directed(score)));
+        trained.map(|_| {
+            let best = target(&checkpoints(root.path()).join("best_val_score.ckpt"));
+            best.file_name().unwrap().to_string_lossy().into_owned()
+        })
+    };
+    let score = || LoggedScalar::of_validation("score");
+    let Err(burn_trainer::Error::Config { setting, reason }) = train("val_score".into(), score()) else {
+        panic!("it has trained")
+    };
+    assert!(setting == "best.mode" && reason.contains("val_score does not say"), "{setting}: {reason}");
+    let highest = MetricConfig::new("val_score").with_mode(MetricMode::Max);
+    assert!(train(highest, score()).unwrap().starts_with("epoch=1"));
+    assert!(train("val_score".into(), score().higher_is_better()).unwrap().starts_with("epoch=1"));
+    assert!(train("val_score".into(), score().lower_is_better()).unwrap().starts_with("epoch=0"));
+}
+
+/// A score that is the number of the epoch.
+struct Directed(LoggedScalar);
+
+impl Callback<Model> for Directed {
+    fn name(&self) -> String {
+        "directed".to_owned()
+    }
+
+    fn scalars(&self) -> Vec<LoggedScalar> {
+        vec![self.0.clone()]
+    }
+
+    fn on_validation_batches_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        let epoch = context.epoch() as f64;
+        context.log("score", epoch)
+    }
 }
