@@ -104,8 +104,8 @@ impl<M> fmt::Debug for FitResult<M> {
 
 impl<M: FromCheckpoint> FitResult<M> {
     /// The model of the best checkpoint, whatever `model` is. Each tensor is verified while it is loaded.
-    /// These are the parameters that were trained, also where [`Ema`](crate::callbacks::Ema) has validated its
-    /// averages in their place: `M::loader(path).part("ema")` loads the averages.
+    /// These are the parameters that were trained, also where [`Ema`](crate::callbacks::Ema) has validated
+    /// its averages in their place: `M::loader(path).part("ema")` loads the averages.
     ///
     /// ```no_run
     /// # fn run<M: burn_ckpt::FromCheckpoint>(result: burn_trainer::FitResult<M>) -> burn_trainer::Result<()> {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::callbacks::Callback;
 use crate::callbacks::registered::Callbacks;
-use crate::config::{TrainLimits, TrainerConfig};
+use crate::config::TrainerConfig;
 use crate::dataloader::{LoaderSize, NamedLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
 use crate::metrics::LoggerSlot;
@@ -265,7 +265,7 @@ impl<M: LearnerModel> Trainer<M> {
             let reason = "the training data's loader does not say how many batches it has: take one of Trainer::loader";
             return Err(Error::config("Trainer::optimizer_steps", reason));
         };
-        let used = TrainLimits::of(config).resolve(Some(batches))?;
+        let used = config.train_limits().resolve(Some(batches))?;
         let of_step = self.devices.named.len().max(1) as u64 * grads_accumulation.max(1) as u64;
         let steps = used.map_or(batches, |used| used.min(batches)).div_ceil(of_step);
         let steps = steps.saturating_mul(config.max_epochs as u64);

@@ -161,7 +161,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         if !(factor > 0.0 && scale > 0.0 && scale.is_finite()) {
             return Err(format!("the learning rate cannot be scaled by {factor}").into());
         }
-        // A scale of before was taken.
+        // An earlier scale was taken.
         if self.requests.rate_scale == 1.0 && !takes_scale(self.run.learner) {
             return Err(HOW_TO_SCALE.into());
         }

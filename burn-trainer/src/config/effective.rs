@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::batch_limit::BatchLimit;
+use crate::config::batch_limit::{BatchLimit, TrainLimits};
 use crate::config::early_stopping::EarlyStopping;
 use crate::config::trainer_config::TrainerConfig;
 use crate::config::validate_at_start::ValidateAtStart;
@@ -47,6 +47,11 @@ impl TrainerConfig {
         let all =
             [("best", best), ("last", last), ("on_exception", on_exception.map(StrategyConfig::OnException))];
         all.into_iter().filter_map(|(name, strategy)| Some((name.to_owned(), strategy?))).collect()
+    }
+
+    /// Which batches of an epoch the run trains on.
+    pub(crate) fn train_limits(&self) -> TrainLimits {
+        TrainLimits { train: self.limit_train_batches, overfit: self.overfit_batches }
     }
 
     /// The metric that "best" refers to: the primary one, or else that of the first strategy of the

@@ -9,13 +9,13 @@ mod fast_dev_run;
 mod init_from;
 mod mirror;
 mod report;
-mod train_limits;
 mod trainer_config;
 mod validate_at_start;
 mod validation;
 
 pub use crate::process::progress::progress_mode::ProgressMode;
 pub use batch_limit::BatchLimit;
+pub(crate) use batch_limit::TrainLimits;
 /// ```
 /// use burn_trainer::TrainerConfig;
 /// use burn_trainer::config::LockMode;
@@ -37,7 +37,6 @@ pub use early_stopping::EarlyStopping;
 pub(crate) use effective::OF_THE_START;
 pub use init_from::InitFrom;
 pub use mirror::{FailedMirror, MirrorConfig};
-pub(crate) use train_limits::TrainLimits;
 pub use trainer_config::{ChangedHparams, EndWith, FailedSaves, TrainerConfig};
 pub use validate_at_start::ValidateAtStart;
 pub use validation::Validation;

@@ -73,7 +73,8 @@ pub struct ResumableDataLoader<I, O> {
 pub struct ResumableDataLoaderBuilder<I, O> {
     batcher: Arc<dyn Batcher<I, O>>,
     seed: Option<u64>,
-    /// The seed of [`ResumableDataLoaderBuilder::shuffled`], and of the transform of a loader without shuffling.
+    /// The seed of [`ResumableDataLoaderBuilder::shuffled`], and of the transform of a loader that does not
+    /// shuffle.
     run_seed: u64,
     transform: Option<Transform<I>>,
     batching: Batching,

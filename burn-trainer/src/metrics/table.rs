@@ -214,17 +214,6 @@ impl MetricTable {
         Some(named(prefix(split)?, &metric.key))
     }
 
-    /// Sets the metrics, by burn's names, of which it is not known whether lower or higher is better. burn's
-    /// attributes always say one.
-    pub(crate) fn set_undirected(&mut self, names: Vec<String>) {
-        self.undirected = names;
-    }
-
-    /// Whether a metric's attributes say whether lower or higher is better, by burn's name of it.
-    pub(super) fn is_directed(&self, name: &str) -> bool {
-        !self.undirected.iter().any(|undirected| undirected == name)
-    }
-
     /// Registers a metric, of a named validation set if one is given.
     pub(crate) fn register(&mut self, definition: &MetricDefinition, set: Option<String>, is_directed: bool) {
         let is_number = matches!(definition.attributes, MetricAttributes::Numeric(_));

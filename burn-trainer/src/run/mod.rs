@@ -9,7 +9,6 @@ mod end_with;
 mod file_system;
 pub(crate) mod find_checkpoint;
 pub(crate) mod launch;
-mod nothing_left;
 pub(crate) mod open;
 pub(crate) mod prepare;
 mod start_lines;

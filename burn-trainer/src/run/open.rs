@@ -14,7 +14,6 @@ use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
 
 use super::created_directories::CreatedDirectories;
-use super::nothing_left::NothingLeft;
 use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result, SkippedCheckpoint};
@@ -25,6 +24,7 @@ use crate::process::launcher;
 use crate::process::run_output::OpenOutput;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
+use crate::training_loop::parts::run_limits::NothingLeft;
 
 /// An open run. This process alone writes to it, or leaves that to the process of rank 0.
 #[derive(Debug)]

@@ -5,7 +5,6 @@ use std::path::Path;
 use burn_ckpt::plumbing::{shards_directory, size, storage};
 use burn_ckpt::{Catalog, Metadata, RunLayout};
 
-use super::nothing_left::NothingLeft;
 use crate::config::TrainerConfig;
 use crate::model_summary::{ModelSummary, ModuleSummary};
 use crate::process::console::{note, warn};
@@ -13,6 +12,7 @@ use crate::process::launcher::{self, LauncherRank};
 use crate::process::progress::figures::count;
 use crate::process::progress::terminal_width::terminal_width;
 use crate::state::resume_point::ResumePoint;
+use crate::training_loop::parts::run_limits::NothingLeft;
 
 /// The most modules that are listed.
 const MAX_MODULES: usize = 24;

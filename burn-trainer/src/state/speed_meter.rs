@@ -152,7 +152,8 @@ struct ValidationPace {
 }
 
 impl ValidationPace {
-    /// How many come in the rest of the run, which has as much left of what had been `done` at the last one, and is now.
+    /// How many come in the rest of the run. `done`, `now` and `left` are epochs, or steps: at the last
+    /// validation, now, and until the end.
     fn left(&self, done: f64, now: f64, left: f64) -> f64 {
         let interval = done / self.count as f64;
         ((left + (now - done).max(0.0)) / interval + ROUNDING).floor()

@@ -61,8 +61,8 @@ impl<M: LearnerModel> Trainer<M> {
     /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of
     /// the split that does not log a metric; [`Error::SaveFailed`] where the configuration asks for it;
     /// [`Error::Callback`] with the error of a callback; [`Error::DeviceLost`] when a device does not answer;
-    /// [`Error::Unusable`] for a checkpoint that this learner cannot resume from. A call that fails before the first step removes the directories that [`Trainer::new`] has created, if
-    /// they are empty.
+    /// [`Error::Unusable`] for a checkpoint that this learner cannot resume from. A call that fails before
+    /// the first step removes the directories that [`Trainer::new`] has created, if they are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let config = &self.setup.config;
         let (temporary, says) = (self.temporary.take(), config.writes() && config.progress.is_on());

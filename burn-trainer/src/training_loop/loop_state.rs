@@ -17,10 +17,9 @@ use super::parts::event_reporter::EventReporter;
 use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::loop_rules::LoopRules;
 use super::parts::trained_learner::TrainedLearner;
-use crate::error::{Error, Result};
-use crate::learner_state::learning_rates::{HOW_TO_SCALE, LearningRates, takes_scale};
+use crate::error::Result;
+use crate::learner_state::learning_rates::LearningRates;
 use crate::metrics::{HistoryAt, MetricsOf, RunMetrics};
-use crate::process::console::warn;
 use crate::run_speed::RunSpeed;
 use crate::saving::requested_save::RequestedSave;
 use crate::saving::run_saves::RunSaves;
@@ -158,20 +157,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
-    /// Warns where the first step after a resume has another learning rate than it would have had in the run
-    /// that saved the checkpoint.
-    pub(super) fn warn_of_another_rate(&self) {
-        let Some(expected) = self.progress.expected_rate else { return };
-        let now = self.learner.rates(self.callbacks.rate_scale()).next;
-        if let Some(now) = now.filter(|now| !is_same_rate(*now, expected)) {
-            let step = self.progress.position.global_step + 1;
-            warn(&format!(
-                "the learning rate of step {step} is {now}, and {expected} in the run that saved the checkpoint: the scheduler, its \
-                 settings or the length of the run have changed"
-            ));
-        }
-    }
-
     /// Waits for the metrics' names, and starts saving.
     pub(super) fn open_saver(&mut self) -> Result<()> {
         self.burn.flush();
@@ -187,11 +172,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn begin(&mut self, previous: Option<&TrainerState>) -> Result<()> {
         self.learner.begin(previous.and_then(|previous| previous.learning_rate));
         if let Some(previous) = previous {
-            let scale = previous.learning_rate_scale;
-            if scale != 1.0 && !takes_scale(self.learner.get()) {
-                let reason = format!("the checkpoint's is scaled by {scale}, and {HOW_TO_SCALE}");
-                return Err(Error::config("the learning rate", reason));
-            }
+            self.check_rate_scale(previous.learning_rate_scale)?;
             self.callbacks.restore_rate_scale(previous.learning_rate_scale);
             self.progress.expected_rate = previous.next_learning_rate;
             (self.progress.position, self.progress.begun) = (previous.position, previous.position);
@@ -391,11 +372,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
 /// The history of the run at a position.
 fn history_at(metrics: &RunMetrics, position: Position) -> HistoryAt {
     metrics.history_at(position.in_log(), position.logged(), position.validated_step())
-}
-
-/// Whether two rates differ by no more than the cosine of two systems does.
-fn is_same_rate(one: f64, other: f64) -> bool {
-    (one - other).abs() <= 1e-9 * one.abs().max(other.abs())
 }
 
 fn requested_saves(

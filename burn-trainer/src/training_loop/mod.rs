@@ -9,6 +9,7 @@ pub(crate) mod fit_loop;
 pub(crate) mod loop_end;
 mod loop_state;
 pub(crate) mod parts;
+mod resumed_rate;
 pub(crate) mod trial;
 mod validation;
 mod validation_data;

@@ -58,7 +58,7 @@ impl Trial {
             recompute: config.gradient_checkpointing,
             seed: config.seed,
             accumulation: 1,
-            limits: TrainLimits::of(config),
+            limits: config.train_limits(),
             init_from: config.init_from.clone(),
             reports: config.writes(),
         })

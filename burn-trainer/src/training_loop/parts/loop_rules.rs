@@ -2,7 +2,7 @@
 
 use super::run_limits::{BatchLimits, RunLimits};
 use super::validation_schedule::ValidationSchedule;
-use crate::config::{NeverDue, TrainLimits, TrainerConfig, ValidateAtStart};
+use crate::config::{NeverDue, TrainerConfig, ValidateAtStart};
 use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
 use crate::state::training_data::TrainingData;
@@ -84,7 +84,7 @@ fn batch_limits<I>(
     data: &TrainingData,
     named: &mut [NamedLoader<I>],
 ) -> Result<BatchLimits> {
-    let limits = TrainLimits::of(config);
+    let limits = config.train_limits();
     let train = data.train.size().map(LoaderSize::batches);
     let overfit = limits.resolve_overfit(train)?;
     let of_valid = |setting: &str, size: Option<LoaderSize>| {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::config::TrainerConfig;
+use crate::process::progress::figures::{count, exact_time};
 use crate::state::end_reason::EndReason;
 use crate::state::position::{EndPosition, Position};
-use crate::state::run_clock::RunClock;
+use crate::state::resume_point::ResumePoint;
+use crate::state::run_clock::{RunClock, training_time};
 use crate::state::speed_meter::SplitPlan;
 
 /// How many batches of an epoch are used; `None`: all.
@@ -65,5 +67,36 @@ impl RunLimits {
     /// The same of a position as a callback has stored it.
     pub(in crate::training_loop) fn may_end_at(&self, position: EndPosition) -> bool {
         position.epochs >= self.min_epochs && position.global_step >= self.min_steps
+    }
+}
+
+/// The limit that a checkpoint has reached already.
+pub(crate) struct NothingLeft {
+    /// The setting of the limit.
+    pub(crate) setting: &'static str,
+    pub(crate) limit: String,
+    /// What the checkpoint has of it.
+    pub(crate) done: String,
+}
+
+impl NothingLeft {
+    /// `None` where there is a step to do.
+    pub(crate) fn of(config: &TrainerConfig, resume: &ResumePoint) -> Option<Self> {
+        let position = resume.state.position.next();
+        if position.epoch >= config.max_epochs as u64 {
+            let (limit, done) = (config.max_epochs.to_string(), count(position.epoch, "epoch"));
+            return Some(Self { setting: "max_epochs", limit, done });
+        }
+        let trained = training_time(resume.state.training_time_seconds);
+        match RunLimits::of(config).reached(position, trained)? {
+            EndReason::MaxTime(limit) => {
+                let done = format!("{} of training", exact_time(trained));
+                Some(Self { setting: "max_time", limit: exact_time(limit), done })
+            }
+            _ => {
+                let limit = config.max_steps.unwrap_or_default().to_string();
+                Some(Self { setting: "max_steps", limit, done: count(position.global_step, "step") })
+            }
+        }
     }
 }
