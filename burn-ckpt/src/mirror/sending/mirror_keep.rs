@@ -90,9 +90,9 @@ impl MirrorKeep {
         for rule in &self.rules {
             stay.extend(rule.kept(checkpoints));
         }
-        let has_own = |rule: &Rule, checkpoint| rule.directory.is_some() && rule.is_for(checkpoint);
+        let of_directories = || self.rules.iter().filter(|rule| rule.directory.is_some());
         let is_ranked = |checkpoint: &&MirroredCheckpoint| {
-            !self.keeps_rest || self.rules.iter().any(|rule| has_own(rule, checkpoint))
+            !self.keeps_rest || of_directories().any(|rule| rule.is_for(checkpoint))
         };
         let ranked = checkpoints.iter().filter(is_ranked);
         let others = ranked.filter(|checkpoint| !stay.contains(checkpoint.name.as_str()));
