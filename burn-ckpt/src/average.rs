@@ -166,6 +166,7 @@ impl Input {
             project: of.project.clone(),
             ..Metadata::new(jiff::Timestamp::now())
         }
+        .with_start_timestamp(of.start_timestamp)
         .with_epoch(of.epoch)
         .with_global_step(of.global_step)
         .with_training_time_seconds(of.training_time_seconds)

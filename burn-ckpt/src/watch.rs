@@ -36,7 +36,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// The run need not exist yet. It is looked at every two seconds, which works on network disks too. A
 /// checkpoint that the run deletes before it could be read is left out if a newer one of its kind follows; if
 /// none does, it is an error at the end. A checkpoint that cannot be read or verified is an error, and the
-/// watch continues after it.
+/// watch continues after it. An error that [`is_final`] ends it.
 ///
 /// ```no_run
 /// # fn main() -> burn_ckpt::Result<()> {
@@ -71,6 +71,8 @@ pub struct Watch {
     /// Whether a process wrote to the run at some look.
     was_running: bool,
     has_looked: bool,
+    /// Whether the iterator's last look was an error.
+    has_failed: bool,
     has_ended: bool,
 }
 
@@ -130,6 +132,7 @@ impl Watch {
             missed: Vec::new(),
             was_running: false,
             has_looked: false,
+            has_failed: false,
             has_ended: false,
         }
     }
@@ -294,20 +297,38 @@ impl Iterator for Watch {
     type Item = Result<NewCheckpoint>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // A disk that fails is asked again, but not without a pause.
+        if std::mem::take(&mut self.has_failed) && !self.has_ended {
+            sleep(self.interval);
+        }
         while !self.has_ended {
             match self.poll() {
                 Ok(WatchEvent::New(new)) => return Some(Ok(*new)),
                 Ok(WatchEvent::Waiting(_)) => sleep(self.interval),
                 Ok(WatchEvent::Ended(_)) => self.has_ended = true,
                 Err(error) => {
-                    // A disk that fails is asked again, but not without a pause.
-                    sleep(self.interval);
+                    (self.has_failed, self.has_ended) = (true, is_final(&error));
                     return Some(Err(error));
                 }
             }
         }
         None
     }
+}
+
+/// Whether an error of [`Watch::poll`] is the last one: another look at the run would say the same.
+///
+/// ```
+/// use burn_ckpt::watch::{Watch, is_final};
+///
+/// // A file is not a run, and does not become one.
+/// let error = Watch::new("Cargo.toml").poll().unwrap_err();
+/// assert!(is_final(&error));
+/// ```
+#[must_use]
+pub fn is_final(error: &Error) -> bool {
+    let is_file = matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory);
+    is_file || error.kind() == ErrorKind::NotFound
 }
 
 fn deleted(path: &Path) -> Error {

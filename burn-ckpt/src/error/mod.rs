@@ -98,10 +98,11 @@ pub enum Error {
         /// The newest format version that this program reads.
         supported: u32,
     },
-    /// The metadata file beside a checkpoint is too large or invalid.
-    #[error("the metadata file {} is invalid: {reason}", path.display())]
+    /// A file of JSON is too large or invalid: the metadata beside a checkpoint, or a run's tags or
+    /// directories.
+    #[error("the file {} is invalid: {reason}", path.display())]
     Metadata {
-        /// The metadata file.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -188,10 +189,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// A checkpoint would be larger than a reader accepts. Nothing is written.
-    #[error(
-        "{what} would have {found} {unit}, and a reader accepts {limit}: train a smaller model, save a smaller type, or, if \
-         only the optimizer's state makes it too large, set save_weights_only"
-    )]
+    #[error("{what} would have {found} {unit}, and a reader accepts {limit}: {advice}")]
     TooLarge {
         /// Which part: the checkpoint, its header, a tensor.
         what: String,
@@ -201,6 +199,8 @@ pub enum Error {
         found: u64,
         /// How many a reader accepts.
         limit: u64,
+        /// What to do.
+        advice: &'static str,
     },
     /// A part of a checkpoint that has to be in one file is larger than a file may be. Nothing is written.
     #[error(
@@ -244,8 +244,9 @@ pub enum Error {
     },
     /// The checkpoint does not have a section that was asked for.
     #[error(
-        "{} has no {section} section (it has: {present}); it may have been saved with save_weights_only",
-        path.display()
+        "{} has no {section} section (it has: {present}){}",
+        path.display(),
+        why_missing(section)
     )]
     MissingSection {
         /// The checkpoint.
@@ -372,5 +373,13 @@ pub enum Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&chain::chain(self))
+    }
+}
+
+/// Why a checkpoint can lack a section, as far as that is known.
+fn why_missing(section: &str) -> &'static str {
+    match section {
+        "optimizer" | "scheduler" | "history" => "; it may have been saved with save_weights_only",
+        _ => "",
     }
 }

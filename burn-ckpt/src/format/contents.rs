@@ -179,7 +179,8 @@ fn check_readable(strings: &BTreeMap<String, String>, scalars: &BTreeMap<String,
         check_kept(text).map_err(|error| Error::snapshot(format!("{what} could not be read back"), error))?;
     }
     let check = |unit, found: usize, limit: usize| {
-        within(|| "the checkpoint".to_owned(), unit, found as u64, limit as u64)
+        let advice = "save fewer of them, with shorter names, in the program's own sections";
+        within(|| "the checkpoint".to_owned(), unit, found as u64, limit as u64, advice)
     };
     check("scalars", scalars.len(), MAX_SCALARS)?;
     check("strings", strings.len(), MAX_STRINGS)?;

@@ -63,12 +63,14 @@ impl Limits {
     pub(crate) fn check_tensors(&self, tensors: &[Tensor]) -> Result<()> {
         for tensor in tensors {
             let what = || format!("the tensor {}", shown(&tensor.name));
-            within(what, "bytes", tensor.byte_len() as u64, self.tensor_bytes)?;
-            within(what, "dimensions", tensor.shape.len() as u64, MAX_RANK as u64)?;
+            within(what, "bytes", tensor.byte_len() as u64, self.tensor_bytes, SMALLER)?;
+            let fewer = "give it fewer dimensions";
+            within(what, "dimensions", tensor.shape.len() as u64, MAX_RANK as u64, fewer)?;
             let name = || format!("the name of {}", what());
-            within(name, "bytes", tensor.name.len() as u64, MAX_ENTRY_NAME_BYTES as u64)?;
+            let shorter = "give it, or the modules that it is in, shorter names";
+            within(name, "bytes", tensor.name.len() as u64, MAX_ENTRY_NAME_BYTES as u64, shorter)?;
         }
-        within(|| "the checkpoint".to_owned(), "tensors", tensors.len() as u64, self.state_tensors)
+        within(|| "the checkpoint".to_owned(), "tensors", tensors.len() as u64, self.state_tensors, FEWER)
     }
 
     /// Compares the number of a section's tensors with the limits.
@@ -78,7 +80,7 @@ impl Limits {
     /// As for [`Limits::check_tensors`].
     pub(crate) fn check_section(&self, section: &str, tensors: usize) -> Result<()> {
         let what = || format!("the section {}", shown(section));
-        within(what, "tensors", tensors as u64, self.section_tensors)
+        within(what, "tensors", tensors as u64, self.section_tensors, FEWER)
     }
 
     /// Compares the length of a container's header with its limit.
@@ -87,7 +89,7 @@ impl Limits {
     ///
     /// As for [`Limits::check_tensors`].
     pub(crate) fn check_header(&self, what: impl FnOnce() -> String, bytes: u64) -> Result<()> {
-        within(what, "bytes", bytes, self.header_bytes)
+        within(what, "bytes", bytes, self.header_bytes, SHORTER)
     }
 
     /// Compares the size of a file that cannot be divided with its limit.
@@ -109,7 +111,7 @@ impl Limits {
 
     /// Compares the length of the metadata with its limit.
     pub(crate) fn check_metadata(&self, bytes: u64) -> Result<()> {
-        within(|| "the checkpoint's metadata".to_owned(), "bytes", bytes, self.metadata_bytes)
+        within(|| "the checkpoint's metadata".to_owned(), "bytes", bytes, self.metadata_bytes, SHORTER)
     }
 }
 
@@ -119,7 +121,16 @@ impl Default for Limits {
     }
 }
 
-/// Fails if more is found than is allowed.
+/// What to do about a tensor that is too large.
+const SMALLER: &str = "train a smaller model, or save a smaller type";
+/// About too many tensors.
+const FEWER: &str =
+    "train a smaller model, or, if only the optimizer's state makes it too large, set save_weights_only";
+/// About what is written beside the tensors: their names and shapes, and what a program adds.
+const SHORTER: &str = "shorten the hyperparameters, the configuration and the program's own state, or, if the tensors are too many, \
+                       train a smaller model or set save_weights_only";
+
+/// Fails if more is found than is allowed, with what to do.
 ///
 /// # Errors
 ///
@@ -129,9 +140,10 @@ pub(crate) fn within(
     unit: &'static str,
     found: u64,
     limit: u64,
+    advice: &'static str,
 ) -> Result<()> {
     if found <= limit {
         return Ok(());
     }
-    Err(Error::TooLarge { what: what(), unit, found, limit })
+    Err(Error::TooLarge { what: what(), unit, found, limit, advice })
 }

@@ -32,12 +32,10 @@ use crate::load::opening::address::open_address;
 #[cfg(feature = "mirror")]
 use crate::load::opening::address::open_files;
 use crate::load::opening::beside::{Beside, Opened, open_shards, recognise_version_2};
+use crate::load::opening::repeat::open_found;
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
 use crate::run_dir::locate::locate;
-
-/// How often a checkpoint is looked for that a run replaces while it is opened.
-const MAX_TRIES: u32 = 20;
 
 /// An opened checkpoint: its header is in memory, its tensors are still on disk. It holds the open file: what
 /// it reads is the state that was opened, also after the file was deleted or replaced.
@@ -85,23 +83,19 @@ impl Checkpoint {
     }
 
     fn open_with(path: &Path, with_shards: bool) -> Result<Self> {
-        for _ in 1..MAX_TRIES {
-            match Self::open_once(path, with_shards) {
-                // A run may have replaced the checkpoint since its name was resolved: then there is a newer
-                // one.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                opened => return opened,
-            }
-        }
-        Self::open_once(path, with_shards)
-    }
-
-    fn open_once(path: &Path, with_shards: bool) -> Result<Self> {
         if let Some(address) = mirror_address(path) {
             let Opened { path, header, shards, beside } = open_address(address, with_shards)?;
             return Ok(Self { path, header, shards, beside });
         }
-        let located = locate(path)?;
+        // A link that a run replaces at this moment can lead to nothing.
+        let find = || match locate(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => locate(path),
+            located => located,
+        };
+        open_found(find, |located| Self::open_located(located, with_shards))
+    }
+
+    fn open_located(located: PathBuf, with_shards: bool) -> Result<Self> {
         // A link may lead to another file by the time that something is read.
         let path = match storage::read_link(&located).map_err(Error::io("open", &located))? {
             None => located,

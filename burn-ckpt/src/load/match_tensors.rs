@@ -11,6 +11,7 @@ use burn::store::{FloatCastAdapter, KeyRemapper, ModuleAdapter, ModuleContext, P
 use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor};
 
 use crate::error::{Error, Result};
+use crate::file_names::name_error;
 use crate::format::module_types::Walk;
 use crate::format::section::{Section, TensorLayout};
 use crate::load::float_types::FloatType;
@@ -49,6 +50,10 @@ pub(crate) fn match_tensors<M: Module>(
     module: &M,
     options: &LoadOptions,
 ) -> Result<Matches> {
+    if let Some(dtype) = options.float_dtype.filter(|dtype| !dtype.is_float()) {
+        let reason = "it is not a type of floats: F32, F16, BF16, F64".to_owned();
+        return Err(name_error("float_dtype", dtype.name(), reason));
+    }
     let layout = section.layout()?;
     let mut stored = renamed(path, section.tensors, &options.remapper)?;
     let (mut matches, mut floats, mut report) = (Vec::new(), Vec::new(), LoadReport::default());
@@ -220,7 +225,7 @@ impl Parameter {
         if layout == TensorLayout::PyTorch {
             tensor = PyTorchToBurnAdapter.adapt(tensor, context);
         }
-        if let Some(float) = float.filter(DType::is_float) {
+        if let Some(float) = float {
             tensor = FloatCastAdapter::to(float).adapt(tensor, context);
         }
         tensor.name.clone_from(&self.name);

@@ -81,7 +81,8 @@ impl LoadOptions {
         self
     }
 
-    /// Sets the type that every tensor of floats is cast to, or `None` for the stored type.
+    /// Sets the type that every tensor of floats is cast to, or `None` for the stored type. Loading fails for
+    /// a type that is not one of floats.
     #[must_use]
     pub fn with_float_dtype(mut self, dtype: impl Into<Option<DType>>) -> Self {
         self.float_dtype = dtype.into();

@@ -46,22 +46,11 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Lists the checkpoints in the directories of a run's strategies. Reads their metadata, which for
-    /// version 2 is at the end of the file, and compares sizes. Reads no tensor, and compares no tensor's
-    /// digest.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] when a directory cannot be listed. A missing directory counts as empty.
-    pub fn scan(layout: &RunLayout) -> Result<Self> {
-        scan_reduced(layout, |_| ())
-    }
-
     /// Lists the checkpoints in one directory.
     ///
     /// # Errors
     ///
-    /// As for [`Catalog::scan`].
+    /// [`Error::Io`] when the directory cannot be listed. A missing one counts as empty.
     pub fn scan_directory(directory: &Path) -> Result<Self> {
         scan_directory_reduced(directory, |_| ())
     }
@@ -101,12 +90,12 @@ impl Catalog {
     }
 }
 
-/// As [`Catalog::scan`], of metadata that `reduce` leaves: a run of a thousand checkpoints has a thousand
-/// lists of packages.
+/// The checkpoints in a run's own directory, of metadata that `reduce` leaves: a run of a thousand
+/// checkpoints has a thousand lists of packages.
 ///
 /// # Errors
 ///
-/// As for [`Catalog::scan`].
+/// As for [`Catalog::scan_directory`].
 pub fn scan_reduced(layout: &RunLayout, reduce: fn(&mut Metadata)) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     for directory in subdirectories(&layout.checkpoint_dir())? {
@@ -120,7 +109,7 @@ pub fn scan_reduced(layout: &RunLayout, reduce: fn(&mut Metadata)) -> Result<Cat
 ///
 /// # Errors
 ///
-/// As for [`Catalog::scan`].
+/// As for [`Catalog::scan_directory`].
 pub fn scan_directory_reduced(directory: &Path, reduce: fn(&mut Metadata)) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     catalog.add_directory(directory, reduce)?;

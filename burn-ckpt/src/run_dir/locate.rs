@@ -11,7 +11,8 @@ use crate::run_dir::catalog::file_name;
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate_without_links::{self, Located};
 
-/// How far above a checkpoint its run's directory can be: `RUN/checkpoint/last/X.ckpt`.
+/// How far above a checkpoint its run's directory is, unless a strategy saves in a directory below a
+/// directory: `RUN/checkpoint/last/X.ckpt`.
 const CHECKPOINT_DEPTH: usize = 3;
 
 /// The checkpoint that a path names. The path may be:
@@ -183,10 +184,14 @@ pub fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
 /// The run that a checkpoint is in, by its path. `None` if no directory above it is a run's.
 #[must_use]
 pub fn run_of_checkpoint(checkpoint: &Path) -> Option<RunLayout> {
-    let above = checkpoint.ancestors().skip(1).take(CHECKPOINT_DEPTH);
-    let named = above.filter(|path| !path.as_os_str().is_empty());
-    // One that cannot be read is not known to be a run's.
-    named.filter_map(|path| run_at(path).ok().flatten()).next()
+    let above = checkpoint.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+    // One that cannot be read is not known to be a run's. Further above, a directory that has one named
+    // `checkpoint` need not be the run's.
+    let mut runs = above.enumerate().filter_map(|(depth, path)| match depth < CHECKPOINT_DEPTH {
+        true => run_at(path).ok().flatten(),
+        false => is_checkpoint_dir(path).ok()?.then(|| RunLayout::at(parent(path))),
+    });
+    runs.next()
 }
 
 fn is_checkpoint_dir(path: &Path) -> Result<bool> {
@@ -271,6 +276,17 @@ mod tests {
         ] {
             let found = run_at(&root.join(path)).unwrap();
             assert_eq!(found.map(|run| run.run_dir().to_path_buf()), expected, "{path}");
+        }
+        for (checkpoint, is_of_run) in [
+            ("r1/checkpoint/best/x.ckpt", true),
+            ("r1/checkpoint/kept/for/later/x.ckpt", true),
+            ("r1/x.ckpt", true),
+            ("r1/one/two/three/x.ckpt", false),
+            ("x.ckpt", false),
+        ] {
+            let found = run_of_checkpoint(&root.join(checkpoint));
+            let expected = is_of_run.then(|| root.join("r1"));
+            assert_eq!(found.map(|run| run.run_dir().to_path_buf()), expected, "{checkpoint}");
         }
     }
 }

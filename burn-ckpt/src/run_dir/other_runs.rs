@@ -37,7 +37,7 @@ pub fn check_own(layout: &RunLayout) -> Result<()> {
         return Ok(());
     }
     check_no_other_run(layout, &directory)?;
-    let catalog = Catalog::scan(layout)?;
+    let catalog = scan_reduced(layout, |_| ())?;
     let whole = catalog.entries.into_iter().map(|entry| (entry.path, entry.metadata.run_id));
     // The metadata of one that is not complete can be readable.
     let broken = catalog.broken.into_iter().filter_map(|(path, _)| {
@@ -143,14 +143,19 @@ impl OwnCheckpoints {
     }
 }
 
-/// As [`Catalog::scan`], with the run's checkpoints in the directories outside of its own into which it has
-/// saved.
-///
-/// # Errors
-///
-/// As for [`Catalog::scan`] and [`outside_directories`].
-pub fn scan_with_outside(layout: &RunLayout) -> Result<Catalog> {
-    scan_with(layout, &outside_directories(layout)?, |_| (), |_, _| ())
+impl Catalog {
+    /// Lists a run's checkpoints: those in the directories of its strategies, and those in the directories
+    /// outside of its own into which it has saved. What other runs have there is left out. Reads the
+    /// metadata, which for version 2 is at the end of the file, and compares sizes. Reads no tensor, and
+    /// compares no tensor's digest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when a directory cannot be listed, [`Error::Metadata`] when the run's list of
+    /// directories outside is invalid. A missing directory counts as empty.
+    pub fn scan(layout: &RunLayout) -> Result<Self> {
+        scan_with(layout, &outside_directories(layout)?, |_| (), |_, _| ())
+    }
 }
 
 /// The run's checkpoints in its own directory and in these outside of it, of metadata that `reduce` leaves.
@@ -163,11 +168,27 @@ pub fn scan_with(
     layout: &RunLayout,
     outside: &[PathBuf],
     reduce: fn(&mut Metadata),
-    mut others: impl FnMut(&Path, u64),
+    others: impl FnMut(&Path, u64),
 ) -> Result<Catalog> {
     let mut catalog = scan_reduced(layout, reduce)?;
+    add_outside(&mut catalog, layout, outside, reduce, others)?;
+    Ok(catalog)
+}
+
+/// As [`scan_with`], for a catalog that has the checkpoints in the run's own directory.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`].
+pub fn add_outside(
+    catalog: &mut Catalog,
+    layout: &RunLayout,
+    outside: &[PathBuf],
+    reduce: fn(&mut Metadata),
+    mut others: impl FnMut(&Path, u64),
+) -> Result<()> {
     if outside.is_empty() {
-        return Ok(catalog);
+        return Ok(());
     }
     let own = OwnCheckpoints::of(layout)?;
     for directory in outside {
@@ -183,7 +204,7 @@ pub fn scan_with(
         }
     }
     catalog.sort();
-    Ok(catalog)
+    Ok(())
 }
 
 /// Leaves of a checkpoint's metadata what tells whose it is.

@@ -53,8 +53,13 @@ impl LaterTags {
         let path = run_dir.join(TAGS_FILE);
         let other_form = "it does not have tags and notes: correct it, or remove it";
         let tags: Self = read_json_file(&path, (MAX_BYTES, MAX_VALUES), other_form)?.unwrap_or_default();
-        tags.check()?;
-        Ok(tags)
+        match tags.check() {
+            Err(Error::Name { what, name, reason }) => {
+                let reason = format!("{what} {name:?} is invalid: {reason}; correct it, or remove the file");
+                Err(Error::metadata(&path, reason, None))
+            }
+            checked => checked.map(|()| tags),
+        }
     }
 
     /// Whether a run has a file of them. One that has something else in it is not the run's.
@@ -68,7 +73,7 @@ impl LaterTags {
         }
         match Self::read(run_dir) {
             Ok(_) => Ok(true),
-            Err(error) if matches!(error.kind(), ErrorKind::Damaged | ErrorKind::InvalidName) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Damaged => Ok(false),
             Err(error) => Err(error),
         }
     }

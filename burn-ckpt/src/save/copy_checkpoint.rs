@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::disk::commit::{StagedCheckpoint, commit};
+use crate::disk::commit::StagedCheckpoint;
 use crate::disk::directories::{create_directory, parent};
 use crate::disk::staged_file::Existing;
 use crate::error::Result;
 use crate::file_names::StagingOwner;
 use crate::format::metadata::Metadata;
 use crate::save::persist::metadata_json;
+use crate::save::replaced_shards::{check_way, commit_over};
 
 /// Copies a checkpoint, durably, and not as another name of the same bytes. As for a save, a file under the
 /// final name is whole as far as it was written: what the disk made of it is for a verification to say.
@@ -20,9 +21,12 @@ use crate::save::persist::metadata_json;
 pub fn copy_checkpoint(checkpoint: &Path, place: &Path, existing: Existing) -> Result<()> {
     let mut metadata = Metadata::of_checkpoint(checkpoint)?;
     metadata.fill_in_checksum(checkpoint)?;
+    if !metadata.shards.is_empty() {
+        check_way(place, existing)?;
+    }
     create_directory(parent(place))?;
     let owner = StagingOwner::default();
     let staged = StagedCheckpoint::copy(checkpoint, metadata.shards.len(), place, &owner)?;
     let reason = metadata.reason.clone();
-    commit(staged, &metadata_json(&mut metadata, place, &reason)?, existing, &owner)
+    commit_over(staged, &metadata_json(&mut metadata, place, &reason)?, existing, &owner)
 }

@@ -30,7 +30,9 @@ pub(crate) const HISTORY_TENSORS: [&str; 2] = [HISTORY_JSON, EPOCHS];
 /// Bytes before a block of epochs.
 const BLOCK_HEAD: usize = 8;
 /// In an error, with what to do.
-const WHAT: &str = "the history (log fewer metrics of the training, or train shorter epochs)";
+const WHAT: &str = "the history";
+/// What to do about one that is too large.
+const ADVICE: &str = "log fewer metrics of the training, or train shorter epochs";
 
 /// A run's history as it stands in a checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -106,7 +108,7 @@ impl History {
         for length in [length.0, of_blocks] {
             if length > MAX_HISTORY_BYTES {
                 let (what, found, limit) = (WHAT.to_owned(), length as u64, MAX_HISTORY_BYTES as u64);
-                return Err(burn_ckpt::Error::TooLarge { what, unit: "bytes", found, limit });
+                return Err(burn_ckpt::Error::TooLarge { what, unit: "bytes", found, limit, advice: ADVICE });
             }
         }
         let mut json = Vec::with_capacity(length.0);

@@ -76,7 +76,7 @@ pub(crate) fn twin<'a>(metadata: &Metadata, present: &'a Catalog) -> Option<&'a 
 }
 
 /// The directories outside the run's own: those that the configuration names, and those into which earlier
-/// starts have saved. [`Catalog::scan`] looks at the run's own.
+/// starts have saved.
 pub(crate) fn elsewhere(config: &TrainerConfig, layout: &RunLayout) -> Result<Vec<PathBuf>> {
     let mut directories = configured_elsewhere(config, layout)?;
     directories.extend(outside_directories(layout)?);

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{is_address, is_directory, metadata_path};
+use burn_ckpt::plumbing::{is_address, is_directory, is_there, metadata_path};
 use burn_ckpt::{Catalog, Checkpoint, RunLayout, average};
 
 use crate::addresses::takes_none;
 use crate::foreign::{self, print_written};
+use crate::ls::listing::reason;
 use crate::runs::run_directory::check_is_not_of_runs;
 use crate::show::averages::{self, OF_CHECKPOINTS};
 use crate::terminal::figures;
@@ -91,6 +92,11 @@ fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
         )));
     }
     let catalog = Catalog::scan(&RunLayout::at(run))?;
+    // The run may be training: what it deletes meanwhile is not damaged.
+    let damaged: Vec<_> = catalog.broken.iter().filter(|(path, _)| is_there(path).unwrap_or(true)).collect();
+    for (path, error) in &damaged {
+        say(format!("left out: {}: {}", path.display(), reason(error)));
+    }
     let mut seen = HashSet::new();
     let mut newest = Vec::new();
     for entry in catalog.entries.iter().rev() {
@@ -104,11 +110,14 @@ fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     if newest.len() < count {
-        let there = newest.len();
+        let advice = match damaged.is_empty() {
+            true => "ask for fewer, or keep more of them by topk",
+            false => "ask for fewer, or restore the files that are left out",
+        };
         return Err(Failure::Other(format!(
-            "{} has {}, and {count} are asked for: keep more of them by topk",
+            "{} has {}, and {count} are asked for: {advice}",
             run.display(),
-            figures::count(there, "state")
+            figures::count(newest.len(), if damaged.is_empty() { "state" } else { "whole state" })
         )));
     }
     newest.reverse();

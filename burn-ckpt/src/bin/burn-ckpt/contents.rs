@@ -5,11 +5,11 @@ use std::io::Read;
 
 use burn_ckpt::burn_pack::Scalar;
 use burn_ckpt::plumbing::storage::StoredFile;
-use burn_ckpt::plumbing::{LaterTags, MAX_METADATA_BYTES, metadata_path};
+use burn_ckpt::plumbing::{LaterTags, MAX_METADATA_BYTES, metadata_path, run_of_checkpoint};
 use burn_ckpt::{Checkpoint, Error, Metadata, Section, chain};
 use serde_json::Value;
 
-use crate::tag::run_tags::{RunTags, run_dir_of};
+use crate::tag::run_tags::RunTags;
 use crate::terminal::output::say;
 use crate::verb_result::Failure;
 
@@ -58,7 +58,8 @@ impl Contents {
             Err(_) => Value::Null,
         };
         let known = metadata.as_ref().ok();
-        let later = run_dir_of(checkpoint.path()).map_or(Ok(LaterTags::default()), LaterTags::read);
+        let run = run_of_checkpoint(checkpoint.path());
+        let later = run.map_or(Ok(LaterTags::default()), |run| LaterTags::read(run.run_dir()));
         let later = later.unwrap_or_else(|error| {
             say(format!("warning: {}", chain(&error)));
             LaterTags::default()

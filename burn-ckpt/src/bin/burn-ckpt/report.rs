@@ -130,7 +130,7 @@ fn find_runs(args: &Args) -> Result<Found, Failure> {
             Ok(found) => found,
             Err(error) if is_one_path => return Err(error),
             Err(error) => {
-                page.leave_out(&path.display().to_string(), path, &error.to_string());
+                page.leave_out(&path.display().to_string(), path, &chain(&error));
                 continue;
             }
         };

@@ -12,7 +12,9 @@ use crate::load::opening::beside::Opened;
 /// such checkpoint; `Error::Mirror`; those of opening a file.
 #[cfg(feature = "mirror")]
 pub(in crate::load) fn open_address(address: &str, with_shards: bool) -> Result<Opened> {
-    open_files(crate::mirror::CheckpointFiles::find(&address.parse()?)?, with_shards)
+    let address = address.parse()?;
+    let find = || crate::mirror::CheckpointFiles::find(&address);
+    crate::load::opening::repeat::open_found(find, |files| open_files(files, with_shards))
 }
 
 /// Opens a checkpoint by its files in a mirror.

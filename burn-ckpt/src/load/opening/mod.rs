@@ -2,3 +2,4 @@
 
 pub(super) mod address;
 pub(super) mod beside;
+pub(super) mod repeat;

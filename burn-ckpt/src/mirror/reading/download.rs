@@ -16,10 +16,10 @@ use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{evaluations, link};
 use crate::mirror::reading::checkpoint_files::{file_of, small_file};
 use crate::mirror::reading::mirrored_run::MirroredRun;
-use crate::mirror::reading::replaced_shards::{make_way_for_shards, remove_replaced};
 use crate::mirror::store::Progress;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
 use crate::run_dir::layout::RunLayout;
+use crate::save::replaced_shards::{check_way, commit_over, make_way_for_shards, remove_replaced};
 
 impl MirroredRun {
     /// Gets a checkpoint into a run's directory, under the name that it had there, with its evaluations.
@@ -89,7 +89,7 @@ impl MirroredRun {
         place: &Path,
         progress: Progress<'_>,
     ) -> Result<()> {
-        self.stage(checkpoint, place, progress)?.commit(Existing::Keep)
+        self.download_as(checkpoint, place, Existing::Keep, progress)
     }
 
     /// The same, but a checkpoint of that name is replaced, once all of this one has arrived.
@@ -103,7 +103,21 @@ impl MirroredRun {
         place: &Path,
         progress: Progress<'_>,
     ) -> Result<()> {
-        self.stage(checkpoint, place, progress)?.commit(Existing::Replace)
+        self.download_as(checkpoint, place, Existing::Replace, progress)
+    }
+
+    fn download_as(
+        &self,
+        checkpoint: &MirroredCheckpoint,
+        place: &Path,
+        existing: Existing,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        if !self.files_of(checkpoint)?.shards.is_empty() {
+            check_way(place, existing)?;
+        }
+        let Arrived { files, metadata, owner } = self.stage(checkpoint, place, progress)?;
+        commit_over(files, &metadata, existing, &owner)
     }
 
     /// The evaluations of a checkpoint. Those of another state of its name are left out, and what is not the

@@ -153,7 +153,8 @@ impl MirroredRun {
     }
 
     /// The checkpoint that a name stands for: `last`, `best`, `best_val_loss` (the links), or a path as in
-    /// [`MirroredCheckpoint::name`]. `last` of a run without that link is the newest complete checkpoint.
+    /// [`MirroredCheckpoint::name`]. `last` of a run without that link is the newest complete
+    /// checkpoint, and one without values that are NaN or infinite if there is one.
     ///
     /// # Errors
     ///
@@ -189,7 +190,7 @@ impl MirroredRun {
             return Ok(found);
         }
         if name == "last"
-            && let Some(newest) = self.newest()
+            && let Some(newest) = newest_finite(&self.checkpoints).or(self.newest())
         {
             return Ok(newest);
         }

@@ -5,4 +5,3 @@ pub(crate) mod checkpoint_files;
 mod download;
 mod metrics_log;
 pub(crate) mod mirrored_run;
-mod replaced_shards;

@@ -18,11 +18,13 @@ use crate::retention::{Candidate, KeepRule, MetricMode, TopK};
 ///
 /// // Of all checkpoints.
 /// let keep = MirrorKeep::last(2).and_best("val_loss", MetricMode::Min, 1);
-/// // As on disk, where each strategy has its directory. What is in others stays.
+/// // As on disk, where each strategy has its directory. What is in others stays, whatever else is said.
 /// let keep = MirrorKeep::all().and_newest_in("last", 2).and_best_in("best", "val_loss", MetricMode::Min, 3);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MirrorKeep {
+    /// What is in a directory without a rule of its own stays.
+    keeps_rest: bool,
     rules: Vec<Rule>,
 }
 
@@ -36,16 +38,16 @@ struct Rule {
 }
 
 impl MirrorKeep {
-    /// Everything: rules for directories follow.
+    /// Everything, but in the directories for which a rule follows: there, what the rules keep.
     #[must_use]
     pub fn all() -> Self {
-        Self { rules: Vec::new() }
+        Self { keeps_rest: true, rules: Vec::new() }
     }
 
     /// The newest states, in whatever directories they are.
     pub fn last(count: impl Into<TopK>) -> Self {
         let keep = KeepRule::Newest(count.into());
-        Self { rules: vec![Rule { directory: None, keep, metric: None }] }
+        Self { keeps_rest: false, rules: vec![Rule { directory: None, keep, metric: None }] }
     }
 
     /// And the states with the best values of a metric, in whatever directories they are.
@@ -88,8 +90,10 @@ impl MirrorKeep {
         for rule in &self.rules {
             stay.extend(rule.kept(checkpoints));
         }
-        let is_ranked =
-            |checkpoint: &&MirroredCheckpoint| self.rules.iter().any(|rule| rule.is_for(checkpoint));
+        let of_directories = || self.rules.iter().filter(|rule| rule.directory.is_some());
+        let is_ranked = |checkpoint: &&MirroredCheckpoint| {
+            !self.keeps_rest || of_directories().any(|rule| rule.is_for(checkpoint))
+        };
         let ranked = checkpoints.iter().filter(is_ranked);
         let others = ranked.filter(|checkpoint| !stay.contains(checkpoint.name.as_str()));
         others.map(|checkpoint| checkpoint.name.clone()).collect()

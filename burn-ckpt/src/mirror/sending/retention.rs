@@ -63,15 +63,26 @@ impl RunMirror {
     /// not deleted then is deleted by a later call.
     pub fn apply_retention(&mut self, keep: &MirrorKeep) -> Result<Removed> {
         let mut removed = Removed::default();
-        self.finish_removals(&mut removed)?;
+        self.apply_retention_counted(keep, &mut removed)?;
+        Ok(removed)
+    }
+
+    /// The same for a caller that says what was deleted before an error.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RunMirror::apply_retention`].
+    #[doc(hidden)]
+    pub fn apply_retention_counted(&mut self, keep: &MirrorKeep, removed: &mut Removed) -> Result<()> {
+        self.finish_removals(removed)?;
         for name in self.would_remove(keep) {
             if let Some(place) = self.checkpoints.iter().position(|there| there.name == name) {
                 // From now on it is not counted on: the answer to a deletion can be lost.
                 self.going.push(self.checkpoints.remove(place));
-                self.finish_removals(&mut removed)?;
+                self.finish_removals(removed)?;
             }
         }
-        Ok(removed)
+        Ok(())
     }
 
     /// Deletes what is left of the checkpoints whose removal has begun.

@@ -59,8 +59,11 @@ pub(crate) fn write_state(
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;
     let staged = StagedCheckpoint { container, shards };
-    check_readable(&staged, &metadata.shards)
-        .map_err(|source| Error::ReadBack { path: place.to_path_buf(), source: Box::new(source) })?;
+    check_readable(&staged, &metadata.shards).map_err(|error| match error {
+        // The file could not be read: that says nothing of what is in it.
+        error @ Error::Io { .. } => error,
+        error => Error::ReadBack { path: place.to_path_buf(), source: Box::new(error) },
+    })?;
     Ok(staged)
 }
 

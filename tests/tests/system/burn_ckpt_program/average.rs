@@ -75,6 +75,7 @@ fn it_says_what_it_is_made_of_and_claims_no_metrics() {
         assert!(source["path"].as_str().unwrap().ends_with(input.file_name().unwrap().to_str().unwrap()));
     }
     let described = metadata(&out);
+    assert_eq!(described["start_timestamp"], metadata(&inputs[2])["start_timestamp"]);
     assert_eq!(described["reason"], "average of 3 checkpoints");
     assert_eq!((&described["epoch"], &described["global_step"]), (&3.into(), &40.into()));
     assert_eq!(described["metrics"], serde_json::json!({}));
@@ -99,6 +100,19 @@ fn last_averages_the_newest_states_of_a_run_each_once() {
     stdout(&average(&[&run_dir(root.path())], &["--last", "4", "-o", all.to_str().unwrap()]));
     let (_, said) = ended_with(&average(&[&run_dir(root.path())], &["--last", "5", "-o", "x.ckpt"]), 1);
     assert!(said.contains("has 4 states, and 5 are asked for"), "{said}");
+
+    // A damaged one is named, whether the others are enough or not.
+    std::fs::write(&inputs[1], "damaged").unwrap();
+    let three = root.path().join("three.ckpt");
+    let output = average(&[&run_dir(root.path())], &["--last", "3", "-o", three.to_str().unwrap()]);
+    let (_, said) = ended_with(&output, 0);
+    assert!(
+        said.lines().any(|line| line.starts_with("left out: ") && line.contains("epoch=2-step=30.ckpt: ")),
+        "{said}"
+    );
+    let (_, said) = ended_with(&average(&[&run_dir(root.path())], &["--last", "4", "-o", "x.ckpt"]), 1);
+    assert!(said.contains("has 3 whole states, and 4 are asked for") && said.contains("left out"), "{said}");
+    assert!(!said.contains("topk"), "{said}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::programs::running::{Running, warmup};
-use system_tests::run_files::run_dir;
+use system_tests::run_files::{run_dir, stems};
 use system_tests::{config, train, train_and_keep_all};
 
 #[test]
@@ -298,4 +298,17 @@ fn an_address_in_the_place_of_a_path_is_wrong_usage_and_makes_no_directory_of_th
         assert!(!err.contains("canary") && err.lines().count() == 1, "{err}");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{words:?}");
     }
+}
+
+#[test]
+fn a_run_may_stand_behind_the_rules_of_prune_and_damaged_tags_block_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
+    let run = run_dir(root.path());
+    std::fs::write(run.join("tags.json"), r#"{"added": [" "], "removed": [], "notes": null}"#).unwrap();
+    let (_, err) = ended_with(&burn_ckpt(&[&"prune", &"--keep", &"last=2", &run]), 0);
+    assert!(err.lines().any(|line| line.starts_with("warning: ") && line.contains("tags.json")), "{err}");
+    assert!(err.contains("it is empty; correct it, or remove the file"), "{err}");
+    let left = stems(&run.join("checkpoint/last"));
+    assert!(left.len() == 2 && left.iter().all(|stem| !stem.contains("step=10")), "{left:?}");
 }

@@ -58,7 +58,6 @@ fn rules_say_what_stays_and_what_links_point_to_stays_by_all_of_them() {
         ("--keep last=1", vec![1, 5]),
         ("--keep last=3", vec![1, 3, 4, 5]),
         ("--keep best=val_score:3", vec![0, 1, 3, 5]),
-        ("--keep best=val_score:2 last=2", vec![1, 3, 4, 5]),
         ("--keep best=val_score:2 --keep last=2", vec![1, 3, 4, 5]),
         ("--keep last=100", vec![0, 1, 2, 3, 4, 5]),
     ] {

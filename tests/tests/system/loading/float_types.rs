@@ -117,6 +117,17 @@ fn a_model_of_several_types_loads_a_checkpoint_that_has_them_in_the_same_places(
 }
 
 #[test]
+fn a_type_that_is_not_one_of_floats_is_an_error_and_not_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let device = backend::device();
+    let layer: Linear = LinearConfig::new(4, 2).init(&device);
+    let path = save_as_model(directory.path(), "a.ckpt", &json!({}), Section::from_module(&layer));
+    let options = LoadOptions::new().with_float_dtype(DType::I32);
+    let error = Checkpoint::open(&path).unwrap().load_into_with(layer, &options).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Name { what: "float_dtype", .. }), "{error:?}");
+}
+
+#[test]
 fn tensors_that_are_left_out_do_not_count() {
     let directory = tempfile::tempdir().unwrap();
     let device = backend::device();

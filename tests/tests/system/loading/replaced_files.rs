@@ -4,8 +4,11 @@
 use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::nn::{Linear, LinearConfig};
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section};
 use jiff::Timestamp;
 use system_tests::backend;
@@ -104,11 +107,37 @@ fn a_file_that_is_cut_off_while_it_is_open_is_an_error_and_not_a_panic() {
     }
 }
 
+/// Counts what is asked of a disk.
+#[derive(Default)]
+struct Asked(AtomicUsize);
+
+impl Observer for Asked {
+    fn before(&self, _: &Operation<'_>) -> Verdict {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Verdict::Proceed
+    }
+}
+
+#[test]
+fn a_name_that_leads_to_nothing_is_not_looked_for_again_and_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = std::fs::canonicalize(directory.path()).unwrap();
+    std::fs::create_dir_all(place.join("r1/checkpoint")).unwrap();
+    for typo in ["r1/lst", "r1/last", "gone.ckpt"] {
+        let asked = Arc::new(Asked::default());
+        let observation = observe(&place, asked.clone());
+        assert_eq!(Checkpoint::open(place.join(typo)).unwrap_err().kind(), ErrorKind::NotFound);
+        drop(observation);
+        let asked = asked.0.load(Ordering::Relaxed);
+        assert!((1..40).contains(&asked), "{typo}: {asked}");
+    }
+}
+
 /// Where a run replaces a checkpoint again and again, opening it by its link never fails.
 #[cfg(unix)]
 #[test]
 fn a_link_that_a_run_moves_can_be_opened_at_any_moment() {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     let directory = in_memory();
     let link = directory.path().join("best.ckpt");

@@ -201,26 +201,32 @@ fn metadata_beside_that_is_anothers_is_not_believed() {
 fn what_no_reader_would_open_is_an_error_before_a_byte_is_written() {
     let reader = Limits::READER;
     let limits = [
-        ("the tensor model.weight", "bytes", Limits { tensor_bytes: 31, ..reader }),
-        ("the checkpoint", "tensors", Limits { state_tensors: 1, ..reader }),
-        ("the section model", "tensors", Limits { section_tensors: 1, ..reader }),
+        ("the tensor model.weight", "bytes", "save a smaller type", Limits { tensor_bytes: 31, ..reader }),
+        ("the checkpoint", "tensors", "save_weights_only", Limits { state_tensors: 1, ..reader }),
+        ("the section model", "tensors", "save_weights_only", Limits { section_tensors: 1, ..reader }),
         (
             "the header of a file with the tensor model.weight",
             "bytes",
+            "shorten the hyperparameters",
             Limits { header_bytes: 100, ..reader },
         ),
-        ("the checkpoint's metadata", "bytes", Limits { metadata_bytes: 100, ..reader }),
+        (
+            "the checkpoint's metadata",
+            "bytes",
+            "shorten the hyperparameters",
+            Limits { metadata_bytes: 100, ..reader },
+        ),
     ];
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ckpt");
-    for (expected, of, limits) in limits {
+    for (expected, of, advice, limits) in limits {
         let error = contents(&linear()).with_limits(limits).save(&path, described()).unwrap_err();
         let text = error.to_string();
         assert!(
-            matches!(&error, Error::TooLarge { what, unit, found, limit } if what == expected && *unit == of && found > limit),
+            matches!(&error, Error::TooLarge { what, unit, found, limit, .. } if what == expected && *unit == of && found > limit),
             "{error:?}"
         );
-        assert!(text.contains("a reader accepts") && text.contains("save_weights_only"), "{text}");
+        assert!(text.contains("a reader accepts") && text.contains(advice), "{text}");
         assert_eq!(files(directory.path()), [""; 0]);
     }
     // The two of the model, and the two of the checkpoint's own.

@@ -130,12 +130,28 @@ fn a_checkpoint_of_several_files_is_copied_with_all_of_them() {
     }
     fs::remove_dir_all(last.with_extension("shards")).unwrap();
     Checkpoint::open(&to).unwrap().verify().unwrap();
-    // One of several files does not replace another of several.
+    // One of several files replaces another of several, and is not in its way for long.
     let (_, err) = ended_with(&burn_ckpt(&[&"cp", &to, &root.path().join("again.ckpt")]), 0);
     assert_eq!(err, "");
-    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &to, &root.path().join("again.ckpt"), &"--force"]), 1);
-    assert!(err.contains("again.shards"), "{err}");
-    Checkpoint::open(root.path().join("again.ckpt")).unwrap().verify().unwrap();
+    let again = root.path().join("again.ckpt");
+    let before = Metadata::of_checkpoint(&again).unwrap().checkpoint_checksum;
+    let another = tempfile::tempdir().unwrap();
+    train_within(config(another.path(), 2), Limits { tensors: 12, ..Limits::READER }).unwrap();
+    let newer = checkpoints(another.path()).join("last.ckpt");
+    ended_with(&burn_ckpt(&[&"cp", &newer, &again, &"--force"]), 0);
+    let replaced = Checkpoint::open(&again).unwrap().verify().unwrap();
+    assert!(replaced.checkpoint_checksum != before && replaced.global_step == 20);
+    assert!(files(root.path()).iter().all(|name| !name.contains("-replaced")), "{:?}", files(root.path()));
+    // Shards without their file are not known to be a checkpoint's, and nothing is read before that is said.
+    fs::remove_file(&again).unwrap();
+    fs::remove_file(root.path().join("again.ckpt.metadata.json")).unwrap();
+    for force in [&[][..], &["--force"]] {
+        let mut command = burn_ckpt_command();
+        command.arg("cp").arg(&to).arg(&again).args(force);
+        let (_, err) = ended_with(&command.output().unwrap(), 1);
+        assert!(err.contains("again.shards"), "{err}");
+        assert!(!again.exists() && !files(root.path()).iter().any(|name| name.contains("staging")));
+    }
 }
 
 #[test]

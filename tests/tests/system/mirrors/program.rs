@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use system_tests::object_stores::moto_server::{ACCESS_KEY, MotoServer, SECRET_KEY};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::run_files::{files, run_dir};
+use system_tests::run_files::{files, last_tensor_byte, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
 use super::{files_of, run_in, save};
@@ -144,6 +144,42 @@ fn prune_takes_the_direction_of_a_metric_from_the_run_in_the_mirror() {
     assert!(err.contains("lower val_score is better"), "{err}");
     let (_, err) = ended_with(&prune("best=train_loss:1"), 1);
     assert!(err.contains("no checkpoint has the metric train_loss; the metrics are val_score"), "{err}");
+}
+
+#[test]
+fn prune_verifies_what_stays_in_a_mirror_and_ls_shows_what_is_not_whole() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[1.0, 2.0, 3.0], 1).unwrap();
+    let mirror = root.path().join("mirror");
+    let address = format!("file://{}", mirror.display());
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]));
+    let run = format!("{address}/r1");
+    let last = mirror.join("r1/checkpoint/last");
+    let newest = last.join("epoch=2-step=30.ckpt");
+    let there = files(&last);
+    let whole = fs::read(&newest).unwrap();
+    let mut damaged = whole.clone();
+    let place = last_tensor_byte(&damaged);
+    damaged[place] ^= 1;
+    fs::write(&newest, damaged).unwrap();
+    for more in [&[][..], &["--dry-run"]] {
+        let mut command = burn_ckpt_command();
+        command.args(["prune", &run, "--keep", "last=1"]).args(more);
+        let (out, err) = ended_with(&command.output().unwrap(), 1);
+        assert!(out.is_empty() && err.contains("nothing is removed"), "{err}");
+        assert!(err.contains("epoch=2-step=30.ckpt") && !err.contains("--broken"), "{err}");
+    }
+    assert_eq!(files(&last), there);
+    fs::write(&newest, &whole[..10]).unwrap();
+    let (out, _) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
+    let row = out.lines().find(|line| line.starts_with("last/epoch=2-step=30.ckpt"));
+    assert!(row.is_some_and(|row| row.contains("last")), "{out}");
+    for name in there.iter().filter(|name| name.starts_with("epoch=2-step=30")) {
+        fs::remove_file(last.join(name)).unwrap();
+    }
+    let (out, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
+    assert!(out.contains("points to a missing file: last/epoch=2-step=30.ckpt"), "{out}");
+    assert!(err.contains("the link last.ckpt leads to last/epoch=2-step=30.ckpt, which is missing"), "{err}");
 }
 
 #[test]

@@ -168,6 +168,16 @@ fn a_rule_of_a_directory_ranks_what_is_in_it_and_the_others_stay() {
 }
 
 #[test]
+fn a_rule_without_a_directory_that_follows_all_deletes_nothing_more() {
+    let states: [(&str, &[u64]); 2] = [("last", &[1, 2, 3]), ("other", &[4, 5, 6])];
+    let keep = MirrorKeep::all().and_best("val_loss", MetricMode::Min, 1);
+    assert_eq!(left(&states, &keep).len(), 6);
+    let found = left(&states, &keep.and_newest_in("last", 1));
+    assert_eq!(found.iter().filter(|name| name.starts_with("other/")).count(), 3, "{found:?}");
+    assert!(found.contains(&"last/step=3.ckpt".to_owned()) && found.len() < 6, "{found:?}");
+}
+
+#[test]
 fn rules_without_a_directory_count_states_and_keep_each_of_their_names() {
     let states: [(&str, &[u64]); 2] = [("best", &[1, 3]), ("last", &[1, 2, 3])];
     let two = ["best/step=3.ckpt", "last/step=2.ckpt", "last/step=3.ckpt"];

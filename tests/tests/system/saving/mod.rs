@@ -8,6 +8,7 @@ mod metric_files;
 mod names;
 mod names_that_fall_together;
 mod one_pass;
+mod outside_in_commands;
 mod retention;
 mod slow_disk;
 mod too_large;

@@ -1,7 +1,7 @@
 //! `burn_ckpt::watch` beside a training process: each state once and verified, across a kill and a resume,
 //! and its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use burn_ckpt::ErrorKind;
@@ -167,6 +167,23 @@ fn a_damaged_checkpoint_is_an_error_once_and_the_others_come() {
     let kinds: Vec<ErrorKind> = errors.iter().map(burn_ckpt::Error::kind).collect();
     assert_eq!(kinds, [ErrorKind::Damaged], "{errors:?}");
     assert!(errors[0].to_string().contains("epoch=1-step=20.ckpt"), "{}", errors[0]);
+}
+
+#[test]
+fn an_error_comes_at_once_and_a_final_one_ends_the_watch() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
+    // A pause would be longer than the test.
+    let slow = |path: PathBuf| Watch::new(path).interval(Duration::from_hours(24));
+    let of_a_file = slow(checkpoints(root.path()).join("last/epoch=1-step=20.ckpt"));
+    let kinds =
+        |watch: Watch| watch.map(|new| new.map(drop).map_err(|error| error.kind())).collect::<Vec<_>>();
+    assert_eq!(kinds(of_a_file), [Err(ErrorKind::Io)]);
+    assert_eq!(kinds(slow(run_dir(root.path())).name("bset")), [Err(ErrorKind::NotFound)]);
+    std::fs::write(checkpoints(root.path()).join("last/epoch=1-step=20.ckpt"), "damaged").unwrap();
+    let mut damaged = slow(run_dir(root.path()));
+    let is_error: Vec<bool> = damaged.by_ref().take(2).map(|new| new.is_err()).collect();
+    assert!(is_error.contains(&true), "{is_error:?}");
 }
 
 /// Looks until the watch ends or waits, and counts the errors.

@@ -2,10 +2,10 @@
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
-use burn_ckpt::Error;
 use burn_ckpt::plumbing::{
     CHECKPOINT_SUFFIX, is_checkpoint, is_directory, is_there, sha256_of_file, storage, unfinished_writes_of,
 };
+use burn_ckpt::{Error, Metadata};
 use serde_json::json;
 
 use crate::terminal::figures::count;
@@ -114,7 +114,8 @@ pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
     Ok(matches!((real(a)?, real(b)?), (Some(a), Some(b)) if a == b))
 }
 
-/// Prints one line about the written file, or JSON.
+/// Prints one line about the written file, or JSON. The size of a checkpoint of several files is that of all
+/// of them, and its digest that of its file, which has the digests of the others.
 ///
 /// # Errors
 ///
@@ -123,7 +124,16 @@ pub fn print_written(path: &Path, tensors: usize, as_json: bool) -> VerbResult {
     let stat = storage::StoredFile::open(path).and_then(|file| file.stat()).map_err(|error| {
         Failure::Other(format!("{} was written, but cannot be read again: {error}", path.display()))
     })?;
-    let (bytes, digest) = (stat.len(), sha256_of_file(path)?);
+    let (mut bytes, digest) = (stat.len(), sha256_of_file(path)?);
+    let mut files = String::new();
+    if is_checkpoint(path)
+        && let Ok(metadata) = Metadata::of_checkpoint(path)
+    {
+        bytes = metadata.total_bytes();
+        if !metadata.shards.is_empty() {
+            files = format!(" in {}", count(1 + metadata.shards.len(), "file"));
+        }
+    }
     let shown = path.display().to_string();
     let mut output = Output::new();
     if as_json {
@@ -131,7 +141,7 @@ pub fn print_written(path: &Path, tensors: usize, as_json: bool) -> VerbResult {
             .json(&json!({ "path": shown, "tensors": tensors, "size_bytes": bytes, "checksum": digest }))?;
     } else {
         let tensors = count(tensors, "tensor");
-        output.line(format!("{}: {tensors}, {bytes} bytes, {digest}", in_one_line(&shown)))?;
+        output.line(format!("{}: {tensors}, {bytes} bytes{files}, {digest}", in_one_line(&shown)))?;
     }
     // A reader that has closed standard output is not an error: the file is written.
     output.flush()?;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, check_sizes, is_checkpoint, is_directory,
-    is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories, replaces_link_to,
-    scan_directory_reduced, storage, unfinished_files,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, add_outside, check_sizes, is_checkpoint,
+    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
+    replaces_link_to, scan_directory_reduced, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
@@ -70,7 +70,14 @@ impl Listing {
     /// The checkpoints of a run. A directory of it that cannot be read is among the errors.
     pub fn of_run(run: &RunLayout) -> Result<Self, Error> {
         let directory = run.checkpoint_dir();
-        let (catalog, unreadable) = readable(&directory)?;
+        let (mut catalog, mut unreadable) = readable(&directory)?;
+        // Which checkpoints outside are the run's, those in its own directory say.
+        if unreadable.is_empty() {
+            let outside = outside_directories(run);
+            let added =
+                outside.and_then(|outside| add_outside(&mut catalog, run, &outside, reduce, |_, _| ()));
+            unreadable.extend(added.err());
+        }
         let mut listing = Self::of_catalog(catalog, name_of(run.run_dir()), &directory);
         listing.unreadable = unreadable;
         match LaterTags::read(run.run_dir()) {

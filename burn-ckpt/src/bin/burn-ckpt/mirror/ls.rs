@@ -34,10 +34,18 @@ pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbRes
         }
     }
     output.flush()?;
-    for (name, error) in runs.iter().flat_map(MirroredRun::broken) {
-        say(format!("error: {name} is not whole: {}", chain(error)));
+    let mut is_whole = true;
+    for run in &runs {
+        for (name, error) in run.broken() {
+            say(format!("error: {name} is not whole: {}", chain(error)));
+            is_whole = false;
+        }
+        for (link, target) in dangling(run, &links(run)?) {
+            say(format!("error: the link {link} leads to {target}, which is missing"));
+            is_whole = false;
+        }
     }
-    Ok(runs.iter().all(|run| run.broken().is_empty()))
+    Ok(is_whole)
 }
 
 /// Checks that each of the names is that of a metric of some checkpoint.
@@ -67,6 +75,15 @@ pub fn links(run: &MirroredRun) -> Result<BTreeMap<String, Vec<String>>, Failure
         }
     }
     Ok(links)
+}
+
+/// The links to missing checkpoints, each with what it leads to.
+fn dangling(run: &MirroredRun, links: &BTreeMap<String, Vec<String>>) -> Vec<(String, String)> {
+    let there = run.checkpoints().iter().map(|checkpoint| &checkpoint.name);
+    let there: Vec<&String> = there.chain(run.broken().iter().map(|(name, _)| name)).collect();
+    let dangling = links.iter().filter(|(target, _)| !there.contains(target));
+    let link = |name: &String| format!("{name}{CHECKPOINT_SUFFIX}");
+    dangling.flat_map(|(target, names)| names.iter().map(move |name| (link(name), target.clone()))).collect()
 }
 
 fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
@@ -107,6 +124,19 @@ fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
         let state = Cell::new(state(checkpoint), if checkpoint.non_finite { Tone::Bad } else { Tone::Plain });
         table.row(cells.into_iter().map(Cell::from).chain([Cell::new(own, Tone::Good), state]));
     }
+    let mut unsound = |name: &str, own: &str, state: String| {
+        let mut cells = vec![name.to_owned()];
+        cells.resize(columns.len() - 2, String::new());
+        let last = [Cell::new(own.to_owned(), Tone::Good), Cell::new(state, Tone::Bad)];
+        table.row(cells.into_iter().map(Cell::from).chain(last));
+    };
+    for (name, error) in run.broken() {
+        let own = links.get(name).map(|links| links.join(" ")).unwrap_or_default();
+        unsound(name, &own, chain(error));
+    }
+    for (link, target) in dangling(run, &links) {
+        unsound(&link, "", format!("points to a missing file: {target}"));
+    }
     Ok(table)
 }
 
@@ -140,25 +170,22 @@ fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
             "global_step": null,
             "metrics": null,
             "reason": null,
+            "tags": null,
+            "notes": null,
             "checkpoint_checksum": null,
             "files": null,
         })
     }));
-    let is_there = |target: &String| {
-        let broken = run.broken().iter().map(|(name, _)| name);
-        run.checkpoints().iter().map(|checkpoint| &checkpoint.name).chain(broken).any(|name| name == target)
-    };
-    let dangling = links.iter().filter(|(target, _)| !is_there(target));
-    let dangling = dangling.flat_map(|(target, names)| {
-        names
-            .iter()
-            .map(move |name| json!({ "link": format!("{name}{CHECKPOINT_SUFFIX}"), "target": target }))
-    });
+    let dangling = dangling(run, &links);
+    let dangling = dangling.into_iter().map(|(link, target)| json!({ "link": link, "target": target }));
     Ok(json!({
         "name": run.run_id(),
         "directory": directory(run),
         "checkpoints": rows,
         "dangling_links": dangling.collect::<Vec<Value>>(),
+        // A mirror says nothing of these.
+        "unfinished": [],
+        "unreadable": [],
     }))
 }
 
@@ -194,6 +221,8 @@ fn row_json(
         "global_step": checkpoint.global_step,
         "metrics": metrics,
         "reason": checkpoint.reason,
+        "tags": null,
+        "notes": null,
         "checkpoint_checksum": checkpoint.sha256(),
         "files": checkpoint.files,
     }))

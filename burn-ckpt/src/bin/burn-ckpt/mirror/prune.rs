@@ -1,8 +1,9 @@
 //! `burn-ckpt prune` of an address: removes checkpoints of a run in a mirror by rules that say which stay.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
-use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredCheckpoint, MirroredRun, Store};
+use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredCheckpoint, MirroredRun, Removed, Store};
 use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{Checkpoint, chain};
 use jiff::SignedDuration;
@@ -12,6 +13,7 @@ use crate::ls::metric_mode::{configured_mode, noted_mode};
 use crate::ls::metrics::unknown_metric;
 use crate::mirror::ls::{directory, links};
 use crate::mirror::with_lease;
+use crate::prune::check_whole;
 use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
@@ -38,18 +40,25 @@ pub fn run(
     // As they are before anything is removed: an error here costs nothing.
     let links = links(&run)?;
     let mut output = Output::new();
-    let (names, freed) = if dry_run {
-        let names = run.would_remove(&keep)?;
-        let bytes = run.checkpoints().iter().filter(|checkpoint| names.contains(&checkpoint.name));
-        let bytes = bytes.map(|checkpoint| checkpoint.total_bytes()).sum::<u64>();
-        (names, bytes)
+    let names = run.would_remove(&keep)?;
+    if !names.is_empty() {
+        let stay = run.checkpoints().iter().filter(|checkpoint| !names.contains(&checkpoint.name));
+        let stay: Vec<PathBuf> = stay.map(|stays| run.address_of(&stays.name).into()).collect();
+        check_whole(&stay, "send damaged checkpoints again with burn-ckpt mirror")?;
+    }
+    let (names, freed, failure) = if dry_run {
+        let freed = would_free(&run, &names).iter().map(|(_, bytes)| bytes).sum();
+        (names, freed, None)
     } else {
-        with_lease(&Store::connect(&mirror)?, &run_id, |mirror| {
-            let removed = mirror.apply_retention(&keep)?;
-            let leftovers = mirror.remove_leftovers(LEFTOVER_AGE)?;
-            Ok((removed.checkpoints, removed.bytes + leftovers.bytes))
-        })?
+        let mut removed = Removed::default();
+        let outcome = with_lease(&Store::connect(&mirror)?, &run_id, |mirror| {
+            mirror.apply_retention_counted(&keep, &mut removed)?;
+            removed.bytes += mirror.remove_leftovers(LEFTOVER_AGE)?.bytes;
+            Ok(())
+        });
+        (removed.checkpoints, removed.bytes, outcome.err())
     };
+    // What was removed before an error is gone, and is printed.
     if as_json {
         output.json(&plan_json(&run, &names, &links, dry_run))?;
     } else {
@@ -57,8 +66,23 @@ pub fn run(
     }
     output.flush()?;
     let verb = if dry_run { "would be removed" } else { "removed" };
-    say(format!("{} {verb}, {} freed", count(names.len(), "checkpoint"), size(freed)));
-    Ok(true)
+    let leftovers = if dry_run { ", besides what killed uploads left" } else { "" };
+    say(format!("{} {verb}, {} freed{leftovers}", count(names.len(), "checkpoint"), size(freed)));
+    failure.map_or(Ok(true), Err)
+}
+
+/// The checkpoints that are removed, each with the bytes that are freed. Two names of a state share their
+/// objects.
+fn would_free<'a>(run: &'a MirroredRun, removed: &[String]) -> Vec<(&'a MirroredCheckpoint, u64)> {
+    let (gone, kept): (Vec<&MirroredCheckpoint>, Vec<&MirroredCheckpoint>) =
+        run.checkpoints().iter().partition(|checkpoint| removed.contains(&checkpoint.name));
+    let mut counted: HashSet<&str> =
+        kept.iter().flat_map(|checkpoint| &checkpoint.files).map(|file| file.object.as_str()).collect();
+    let freed = gone.into_iter().map(|checkpoint| {
+        let files = checkpoint.files.iter().filter(|file| counted.insert(&file.object));
+        (checkpoint, files.map(|file| file.size).sum())
+    });
+    freed.collect()
 }
 
 /// As `prune` prints it on disk.
@@ -68,25 +92,16 @@ fn plan_json(
     links: &BTreeMap<String, Vec<String>>,
     dry_run: bool,
 ) -> Value {
-    let (gone, kept): (Vec<&MirroredCheckpoint>, Vec<&MirroredCheckpoint>) =
-        run.checkpoints().iter().partition(|checkpoint| removed.contains(&checkpoint.name));
-    // Two names of a state share their objects.
-    let mut counted: HashSet<String> =
-        kept.iter().flat_map(|checkpoint| &checkpoint.files).map(|file| file.object.clone()).collect();
-    let mut freed = |checkpoint: &MirroredCheckpoint| {
-        let files = checkpoint.files.iter().map(|file| (file.object.clone(), file.size));
-        files.filter(|(object, _)| counted.insert(object.clone())).map(|(_, size)| size).sum::<u64>()
-    };
+    let kept = run.checkpoints().iter().filter(|checkpoint| !removed.contains(&checkpoint.name));
     let names_of = |checkpoint: &MirroredCheckpoint| links.get(&checkpoint.name).cloned().unwrap_or_default();
     json!({
         "directory": directory(run),
         "dry_run": dry_run,
-        "removed": gone
+        "removed": would_free(run, removed)
             .into_iter()
-            .map(|checkpoint| json!({ "file": checkpoint.name, "freed_bytes": freed(checkpoint) }))
+            .map(|(checkpoint, freed)| json!({ "file": checkpoint.name, "freed_bytes": freed }))
             .collect::<Vec<_>>(),
         "kept": kept
-            .iter()
             .map(|checkpoint| json!({ "file": checkpoint.name, "links": names_of(checkpoint) }))
             .collect::<Vec<_>>(),
         "broken": run

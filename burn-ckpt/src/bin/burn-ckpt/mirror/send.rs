@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store};
-use burn_ckpt::plumbing::{is_directory, run_at, scan_with_outside, storage};
+use burn_ckpt::plumbing::{is_directory, run_at, storage};
 use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -59,12 +59,14 @@ pub fn run(args: &Args) -> VerbResult {
         )));
     };
     // In directories outside of the run's own too.
-    let catalog = scan_with_outside(&run)?;
+    let catalog = Catalog::scan(&run)?;
     let store = Store::connect(&address)?;
     let mut output = Output::new();
-    let outcomes = with_lease(&store, run.run_id(), |mirror| {
-        send_all(mirror, &run, &catalog, (!args.json).then_some(&mut output))
-    })?;
+    let mut outcomes = Vec::new();
+    let done = with_lease(&store, run.run_id(), |mirror| {
+        send_all(mirror, &run, &catalog, &mut outcomes, (!args.json).then_some(&mut output))
+    });
+    // What was sent before an error is there, and is printed.
     if args.json {
         output.json(&Value::from(outcomes.iter().map(as_json).collect::<Vec<_>>()))?;
     }
@@ -77,17 +79,18 @@ pub fn run(args: &Args) -> VerbResult {
         count(outcomes.len() - failed - there, "checkpoint"),
         size(bytes)
     ));
-    Ok(failed == 0 && !outcomes.is_empty())
+    done.map(|()| failed == 0 && !outcomes.is_empty())
 }
 
-/// Sends the checkpoints, the rest of the log and the links. `lines`: where each checkpoint has its line.
+/// Sends the checkpoints, the rest of the log and the links, and adds what became of each checkpoint.
+/// `lines`: where each has its line.
 fn send_all(
     mirror: &mut RunMirror,
     run: &RunLayout,
     catalog: &Catalog,
+    outcomes: &mut Vec<Outcome>,
     mut lines: Option<&mut Output>,
-) -> Result<Vec<Outcome>, Failure> {
-    let mut outcomes = Vec::new();
+) -> Result<(), Failure> {
     let mut outside: HashMap<&OsStr, &CatalogEntry> = HashMap::new();
     for entry in catalog.entries.iter().rev() {
         let name = entry.path.file_name().unwrap_or_default();
@@ -116,8 +119,7 @@ fn send_all(
         outcomes.push(outcome);
     }
     send_log(mirror, run)?;
-    mirror.send_links(run)?;
-    Ok(outcomes)
+    Ok(mirror.send_links(run)?)
 }
 
 fn state(entry: &CatalogEntry) -> (Timestamp, u64) {

@@ -9,11 +9,11 @@ pub mod rules;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::RunLayout;
 use burn_ckpt::plumbing::{
-    LockMode, RunLock, check_own, real_path, remove_checkpoint, remove_link, run_at, storage,
+    LockMode, RunLock, TAGS_FILE, check_own, real_path, remove_checkpoint, remove_link, run_at, storage,
 };
 use burn_ckpt::retention::MetricMode;
+use burn_ckpt::{Error, RunLayout, chain};
 use serde_json::{Value, json};
 
 use crate::ls::broken::{Broken, find_damaged};
@@ -48,14 +48,14 @@ use rules::{Rule, parse_mode};
 #[derive(clap::Args)]
 #[command(
     verbatim_doc_comment,
-    override_usage = "burn-ckpt prune [OPTIONS] <RUN> --keep <RULE>...\n       burn-ckpt prune [OPTIONS] <RUN> --broken"
+    override_usage = "burn-ckpt prune [OPTIONS] <RUN> --keep <RULE> [--keep <RULE>]..\n       burn-ckpt prune [OPTIONS] <RUN> --broken"
 )]
 pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// What stays: last=N, best=METRIC:N, links; may be given several times
-    #[arg(long, value_name = "RULE", num_args = 1..)]
+    /// What stays: last=N, best=METRIC:N, links; give it once for each rule
+    #[arg(long, value_name = "RULE")]
     keep: Vec<Rule>,
     /// Whether lower or higher values are better, for metrics where neither the rule nor the run says so
     #[arg(long, value_name = "min|max", value_parser = parse_mode)]
@@ -84,9 +84,15 @@ pub fn run(args: &Args) -> VerbResult {
     let run = run_to_prune(args)?;
     let lock = lock(run.run_dir(), args)?;
     let mut listing = Listing::of_run(&run)?;
-    // What is in there could be what has to stay.
-    if let Some(error) = listing.unreadable.pop() {
-        return Err(error.into());
+    for error in std::mem::take(&mut listing.unreadable) {
+        match &error {
+            // Tags do not say what has to stay.
+            Error::Metadata { path, .. } if path.ends_with(TAGS_FILE) => {
+                say(format!("warning: {}", chain(&error)));
+            }
+            // What is in there could be what has to stay.
+            _ => return Err(error.into()),
+        }
     }
     if args.broken {
         find_damaged(&mut listing)?;
@@ -220,8 +226,13 @@ fn verify_kept(kept: &[&Row], args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let paths: Vec<PathBuf> = kept.iter().map(|row| row.path.clone()).collect();
+    check_whole(&paths, "--broken removes damaged files")
+}
+
+/// Reads the checkpoints that stay. An error if one of them is not complete, with what to do then.
+pub fn check_whole(paths: &[PathBuf], advice: &str) -> Result<(), Failure> {
     let mut damaged = Vec::new();
-    verify_all(&paths, all_processors(), |path, outcome| {
+    verify_all(paths, all_processors(), |path, outcome| {
         if let Err(error) = outcome {
             damaged.push(format!("{}: {}", path.display(), reason(&error)));
         }
@@ -230,7 +241,7 @@ fn verify_kept(kept: &[&Row], args: &Args) -> Result<(), Failure> {
     match damaged.as_slice() {
         [] => Ok(()),
         damaged => Err(Failure::Other(format!(
-            "what would stay is not complete, and nothing is removed (--broken removes damaged files): {}",
+            "what would stay is not complete, and nothing is removed ({advice}): {}",
             damaged.join("; ")
         ))),
     }

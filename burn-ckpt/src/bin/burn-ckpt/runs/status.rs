@@ -16,6 +16,9 @@ const LEFT_LOCK: &str = "its lock file is left, and no process holds it";
 /// What is known of a run that does not say how it ended.
 const SAYS_NOTHING: &str = "its newest checkpoint does not say how it ended";
 
+/// What is known of a run that a process can train without being seen.
+const WITHOUT_LOCK: &str = "it trains without a lock";
+
 /// What a run is doing, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusKind {
@@ -102,6 +105,9 @@ impl Status {
         }
         if was_killed_since {
             return Self::new(StatusKind::Killed, LEFT_LOCK);
+        }
+        if progress.settings.get("lock").is_some_and(|lock| lock == "off") {
+            return Self::new(StatusKind::Unknown, WITHOUT_LOCK);
         }
         match (later, ended(state), logged.as_ref()) {
             (Some(end), ..) => Self::of_end(end),

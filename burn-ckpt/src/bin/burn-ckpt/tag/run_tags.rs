@@ -1,9 +1,8 @@
 //! The tags and notes of a run: those that it was started with, and what was changed of them since.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags};
+use burn_ckpt::plumbing::LaterTags;
 use serde_json::Value;
 
 use crate::verb_result::Failure;
@@ -32,10 +31,4 @@ pub fn configured_tags(trainer_config: &Value) -> Vec<&str> {
 pub fn unknown_tag(what: &str, wanted: &[String], there: BTreeSet<String>) -> Failure {
     let there = if there.is_empty() { "none".to_owned() } else { Vec::from_iter(there).join(", ") };
     Failure::Other(format!("no {what} has the tag {}; the tags are {there}", wanted.join(" and ")))
-}
-
-/// The directory of the run that a checkpoint is in. `None` for one outside of a run's directory.
-pub fn run_dir_of(checkpoint: &Path) -> Option<&Path> {
-    let is_checkpoint_dir = |path: &&Path| path.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
-    checkpoint.ancestors().skip(1).find(is_checkpoint_dir)?.parent()
 }

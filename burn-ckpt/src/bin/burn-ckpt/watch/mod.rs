@@ -5,13 +5,12 @@ mod name_check;
 mod stop;
 
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use burn_ckpt::chain;
 use burn_ckpt::plumbing::numbers;
-use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent};
-use burn_ckpt::{Error, ErrorKind, chain};
+use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent, is_final};
 use serde_json::{Value, json};
 
 use crate::runs::run_directory::{check_is_not_a_checkpoint, check_is_not_of_runs};
@@ -225,12 +224,6 @@ impl Watching<'_> {
         say(format!("{}: {state}; {}{failures}", one(&self.args.run), count(self.checkpoints, "checkpoint")));
         self.failures == 0 && !matches!(state, RunState::Stopped(_))
     }
-}
-
-/// Whether another look at the run would say the same.
-fn is_final(error: &Error) -> bool {
-    let is_file = matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotADirectory);
-    is_file || error.kind() == ErrorKind::NotFound
 }
 
 fn is_gone(path: &Path) -> Result<bool, Failure> {

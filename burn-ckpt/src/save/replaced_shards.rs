@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::commit::{StagedCheckpoint, commit, remove_checkpoint};
 use crate::disk::directories::is_there;
 use crate::disk::staged_file::Existing;
-use crate::disk::staged_shards::remove_shards;
+use crate::disk::staged_shards::{check_free, remove_shards};
 use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, StagingOwner, shards_directory};
 use crate::format::metadata::Metadata;
@@ -16,6 +16,39 @@ use crate::run_dir::catalog::{check_sizes, file_name};
 /// How the name of a state ends that is being replaced.
 const REPLACED: &str = "-replaced";
 
+/// Checks, before anything is written, that a checkpoint of several files can get a name.
+///
+/// # Errors
+///
+/// [`Error::Io`] of the kind "already exists" when its shards have none, and are not those of a checkpoint
+/// that is replaced.
+pub(crate) fn check_way(place: &Path, existing: Existing) -> Result<()> {
+    // Without a file beside them it is not known whose they are.
+    if existing == Existing::Keep || !is_there(place)? { check_free(place) } else { Ok(()) }
+}
+
+/// As [`commit`], where one of several files replaces another of several.
+///
+/// # Errors
+///
+/// As for [`commit`] and [`make_way_for_shards`].
+pub(crate) fn commit_over(
+    checkpoint: StagedCheckpoint,
+    metadata: &str,
+    existing: Existing,
+    owner: &StagingOwner,
+) -> Result<()> {
+    let place = checkpoint.container.destination.clone();
+    if existing == Existing::Keep || checkpoint.shards.is_none() || !is_there(&shards_directory(&place))? {
+        return commit(checkpoint, metadata, existing, owner);
+    }
+    // Only a state of the run of the replaced one is removed with it.
+    let run_id = Metadata::of_checkpoint(&place).map_or_else(|_| String::new(), |metadata| metadata.run_id);
+    make_way_for_shards(&place, &run_id)?;
+    commit(checkpoint, metadata, existing, owner)?;
+    remove_replaced(&place, &run_id)
+}
+
 /// Frees the name of a checkpoint's shards. A complete state that has it gets another name before: if the
 /// process is killed, the run has that state. [`remove_replaced`] removes it.
 ///
@@ -23,7 +56,7 @@ const REPLACED: &str = "-replaced";
 ///
 /// [`Error::Io`] when a file cannot be read, named, written or removed; [`Error::NewerFormat`] for a state of
 /// a newer version, which stays.
-pub(super) fn make_way_for_shards(place: &Path, run_id: &str) -> Result<()> {
+pub(crate) fn make_way_for_shards(place: &Path, run_id: &str) -> Result<()> {
     let shards = shards_directory(place);
     if !is_there(&shards)? {
         return Ok(());
@@ -51,7 +84,7 @@ pub(super) fn make_way_for_shards(place: &Path, run_id: &str) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::Io`] when a file cannot be removed.
-pub(super) fn remove_replaced(place: &Path, run_id: &str) -> Result<()> {
+pub(crate) fn remove_replaced(place: &Path, run_id: &str) -> Result<()> {
     let other = other_name(place);
     // Shards alone are those of a download that was killed before it had named the rest.
     let is_own = !is_there(&other)? || Metadata::of_checkpoint(&other).is_ok_and(|of| of.run_id == run_id);
