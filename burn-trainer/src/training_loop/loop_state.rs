@@ -18,7 +18,7 @@ use super::parts::loop_callbacks::LoopCallbacks;
 use super::parts::loop_rules::LoopRules;
 use super::parts::trained_learner::TrainedLearner;
 use crate::error::Result;
-use crate::learner_state::learning_rates::LearningRates;
+use crate::learner_state::learning_rates::{LearningRates, is_same_rate};
 use crate::metrics::{HistoryAt, MetricsOf, RunMetrics};
 use crate::process::console::warn;
 use crate::run_speed::RunSpeed;
@@ -184,6 +184,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         self.learner.begin(previous.and_then(|previous| previous.learning_rate));
         if let Some(previous) = previous {
             self.callbacks.restore_rate_scale(previous.learning_rate_scale);
+            self.callbacks.resume_stop(previous.stop_requested.clone());
             self.progress.expected_rate = previous.next_learning_rate;
             (self.progress.position, self.progress.begun) = (previous.position, previous.position);
             // Validation can be left out now.
@@ -261,8 +262,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
         let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
-        if events.contains(&TrainingEvent::TrainingEnd) {
-            state.ended_because = progress.end_reason(early_stopping);
+        match events.contains(&TrainingEvent::TrainingEnd) {
+            true => state.ended_because = progress.end_reason(early_stopping),
+            false => state.stop_requested = callbacks.stop(),
         }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
@@ -291,7 +293,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let requested = requested_saves(saver, &[event], progress, &latest);
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
-        let state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
+        let mut state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
+        state.stop_requested = callbacks.stop();
         let places = saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;
@@ -381,11 +384,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
 /// The history of the run at a position.
 fn history_at(metrics: &RunMetrics, position: Position) -> HistoryAt {
     metrics.history_at(position.in_log(), position.logged(), position.validated_step())
-}
-
-/// Whether two rates differ by no more than the cosine of two systems does.
-fn is_same_rate(one: f64, other: f64) -> bool {
-    (one - other).abs() <= 1e-9 * one.abs().max(other.abs())
 }
 
 fn requested_saves(
