@@ -36,11 +36,7 @@ impl ValueError {
     }
 
     fn instead_of(found: &str, expected: String) -> Self {
-        Self {
-            message: format!("{found} is in the place of {expected}"),
-            expected: Some(expected),
-            fields: &[],
-        }
+        Self { message: format!("expected {expected}, found {found}"), expected: Some(expected), fields: &[] }
     }
 
     fn without_types(message: String) -> Self {
@@ -76,16 +72,16 @@ impl de::Error for ValueError {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let message = format!("it has no {field:?}, but {}", expected.join(", "));
+        let message = format!("{field:?} is not one of its fields: {}", expected.join(", "));
         Self { message, expected: None, fields: expected }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::without_types(format!("it lacks {field:?}"))
+        Self::without_types(format!("the field {field:?} is missing"))
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::without_types(format!("it has {field:?} twice"))
+        Self::without_types(format!("the field {field:?} is given twice"))
     }
 }
 
@@ -161,20 +157,17 @@ mod tests {
     #[test]
     fn no_type_of_rust_is_named() {
         for (message, expected) in [
-            (said::<Settings>("5"), "5 is in the place of an object of JSON"),
-            (said::<Kind>("\"a\""), "the text \"a\" is in the place of an object of JSON"),
-            (said::<Settings>("{}"), "it lacks \"_size\""),
-            (said::<Kind>("{}"), "it lacks \"kind\""),
-            (said::<Settings>("{\"size\": 1}"), "it has no \"size\", but _size"),
-            (said::<Settings>("{\"_size\": [1]}"), "a list of 1 is in the place of a list of 2"),
-            (
-                said::<Settings>("{\"_size\": [300, 1]}"),
-                "300 is in the place of a whole number from 0 to 255",
-            ),
-            (said::<Settings>("{\"_size\": [1, null]}"), "null is in the place of a number"),
-            (said::<std::num::NonZeroU32>("0"), "0 is in the place of a whole number above 0"),
-            (said::<Vec<bool>>("[[]]"), "a list is in the place of true or false"),
-            (said::<std::path::PathBuf>("{}"), "an object is in the place of a path"),
+            (said::<Settings>("5"), "expected an object of JSON, found 5"),
+            (said::<Kind>("\"a\""), "expected an object of JSON, found the text \"a\""),
+            (said::<Settings>("{}"), "the field \"_size\" is missing"),
+            (said::<Kind>("{}"), "the field \"kind\" is missing"),
+            (said::<Settings>("{\"size\": 1}"), "\"size\" is not one of its fields: _size"),
+            (said::<Settings>("{\"_size\": [1]}"), "expected a list of 2, found a list of 1"),
+            (said::<Settings>("{\"_size\": [300, 1]}"), "expected a whole number from 0 to 255, found 300"),
+            (said::<Settings>("{\"_size\": [1, null]}"), "expected a number, found null"),
+            (said::<std::num::NonZeroU32>("0"), "expected a whole number above 0, found 0"),
+            (said::<Vec<bool>>("[[]]"), "expected true or false, found a list"),
+            (said::<std::path::PathBuf>("{}"), "expected a path, found an object"),
         ] {
             assert_eq!(message, expected);
         }

@@ -2,5 +2,6 @@
 
 pub(crate) mod ddp;
 pub(crate) mod epoch_end_saves;
+pub(crate) mod users_loop;
 
 pub use ddp::ddp;

@@ -347,7 +347,8 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
 
     /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved,
     /// and [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. Before `min_epochs`
-    /// and `min_steps` it has no effect, as [`can_stop`](Self::can_stop) says.
+    /// and `min_steps` it has no effect, as [`can_stop`](Self::can_stop) says. If a signal or a
+    /// failure comes before the end, the saved state has the request, and the run that resumes ends with it.
     ///
     /// A callback that has ended a run, and that should not continue when it is started again, stops it again
     /// in [`on_fit_start`](super::Callback::on_fit_start). Where it does so by its

@@ -15,6 +15,7 @@ use super::scalars::{Logged, LoggedSplit, ScalarMetric, ScalarsOf};
 use crate::error::{CallbackResult, Error, Result};
 use crate::process::console::warn;
 use crate::state::callback_state::{CallbackState, CallbackStates, section_name};
+use crate::state::end_reason::StopRequest;
 use crate::state::resume_point::ResumePoint;
 
 /// The callbacks of a run, in the order in which they were given.
@@ -198,7 +199,8 @@ impl<M: LearnerModel> Callbacks<M> {
             }
             states.extend(registered.state.clone().map(|state| (registered.name.clone(), state)));
         }
-        Ok(CallbackStates::new(states, self.requests.rate_scale))
+        let Requests { rate_scale, stop, .. } = &self.requests;
+        Ok(CallbackStates::new(states, *rate_scale, stop.as_ref().and_then(StopRequest::of)))
     }
 }
 

@@ -104,6 +104,11 @@ pub(super) fn shown(path: &Path) -> String {
     without_controls(&path.display().to_string())
 }
 
+/// Why a run has ended, in a line of results. A callback's reason can come from a checkpoint.
+fn shown_reason(reason: &EndReason) -> String {
+    without_controls(&reason.to_string())
+}
+
 /// The results, for standard output.
 fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Vec<String> {
     let directory = result.run_dir.join(burn_ckpt::plumbing::CHECKPOINT_DIR);
@@ -130,7 +135,8 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
     lines.extend(result.mirror.as_ref().map(MirrorResult::line));
     if result.stopped_early {
         let epochs = count(result.epochs, "epoch");
-        let why = result.ended_because.iter().map(|reason| format!(": {reason}")).collect::<String>();
+        let why = result.ended_because.iter().map(|reason| format!(": {}", shown_reason(reason)));
+        let why = why.collect::<String>();
         lines.push(format!("early stopping ended the run after {epochs}{why}"));
     }
     if result.finished_before {
@@ -142,7 +148,7 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         let steps = count(result.global_step, "step");
         lines.push(match ended_by_limit {
             Some(limit) => format!("{limit} ended the run after {steps}: a larger one trains it further"),
-            None => format!("a callback ended the run after {steps}: {reason}"),
+            None => format!("a callback ended the run after {steps}: {}", shown_reason(reason)),
         });
     }
     if !result.stopped_early && ended_by_limit.is_none() {

@@ -3,12 +3,13 @@
 use std::path::{Component, Path, PathBuf};
 
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_address, is_directory, is_there, outside_directories};
-use burn_ckpt::{CatalogEntry, Checkpoint, Metadata, RunLayout, locate};
+use burn_ckpt::{Metadata, RunLayout, locate};
 use serde::de::DeserializeOwned;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::saving::run_checkpoints::{epochs_to_resume_after, scan};
+use crate::run::find_checkpoint::that_auto_resumes;
+use crate::saving::run_checkpoints::scan;
 
 /// Replaces both configurations by those of the run, and has the trainer resume it.
 ///
@@ -62,7 +63,9 @@ fn find(run: &Path, trainer: &TrainerConfig) -> Result<ResumedRun> {
         }
     }
     if let Some(run_dir) = run_dir {
-        let Some(newest) = that_auto_resumes(run_dir)? else {
+        let layout = RunLayout::at(run_dir);
+        let present = scan(&layout, &outside_directories(&layout)?)?;
+        let Some(newest) = that_auto_resumes(present) else {
             return Err(wrong(run, format!("{} has no checkpoint to resume from", run_dir.display())));
         };
         return Ok(ResumedRun {
@@ -88,24 +91,6 @@ fn find(run: &Path, trainer: &TrainerConfig) -> Result<ResumedRun> {
             "this checkpoint is not in a run's directory: begin a new run with it by --ckpt-path".to_owned(),
         )),
     }
-}
-
-/// The checkpoint that `auto` resumes: the newest one that is finite and whole. Where there is none, the
-/// newest of the others, as `auto` then says why of each.
-fn that_auto_resumes(run_dir: &Path) -> Result<Option<CatalogEntry>> {
-    let layout = RunLayout::at(run_dir);
-    let mut newest = None;
-    for entry in scan(&layout, &outside_directories(&layout)?)?.entries.into_iter().rev() {
-        if epochs_to_resume_after(&entry.path).is_none() {
-            continue;
-        }
-        let is_whole = || Checkpoint::open(&entry.path).and_then(|it| it.verify()).is_ok();
-        if entry.metadata.is_finite() && is_whole() {
-            return Ok(Some(entry));
-        }
-        newest.get_or_insert(entry);
-    }
-    Ok(newest)
 }
 
 /// Root, directory of runs and run id of a run's directory.

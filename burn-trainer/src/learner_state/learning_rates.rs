@@ -43,6 +43,11 @@ pub(crate) fn takes_scale<M: LearnerModel>(learner: &Learner<M>) -> bool {
     stepped.unwrap_or(true)
 }
 
+/// Whether two rates differ by no more than the cosine of two systems does.
+pub(crate) fn is_same_rate(one: f64, other: f64) -> bool {
+    (one - other).abs() <= 1e-9 * one.abs().max(other.abs())
+}
+
 /// Whether the rate of every parameter can be scaled.
 pub(crate) fn can_be_scaled<M: LearnerModel>(learner: &Learner<M>) -> bool {
     let (Some(whole), Some(scaled)) = (next(learner, 1.0), next(learner, TRIED)) else { return false };

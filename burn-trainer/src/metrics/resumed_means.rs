@@ -150,7 +150,8 @@ impl MetricMeans {
         };
         match value {
             Some(value) if !self.rest.equals(value) => MeanCheck::Differs,
-            Some(_) if is_resumed => {
+            // A metric without a value in the epoch has none at its end.
+            Some(_) if is_resumed && self.whole.count > 0 => {
                 let value = self.whole.value();
                 match &mut metric.numeric_entry {
                     Some(end @ NumericEntry::Final(_)) => {
@@ -242,6 +243,23 @@ mod tests {
         completed(&mut means, batch(0.1, 1), Some(0.1));
         let end = completed(&mut means, NumericEntry::Final(0.1), None);
         assert_eq!(end.numeric_entry.unwrap().current(), (0.5 * 8.0 + 0.1) / 9.0);
+    }
+
+    #[test]
+    fn a_metric_that_was_not_logged_in_the_epoch_has_no_line_at_its_end() {
+        let end = |logged: &[&str]| {
+            let mut metric = NumericMetricUpdate {
+                entry: MetricEntry::new(id(), SerializedEntry::not_available(None)),
+                numeric_entry: Some(NumericEntry::Final(f64::NAN)),
+                running_entry: None,
+            };
+            let mut means = resumed_with(logged, &[]);
+            means.means.entry(id()).or_default().complete(&mut metric, true);
+            metric.entry.serialized_entry
+        };
+        assert!(end(&[]).is_not_available());
+        // It was, before the resume.
+        assert_eq!(end(&["0.5,1"]).serialized, "0.5,final");
     }
 
     #[test]

@@ -76,12 +76,11 @@ impl PreparedRun {
         training.with_metric_logger(slot.logger())
     }
 
-    /// Sets the number of epochs and the first epoch for a loop of burn's. The trainer's loop has its own.
-    pub(crate) fn set_epochs<M: LearnerModel>(
+    /// Sets the first epoch for a loop that is not the trainer's, which has its own.
+    pub(crate) fn set_first_epoch<M: LearnerModel>(
         &self,
         training: SupervisedTraining<M>,
     ) -> SupervisedTraining<M> {
-        let training = training.num_epochs(self.config.max_epochs);
         match usize::try_from(self.completed()).unwrap_or(usize::MAX) {
             0 => training,
             completed => training.checkpoint(completed),

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::end_reason::StopRequest;
 use crate::error::CallbackResult;
 
 /// String of the section: the version, a decimal number.
@@ -182,18 +183,23 @@ impl CallbackState {
     }
 }
 
-/// The states of all callbacks at a position of the run, and the scale of the learning rate there. Clones
+/// The states of all callbacks at a position of the run, with what they have asked of the loop there. Clones
 /// share their tensors.
 #[derive(Clone)]
 pub(crate) struct CallbackStates {
     states: Vec<(String, CallbackState)>,
     rate_scale: f64,
+    stop: Option<StopRequest>,
 }
 
 impl CallbackStates {
-    /// Of these callbacks, by their names.
-    pub(crate) fn new(states: Vec<(String, CallbackState)>, rate_scale: f64) -> Self {
-        Self { states, rate_scale }
+    /// Of these callbacks, by their names. `stop` is a request to end the run at this position.
+    pub(crate) fn new(
+        states: Vec<(String, CallbackState)>,
+        rate_scale: f64,
+        stop: Option<StopRequest>,
+    ) -> Self {
+        Self { states, rate_scale, stop }
     }
 
     /// The sections of a whole state, or of the weights alone.
@@ -205,6 +211,16 @@ impl CallbackStates {
     /// By what the scheduler's rate is multiplied.
     pub(crate) fn rate_scale(&self) -> f64 {
         self.rate_scale
+    }
+
+    /// The request to end the run at this position.
+    pub(crate) fn stop(&self) -> Option<StopRequest> {
+        self.stop.clone()
+    }
+
+    /// Drops that request.
+    pub(crate) fn forget_stop(&mut self) {
+        self.stop = None;
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::process::progress::figures::exact_time;
 
 /// What a run can end by: a setting by its name, early stopping by what people call it.
@@ -54,6 +56,36 @@ impl EndReason {
             Self::MaxSteps(_) | Self::MaxTime(_) => self.to_string(),
             Self::EarlyStopping(reason) => format!("{EARLY_STOPPING_TEXT}: {reason}"),
             Self::Callback { name, reason } => format!("{name}: {reason}"),
+        }
+    }
+}
+
+/// A request of a callback to end the run, as it stands in a state that was saved before the end: a stop or a
+/// failure came first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StopRequest {
+    /// The callback's name. `None` of early stopping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    callback: Option<String>,
+    reason: String,
+}
+
+impl StopRequest {
+    /// `None` for a limit, which is found again.
+    pub(crate) fn of(reason: &EndReason) -> Option<Self> {
+        match reason.clone() {
+            EndReason::MaxSteps(_) | EndReason::MaxTime(_) => None,
+            EndReason::EarlyStopping(reason) => Some(Self { callback: None, reason }),
+            EndReason::Callback { name, reason } => Some(Self { callback: Some(name), reason }),
+        }
+    }
+}
+
+impl From<StopRequest> for EndReason {
+    fn from(StopRequest { callback, reason }: StopRequest) -> Self {
+        match callback {
+            Some(name) => Self::Callback { name, reason },
+            None => Self::EarlyStopping(reason),
         }
     }
 }

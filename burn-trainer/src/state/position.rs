@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::{LogPosition, MAX_EPOCHS, is_of_validation};
 use crate::run_speed::RunSpeed;
+use crate::state::end_reason::StopRequest;
 
 /// Version of [`TrainerState`] that is written, and the newest that is read.
 const STATE_VERSION: u32 = 2;
@@ -47,6 +48,10 @@ pub(crate) struct TrainerState {
     /// checkpoints of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_because: Option<String>,
+    /// That a callback has ended the run with this state, where a stop or a failure came before the end: the
+    /// run that resumes ends there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_requested: Option<StopRequest>,
     /// Where the time went, for the metadata. It is not a part of the state: it differs between two runs that
     /// are the same.
     #[serde(skip)]
@@ -105,6 +110,7 @@ impl TrainerState {
             validation_sets: IndexMap::new(),
             ended: None,
             ended_because: None,
+            stop_requested: None,
             speed: None,
             metrics_log: None,
             training_time_seconds,

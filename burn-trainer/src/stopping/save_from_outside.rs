@@ -161,7 +161,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
             self.metrics.log.end();
         }
         // With the values that the strategies were shown: burn's thread may log others meanwhile.
-        let state = TrainerState { metrics: values, ..(self.trainer_state)(position, rates, event.ended()) };
+        let state = (self.trainer_state)(position, rates, event.ended());
+        let state = TrainerState { metrics: values, stop_requested: callbacks.stop(), ..state };
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let model = valid.clone().unwrap_or_else(|| learner.model().valid());
             let validated = position.validated_step();

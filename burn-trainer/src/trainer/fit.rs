@@ -8,6 +8,7 @@ use burn::train::{Learner, LearnerModel, SupervisedTraining, TrainingStrategy};
 use super::report_page::RunPage;
 use super::{Trainer, fast_dev_run};
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
+use crate::burn_loops::users_loop::{StartError, UsersLoop};
 use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
@@ -24,6 +25,7 @@ use crate::trackers::add_named;
 use crate::training_loop::abandonable_loop::{AbandonableLoop, DeviceLossGuard};
 use crate::training_loop::burn_settings::RunEpochs;
 use crate::training_loop::fit_loop::{FitLoop, FitPlan};
+use crate::training_loop::loop_end::Outcome;
 use crate::training_loop::parts::device_monitor::DeviceMonitor;
 use crate::training_loop::parts::loop_rules::LoopRules;
 use crate::training_loop::parts::multi_device::{self, TrainingDevices};
@@ -162,7 +164,8 @@ impl<M: LearnerModel> Trainer<M> {
     ///   after the first epoch.
     /// - Settings that have no effect are named in a warning: `last.every_n_steps` and
     ///   `last.save_on_time_interval`, `on_exception`, and `gradient_checkpointing` with a strategy of your
-    ///   own. The number of epochs is the configuration's, also where `training` has another one.
+    ///   own. The number of epochs is the configuration's. With a strategy of your own another `num_epochs`
+    ///   of `training` is an error before the first step. A loop of burn's does not show it.
     ///
     /// burn's checkpointers on `training` are replaced. A `SupervisedLearningStrategy` of your own has to
     /// call the checkpointer among its components after an epoch's validation, with burn's number of the
@@ -226,14 +229,24 @@ impl<M: LearnerModel> Trainer<M> {
             environment.report();
         });
         let training = prepared.configure(training, metric_logger, &self.logger_slot);
-        let mut training = saves.register(prepared.set_epochs(training), records);
+        let start_error = StartError::default();
+        let (training, strategy) = match strategy {
+            TrainingStrategy::Custom(inner) => {
+                let epochs = RunEpochs::new(&prepared.config, prepared.completed());
+                let checked = UsersLoop::new(inner, epochs, start_error.clone());
+                (training, TrainingStrategy::Custom(Arc::new(checked)))
+            }
+            burns => (training.num_epochs(prepared.config.max_epochs), burns),
+        };
+        let mut training = saves.register(prepared.set_first_epoch(training), records);
         if prepared.config.gradient_checkpointing {
             training = training.gradient_checkpointing();
         }
         let training = training.with_training_strategy(strategy);
         let end = |launched: &Launched<M>| {
             let failed = launched.as_ref().map_or(true, |result| result.error.is_some());
-            saves.end(failed)
+            let outcome = saves.end(failed);
+            Outcome { error: start_error.take().or(outcome.error), ..outcome }
         };
         prepared.launch(training, learner, stop.signals, end, |_| {})
     }

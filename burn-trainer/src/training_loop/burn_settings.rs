@@ -58,14 +58,7 @@ impl RunEpochs {
             );
             return Err(Error::config("SupervisedTraining::checkpoint", reason));
         }
-        let is_set = num_epochs != BURNS_DEFAULT_EPOCHS && !self.is_fast_dev_run;
-        if is_set && num_epochs != self.max_epochs {
-            let reason = format!(
-                "it is {num_epochs}, and the trainer's max_epochs is {}: set max_epochs, and leave num_epochs out",
-                self.max_epochs
-            );
-            return Err(Error::config("SupervisedTraining::num_epochs", reason));
-        }
+        self.check_epochs(num_epochs)?;
         if has_checkpointers && self.writes {
             warn(
                 "burn's checkpointers save and load nothing in this run: its checkpoints are those of the trainer's settings \
@@ -73,6 +66,34 @@ impl RunEpochs {
             );
         }
         Ok(())
+    }
+}
+
+impl RunEpochs {
+    /// Checks a number of epochs that a program has set.
+    fn check_epochs(self, num_epochs: usize) -> Result<()> {
+        let is_set = num_epochs != BURNS_DEFAULT_EPOCHS && !self.is_fast_dev_run;
+        if !is_set || num_epochs == self.max_epochs {
+            return Ok(());
+        }
+        let reason = format!(
+            "it is {num_epochs}, and the trainer's max_epochs is {}: set max_epochs, and leave num_epochs out",
+            self.max_epochs
+        );
+        Err(Error::config("SupervisedTraining::num_epochs", reason))
+    }
+
+    /// Puts the run's epochs into what burn gives a loop of the user's. Where it begins is set already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for another number that the program has set.
+    pub(crate) fn put_into_users<M: LearnerModel>(
+        self,
+        components: &mut TrainingComponents<M>,
+    ) -> Result<()> {
+        let num_epochs = std::mem::replace(&mut components.num_epochs, self.max_epochs);
+        self.check_epochs(num_epochs)
     }
 }
 

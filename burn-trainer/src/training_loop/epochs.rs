@@ -239,9 +239,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 is_step = stepped?;
                 self.check_logged(MetricsOf::Training)?;
             }
-            // What ends the run at this step stands above a stop that comes in it: what a callback has asked
-            // for is in no state.
-            let is_end = is_step && !self.progress.position.validation_due && self.end_here().is_some();
+            // What ends the run here, also with a step that was left out, stands above a stop that comes
+            // meanwhile: the run is done.
+            let is_end = is_due && !self.progress.position.validation_due && self.end_here().is_some();
             if self.burn.should_stop() && !is_end {
                 self.report(&mut computed);
                 return Ok(false);
@@ -336,7 +336,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let is_done = !self.call_before_step(&mut gradients, training.batches)?;
         // What follows can then work in place.
         self.learner.leave_slot();
-        self.callbacks.unsettle();
+        let stop = self.callbacks.unsettle();
         match is_done {
             true => self.learner.optimizer_step(devices, gradients, self.callbacks.rate_scale()),
             false => self.learner.forget_batches(),
@@ -344,6 +344,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let position = &mut self.progress.position;
         (position.batches, position.items) = (training.batches, items);
         position.global_step += u64::from(is_done);
+        self.callbacks.restore_stop(stop);
         self.learner.settle();
         if is_done {
             self.progress.speed.stepped();

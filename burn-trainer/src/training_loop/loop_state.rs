@@ -174,6 +174,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if let Some(previous) = previous {
             self.check_rate_scale(previous.learning_rate_scale)?;
             self.callbacks.restore_rate_scale(previous.learning_rate_scale);
+            self.callbacks.resume_stop(previous.stop_requested.clone());
             self.progress.expected_rate = previous.next_learning_rate;
             (self.progress.position, self.progress.begun) = (previous.position, previous.position);
             // Validation can be left out now.
@@ -252,8 +253,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
         let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
-        if events.contains(&TrainingEvent::TrainingEnd) {
-            state.ended_because = progress.end_reason(early_stopping);
+        match events.contains(&TrainingEvent::TrainingEnd) {
+            true => state.ended_because = progress.end_reason(early_stopping),
+            false => state.stop_requested = callbacks.stop(),
         }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {
             let history = || history_at(metrics, progress.position);
@@ -282,7 +284,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let requested = requested_saves(saver, &[event], progress, &latest);
         let callbacks = callbacks.states()?;
         let rates = learner.rates(callbacks.rate_scale());
-        let state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
+        let mut state = progress.trainer_state(rules.seed, rates, metrics, event.ended());
+        state.stop_requested = callbacks.stop();
         let places = saver.submit_within(limit, &requested, &state, |weights_only| {
             let history = || history_at(metrics, progress.position);
             let step = progress.position.global_step;

@@ -4,7 +4,7 @@ use burn::train::LearnerModel;
 
 use super::loop_state::LoopState;
 use crate::error::{Error, Result};
-use crate::learner_state::learning_rates::{HOW_TO_SCALE, takes_scale};
+use crate::learner_state::learning_rates::{HOW_TO_SCALE, is_same_rate, takes_scale};
 use crate::process::console::warn;
 
 impl<M: LearnerModel> LoopState<'_, M> {
@@ -30,9 +30,4 @@ impl<M: LearnerModel> LoopState<'_, M> {
             ));
         }
     }
-}
-
-/// Whether two rates differ by no more than the cosine of two systems does.
-fn is_same_rate(one: f64, other: f64) -> bool {
-    (one - other).abs() <= 1e-9 * one.abs().max(other.abs())
 }

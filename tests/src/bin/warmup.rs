@@ -126,6 +126,9 @@ fn train(config: TrainerConfig, hparams: &WarmupConfig, device: &Device) -> Resu
         let trained = loader(hparams, seed, data(TRAINED_ITEMS).0);
         trainer = with_everything(trainer).validation_set("trained", trained);
     }
+    if let Some(callback) = test_hooks::ends_at_step() {
+        trainer = trainer.callback(callback);
+    }
     if let Some(strategy) = test_hooks::strategy() {
         trainer = trainer.strategy(strategy);
     }

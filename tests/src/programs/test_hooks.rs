@@ -16,6 +16,8 @@ use burn_trainer::strategy::{CheckpointOutput, RunProgress, SaveDecision, Strate
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::models::small::StopOnceAt;
+
 const VARIABLE: &str = "SYSTEM_TESTS_HOOKS";
 const POLL: Duration = Duration::from_millis(1);
 /// A program that waits for a test which is gone ends by itself.
@@ -50,6 +52,8 @@ pub struct TestHooks {
     pub stop_by_signal: bool,
     /// Wait at the gate in this directory when the run is open, before training.
     pub wait_before_training: Option<PathBuf>,
+    /// Have a callback that ends the run at this step, and asks for it that one time.
+    pub ends_at_step: Option<u64>,
 }
 
 /// Which batches are counted: from 1, over the life of the process.
@@ -250,6 +254,12 @@ pub fn has_panicking_metric() -> bool {
 #[must_use]
 pub fn is_burns_loader() -> bool {
     TestHooks::of_process().burns_loader
+}
+
+/// The callback that ends the run, where the program is told to have it.
+#[must_use]
+pub fn ends_at_step() -> Option<StopOnceAt> {
+    TestHooks::of_process().ends_at_step.map(StopOnceAt)
 }
 
 /// Whether the program is told to train in burn's own loop.

@@ -6,7 +6,7 @@ use burn::train::LearnerModel;
 use crate::callbacks::registered::Callbacks;
 use crate::error::Result;
 use crate::state::callback_state::CallbackStates;
-use crate::state::end_reason::EndReason;
+use crate::state::end_reason::{EndReason, StopRequest};
 use crate::state::run_info::{RunEnd, RunInfo};
 
 /// The callbacks of one call of `fit`.
@@ -32,6 +32,18 @@ impl<M: LearnerModel> LoopCallbacks<M> {
     /// Drops the request to end the run: it came too early.
     pub(in crate::training_loop) fn forget_stop(&mut self) {
         self.callbacks.requests.stop = None;
+        self.states.iter_mut().for_each(CallbackStates::forget_stop);
+    }
+
+    /// Puts a request to end the run back: one that was made for the step that is done now, or before a
+    /// resume.
+    pub(in crate::training_loop) fn restore_stop(&mut self, stop: Option<EndReason>) {
+        self.callbacks.requests.stop = stop;
+    }
+
+    /// The same of a checkpoint.
+    pub(in crate::training_loop) fn resume_stop(&mut self, stop: Option<StopRequest>) {
+        self.restore_stop(stop.map(EndReason::from));
     }
 
     /// Why one of them ends the run.
@@ -76,8 +88,10 @@ impl<M: LearnerModel> LoopCallbacks<M> {
     }
 
     /// The state is about to change. What they have noted for a save is dropped, so that they can work in
-    /// place, too.
-    pub(in crate::training_loop) fn unsettle(&mut self) {
+    /// place, too. Returns the request to end the run with the changed state: it is not in one that is saved
+    /// before that, after a failure.
+    pub(in crate::training_loop) fn unsettle(&mut self) -> Option<EndReason> {
         self.states = None;
+        self.callbacks.requests.stop.take()
     }
 }

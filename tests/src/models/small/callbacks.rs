@@ -117,6 +117,25 @@ impl<M: LearnerModel> Callback<M> for Counting {
     }
 }
 
+/// Ends the run at a step, and asks for it that one time.
+pub struct StopOnceAt(
+    /// The step.
+    pub u64,
+);
+
+impl<M: LearnerModel> Callback<M> for StopOnceAt {
+    fn name(&self) -> String {
+        "stop_once_at".to_owned()
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if context.global_step() == self.0 {
+            context.stop("this step is the last");
+        }
+        Ok(())
+    }
+}
+
 /// Stores a given state under the name of another callback.
 pub struct Storing {
     /// The name of the other callback.

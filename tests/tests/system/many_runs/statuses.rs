@@ -43,13 +43,14 @@ fn waiting(root: &Path, run: &str, gate: &Gate) -> Running {
 fn a_run_is_running_while_its_process_lives_and_then_stopped_or_killed() {
     let root = tempfile::tempdir().unwrap();
     let (gate, other) = (Gate::closed(), Gate::closed());
-    let running = waiting(root.path(), "a", &gate);
+    let mut running = waiting(root.path(), "a", &gate);
     let (status, why) = of(root.path(), "a");
     assert_eq!(status, "running");
     assert!(why.starts_with(&format!("process {} on host ", running.id())), "{why}");
     // Looking at it twice at a time is not taken for a process that trains.
     let lock = fs::read(logs(root.path()).join("a/run.lock")).unwrap();
     running.send("TERM");
+    running.wait_for("the signal", |said| said.contains("SIGTERM: saving"));
     gate.open();
     assert_eq!(running.end().code(), Some(143));
     assert_eq!(of(root.path(), "a"), ("stopped".to_owned(), "SIGTERM".to_owned()));
@@ -111,6 +112,7 @@ fn a_run_that_is_stopped_from_outside_or_in_burns_loop_is_stopped() {
         running.wait_for("its save", |_| last.exists());
         running.send("TERM");
         if id == "burns" {
+            running.wait_for("the signal", |said| said.contains("SIGTERM: saving"));
             gate.open();
         }
         assert_eq!(running.end().code(), Some(143), "{id}");

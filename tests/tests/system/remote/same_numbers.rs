@@ -22,9 +22,16 @@ use system_tests::servers::{Cluster, ON_LOOPBACK, has_saved};
 const BATCHES: u64 = 13;
 const FEW: &str = "--run-id r1 --set limit_train_batches=13 --set limit_valid_batches=2";
 const RUN: &str = "--run-id r1 --set limit_train_batches=13 --set limit_valid_batches=2 --epochs 2";
-/// On two devices two saves in an epoch, and enough steps after the first to be stopped in.
+/// On two devices two saves in an epoch.
 const SAVING: &str =
-    "--run-id r1 --set limit_train_batches=21 --set limit_valid_batches=2 --epochs 2 --save-every-steps 4";
+    "--run-id r1 --set limit_train_batches=21 --set limit_valid_batches=2 --save-every-steps 4";
+/// More epochs than a test trains.
+const ENDLESS: &str = "1000000";
+
+/// The same for so many epochs.
+fn saving(epochs: &str) -> String {
+    format!("{SAVING} --epochs {epochs}")
+}
 
 /// What every tensor of the last checkpoint is, by its digest, and the metrics.
 fn last(root: &Path) -> (Value, Value) {
@@ -100,12 +107,15 @@ fn an_iroh_cluster_gives_the_same_bits_and_its_devices_are_in_the_metadata() {
 /// numbers.
 fn resumes_after(done: impl FnOnce(Running)) {
     let cluster = Cluster::of(2);
-    let whole = on_this_machine(2, SAVING);
     let root = root();
-    let mut running = Running::start(cluster.digits(root.path(), SAVING));
+    // It cannot end before it is stopped.
+    let mut running = Running::start(cluster.digits(root.path(), &saving(ENDLESS)));
     running.wait_for("a checkpoint", |_| has_saved(root.path()));
     done(running);
-    Running::start(cluster.digits(root.path(), &format!("{SAVING} --ckpt-path auto"))).end_well();
+    let stopped_in = metadata(&checkpoints(root.path()).join("last.ckpt"))["epoch"].as_u64().unwrap();
+    let flags = saving(&(stopped_in + 2).to_string());
+    let whole = on_this_machine(2, &flags);
+    Running::start(cluster.digits(root.path(), &format!("{flags} --ckpt-path auto"))).end_well();
     assert_eq!(last(root.path()), last(whole.path()));
 }
 
@@ -126,9 +136,11 @@ fn a_client_that_is_told_to_end_saves_and_resumes_as_if_nothing_had_been() {
 fn a_server_that_is_killed_and_started_again_is_found_by_the_run_itself() {
     for which in [0, 1] {
         let mut cluster = Cluster::of(2);
-        let whole = on_this_machine(2, SAVING);
+        // The server is killed long before the end.
+        let flags = saving("4");
+        let whole = on_this_machine(2, &flags);
         let root = root();
-        let mut running = Running::start(cluster.digits(root.path(), &format!("{SAVING} --restarts 5")));
+        let mut running = Running::start(cluster.digits(root.path(), &format!("{flags} --restarts 5")));
         running.wait_for("a checkpoint", |_| has_saved(root.path()));
         cluster.servers[which].kill_and_restart();
         let ended = running.end_well();

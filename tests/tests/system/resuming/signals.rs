@@ -21,6 +21,8 @@ const STEPS: usize = 90;
 /// In the middle of the second epoch.
 const STOP: usize = 45;
 const SAVED: &str = "last/epoch=1-step=45";
+/// More epochs than a test trains.
+const ENDLESS: &str = "1000000";
 
 /// Trains to the end. Returns the directory of the run.
 fn undisturbed(root: &Path, flags: &str) -> PathBuf {
@@ -254,25 +256,24 @@ fn a_second_interrupt_ends_a_run_at_once_whose_messages_are_not_read() {
 #[test]
 fn ctrl_c_reaches_the_program_that_xtask_has_become_and_its_command_resumes() {
     let directory = tempfile::tempdir().unwrap();
-    let flags = |root: &Path| {
-        let flags = ["--root", root.to_str().unwrap(), "--run-id", "r1", "--epochs", "2"];
-        [&flags[..], &["--set=batch_size=64", "--save-every-steps", "1"]].concat().join(" ")
-    };
     let [whole, root] = ["whole", "stopped"].map(|name| directory.path().join(name));
-    let start = |root: &Path| {
-        let flags = flags(root);
-        let flags: Vec<&str> = flags.split(' ').collect();
-        Running::start(xtask_train_command(directory.path(), &flags))
+    let start = |root: &Path, epochs: &str| {
+        let flags = ["--root", root.to_str().unwrap(), "--run-id", "r1", "--epochs", epochs];
+        let saves = ["--set=batch_size=64", "--save-every-steps", "1"];
+        Running::start(xtask_train_command(directory.path(), &[&flags[..], &saves].concat()))
     };
-    start(&whole).end_well();
-    let mut running = start(&root);
+    // It cannot end before the signal.
+    let mut running = start(&root, ENDLESS);
     running.wait_for("the first checkpoint", |_| checkpoints(&root).join("last.ckpt").exists());
     running.send("INT");
     let ended = running.end();
     assert_eq!(ended.code(), Some(130), "{ended:?}");
     left_whole(&root);
     stopped_exactly(&run_dir(&root), 1).unwrap();
-    let mut command = printed_command(&ended.stdout);
+    let stopped_in = metadata(&checkpoints(&root).join("last.ckpt"))["epoch"].as_u64().unwrap();
+    let epochs = (stopped_in + 2).to_string();
+    start(&whole, &epochs).end_well();
+    let mut command = printed_command(&ended.stdout.replace(ENDLESS, &epochs));
     // Where cargo knows the alias.
     command.current_dir(workspace());
     Running::start(command).end_well();

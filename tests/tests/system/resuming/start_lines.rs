@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 use burn_ckpt::metadata::RunStart;
+use burn_ckpt::{Checkpoint, Contents};
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
 use system_tests::programs::running::{Ended, Running, printed_command, warmup};
 use system_tests::programs::stop_at_batch::stop_at_batch;
 use system_tests::programs::test_hooks::{Split, TestHooks};
-use system_tests::run_files::{checkpoints, last_metadata, run_dir};
+use system_tests::run_files::{checkpoints, last_metadata, metadata_path, run_dir};
 
 fn run(root: &Path, arguments: &str) -> Ended {
     Running::start(warmup(root, arguments)).end_well()
@@ -210,6 +211,36 @@ fn a_setting_of_a_strategy_has_one_name_where_it_is_set_and_where_it_is_shown() 
     let line = text.lines().find(|line| line.trim_start().starts_with("best.topk ")).unwrap();
     assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["best.topk", "3", "1"], "{text}");
     assert!(!text.contains("strategies."), "{text}");
+}
+
+#[test]
+fn by_name_a_run_resumes_with_the_settings_of_the_checkpoint_that_auto_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let flags = r#"--run-id r1 --ckpt-path auto --set strategies=[{"kind":"last","topk":2}]"#;
+    run(root, &format!("{flags} --epochs 1 --set dropout=0.5"));
+    run(root, &format!("{flags} --epochs 2"));
+    // The newest one is complete by its digests, and its state cannot be.
+    let newest = checkpoints(root).join("last/epoch=1-step=60.ckpt");
+    let copy = root.join("copy.ckpt");
+    std::fs::copy(&newest, &copy).unwrap();
+    let (from, described) = (Checkpoint::open(&copy).unwrap(), last_metadata(root));
+    let mut contents = Contents::new(&from.hparams::<Value>().unwrap()).unwrap();
+    contents.trainer_state = from.trainer_state().unwrap();
+    contents.trainer_state["training_time_seconds"] = json!(-1.0);
+    for name in from.sections() {
+        contents = contents.with_section(name, from.section(name).unwrap());
+    }
+    std::fs::remove_file(metadata_path(&newest)).unwrap();
+    std::fs::remove_file(&newest).unwrap();
+    contents.save(&newest, described).unwrap();
+
+    let ended = run(root, "--resume r1 --epochs 3");
+    let says =
+        ["its training time is -1 seconds", "resuming r1 from last/epoch=0-step=30.ckpt (epoch 2 of 3)"];
+    assert!(says.iter().all(|part| ended.stderr.contains(part)), "{ended:?}");
+    let resumed = last_metadata(root);
+    assert_eq!((resumed.global_step, &resumed.hparams["dropout"]), (90, &json!(0.5)), "{ended:?}");
 }
 
 #[test]

@@ -3,4 +3,5 @@
 mod before_training;
 mod hanging_workers;
 mod ignored_signals;
+mod signals_at_the_end;
 mod unseen_stops;

@@ -4,6 +4,7 @@
 mod burns_settings;
 mod burns_strategies;
 mod callbacks;
+mod combined;
 mod devices;
 mod failed_starts;
 mod finders;

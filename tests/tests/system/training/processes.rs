@@ -187,6 +187,7 @@ fn processes_that_are_started_again_resume_from_the_checkpoint_of_rank_0_and_end
     let mut first = Running::start(of_rank("0", &root, TestHooks::wait(Split::Train, 45, &gate)));
     first.wait_for("its batch", |_| gate.is_reached());
     first.send("TERM");
+    first.wait_for("the signal", |said| said.contains("SIGTERM: saving"));
     gate.open();
     assert_eq!(first.end().code(), Some(143));
     let before = files(&run_dir(&root));

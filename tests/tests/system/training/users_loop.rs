@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use burn::module::Module;
+use burn::train::metric::LossMetric;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, TrainingStrategy,
     ValidLoader,
 };
-use system_tests::models::small::{Model, keeping_every_epoch, train_with_strategy};
+use burn_trainer::Error;
+use system_tests::models::small::{
+    Model, Script, config, keeping_every_epoch, train_scripted_with_strategy, train_with_strategy,
+};
 use system_tests::run_files::{checkpoints, described_state, in_memory, last_epochs};
 use system_tests::train;
 
@@ -57,6 +61,25 @@ impl SupervisedLearningStrategy<Model> for OwnLoop {
         }
         (learner.model(), processor)
     }
+}
+
+#[test]
+fn another_number_of_epochs_on_burns_training_is_an_error_before_the_first_step() {
+    let with = |epochs: usize, num_epochs: usize| {
+        let root = in_memory();
+        // Were a step to be taken, it would panic.
+        let panic_in_step = (epochs != num_epochs).then_some(1);
+        let script = Script { panic_in_step, ..Script::default() };
+        let custom = TrainingStrategy::Custom(Arc::new(OwnLoop));
+        let config = config(root.path(), epochs);
+        train_scripted_with_strategy(config, script, custom, |training| {
+            training.metrics((LossMetric::new(),)).num_epochs(num_epochs)
+        })
+    };
+    let Err(Error::Config { setting, reason }) = with(2, 20) else { panic!("it has trained") };
+    assert_eq!(setting, "SupervisedTraining::num_epochs");
+    assert!(reason.contains("it is 20") && reason.contains("max_epochs is 2"), "{reason}");
+    assert_eq!(with(3, 3).unwrap().epochs, 3);
 }
 
 #[test]

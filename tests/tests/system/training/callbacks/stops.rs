@@ -3,15 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::optim::AdamConfig;
 use burn::train::metric::LossMetric;
+use burn::train::{Learner, RegressionOutput};
 use burn_ckpt::Checkpoint;
-use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, GradientGuard, NonFinite};
+use burn_trainer::config::Validation;
 use burn_trainer::strategy::{OnException, StrategyConfig};
-use burn_trainer::{EndReason, Trainer, TrainerConfig};
+use burn_trainer::{EndReason, Error, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use serde_json::Value;
-use system_tests::models::small::{Model, Script, config, learner, loader, stopper, train_by};
-use system_tests::run_files::{checkpoints, compare, in_memory, run_dir};
+use system_tests::backend;
+use system_tests::models::small::{
+    Model, Poison, Script, StopOnceAt, config, learner, loader, stopper, train, train_by,
+};
+use system_tests::run_files::{checkpoints, compare, described_state, in_memory, run_dir};
 
 /// Ends the run at a step, also one that has come that far before.
 struct StopAt(u64);
@@ -33,20 +40,41 @@ impl Callback<Model> for StopAt {
     }
 }
 
-/// Ends the run at a step, and asks for it that one time.
-struct StopOnceAt(u64);
+/// Ends the run in the batches with a number, and asks for it that one time.
+struct StopInBatch(u64);
 
-impl Callback<Model> for StopOnceAt {
+impl Callback<Model> for StopInBatch {
     fn name(&self) -> String {
-        "stop_once_at".to_owned()
+        "stop_in_batch".to_owned()
     }
 
-    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
-        if context.global_step() == self.0 {
-            context.stop("this step is the last");
+    fn on_train_batch_end(
+        &mut self,
+        context: &mut CallbackContext<'_, Model>,
+        _: &RegressionOutput,
+    ) -> CallbackResult {
+        if (context.epoch(), context.batch()) == (0, self.0) {
+            context.stop("this batch is the last");
         }
         Ok(())
     }
+}
+
+/// A rate for each of so many steps, and a panic at the next.
+#[derive(Clone)]
+struct Rates(usize);
+
+impl LrScheduler for Rates {
+    fn step(&mut self) -> f64 {
+        self.0 = self.0.checked_sub(1).expect("told to panic");
+        1e-2
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        LrSchedulerRecord::new()
+    }
+
+    fn load_record(&mut self, _: LrSchedulerRecord) {}
 }
 
 /// Notes after each step and each epoch whether it could end the run.
@@ -137,6 +165,71 @@ fn a_stop_of_the_program_in_the_same_step_does_not_come_before_it() {
     let expected = ended(whole.path(), false);
     assert!(expected.0 == 14 && expected.2 == "done", "{expected:?}");
     assert_eq!(ended(stopped.path(), true), expected);
+    compare(&run_dir(whole.path()), &run_dir(stopped.path())).unwrap();
+}
+
+#[test]
+fn a_request_stands_after_a_failure_in_the_validation_of_its_step() {
+    // At the end of an epoch, and within one.
+    for (step, settings) in [
+        (10, (|config| config) as fn(TrainerConfig) -> TrainerConfig),
+        (14, |config| config.with_validation(Validation::every_n_steps(7))),
+    ] {
+        let (whole, parts) = (in_memory(), in_memory());
+        let with = |root: &Path, script: Script| {
+            let config = settings(config(root, 5)).with_ckpt_path("auto");
+            train_by(config, script, |trainer| trainer.callback(StopOnceAt(step)))
+        };
+        assert_eq!(with(whole.path(), Script::default()).unwrap().global_step, step);
+        let panic_in_validation = Some(if step == 10 { 3 } else { 13 });
+        with(parts.path(), Script { panic_in_validation, ..Script::default() }).unwrap_err();
+        // Also in a program whose callback would not ask for it any more.
+        let result = train(settings(config(parts.path(), 5)).with_ckpt_path("auto")).unwrap();
+        let (name, reason) = ("stop_once_at".to_owned(), "this step is the last".to_owned());
+        assert_eq!(result.ended_because, Some(EndReason::Callback { name, reason }), "step {step}");
+        compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
+        // Its end is reached. Started once more, the run continues.
+        assert_eq!(train(config(parts.path(), 2).with_ckpt_path("auto")).unwrap().global_step, 20);
+    }
+}
+
+#[test]
+fn a_request_whose_step_fails_is_not_in_the_state_before_it() {
+    let (whole, parts) = (in_memory(), in_memory());
+    let with = |root: &Path, rates: usize| {
+        let script = Script::default();
+        let config = config(root, 2).with_ckpt_path("auto");
+        let trainer = Trainer::new(config, &script.hparams()).unwrap().callback(StopInBatch(4));
+        let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
+        let model = Model::new(script, &backend::device().autodiff());
+        trainer.fit(training, Learner::new(model, AdamConfig::new().init(), Rates(rates)))
+    };
+    assert_eq!(with(whole.path(), 20).unwrap().global_step, 4);
+    // The request is made in a batch whose step panics.
+    assert!(matches!(with(parts.path(), 3), Err(Error::Panicked { saved: Some(_), .. })));
+    assert_eq!(with(parts.path(), 20).unwrap().global_step, 4);
+    let last = |root: &Path| described_state(&checkpoints(root).join("last.ckpt"));
+    assert_eq!(last(whole.path()), last(parts.path()));
+}
+
+#[test]
+fn a_stop_of_the_program_in_a_step_that_is_left_out_does_not_come_before_it() {
+    let ended = |root: &Path, is_stopped: bool| {
+        let script = Script::default();
+        let skip = NonFinite::Skip { most_in_a_row: 2 };
+        let trainer = Trainer::new(config(root, 5), &script.hparams())
+            .unwrap()
+            .callback(Poison::new(&[(0, 4)], f32::INFINITY))
+            .callback(GradientGuard::new().with_non_finite(skip))
+            .callback(StopInBatch(4));
+        let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
+        let at_step = is_stopped.then(|| (4, stopper(training.interrupter(), false)));
+        let result = trainer.fit(training, learner(Script { at_step, ..script })).unwrap();
+        assert!(result.global_step == 3 && result.ended_because.is_some(), "{is_stopped}");
+    };
+    let (whole, stopped) = (in_memory(), in_memory());
+    ended(whole.path(), false);
+    ended(stopped.path(), true);
     compare(&run_dir(whole.path()), &run_dir(stopped.path())).unwrap();
 }
 

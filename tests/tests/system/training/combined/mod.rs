@@ -1,0 +1,3 @@
+//! Features of the trainer with each other.
+
+mod pairs;
