@@ -1,5 +1,6 @@
 //! The project's commands, one file a verb:
-//! `cargo xtask new | train | serve | soak | fuzz | gpu-check | llvm | bench | test | check | tidy`.
+//! `cargo xtask new | train | serve | soak | fuzz | gpu-check | llvm | bench | test | azurite | check |
+//! tidy`.
 
 mod backend;
 mod bench;
@@ -59,6 +60,8 @@ enum Verb {
     /// Format, lints, documentation and every test; ends with their count. Installs what they need beside
     /// Rust
     Test(test::Args),
+    /// The tests of mirrors in Azure, with Microsoft's own server, which it installs; not part of `test`
+    Azurite,
     /// Make an environment of Python that tests need, and print its path: for the tests
     #[command(hide = true)]
     PythonEnvironment(test::python::Args),
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Verb::Llvm => llvm::run(),
         Verb::Bench(args) => bench::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Azurite => test::azurite::run(),
         Verb::PythonEnvironment(args) => test::python::run(&args),
         Verb::Check => check::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),
         Verb::Tidy => tidy::run().map_or_else(|failed| failed, |()| ExitCode::SUCCESS),

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: installs what the tests need, then runs everything that must hold, and ends with one
 //! count over all test programs.
 
+pub mod azurite;
 mod needs;
 mod panics;
 pub mod python;

@@ -7,22 +7,30 @@
 //! | `faults.rs` | which fault an operation meets |
 //! | `stored_objects.rs` | the objects of a store: listed, removed, changed |
 //! | `given_stores.rs` | stores by their addresses, for the trainer in this process |
-//! | `moto_server.rs` | a real server of S3's interface |
+//! | `store_server.rs` | a real server of a store's interface, on this machine |
+//! | `moto_server.rs`, `gcs_server.rs`, `azure_server.rs` | that of S3, Google Cloud Storage, Azure |
 //!
 //! [`HookedStore`] does something before each operation: it waits, counts, or fails. The benchmark of mirrors
 //! uses it too.
 
+mod azure_server;
 mod faults;
+mod gcs_server;
 mod given_stores;
 mod late;
-pub mod moto_server;
+mod moto_server;
 mod simulated_store;
+mod store_server;
 mod stored_objects;
 
+pub use azure_server::azure_server;
 pub use bench::mirror::{HookedStore, StoreOperation};
 pub use faults::{Fault, FaultRates};
+pub use gcs_server::google_cloud_server;
 pub use given_stores::{connect, give_store};
+pub use moto_server::s3_server;
 pub use simulated_store::{Hook, SimulatedClient, SimulatedStore};
+pub use store_server::StoreServer;
 pub use stored_objects::{delete_objects, objects, rewrite_objects};
 
 /// The error of a store that is gone.

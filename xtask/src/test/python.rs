@@ -19,6 +19,9 @@ const LISTS: [List; 3] = [
     List { file: "requirements-mirrors.txt", size: "moto and what it needs take 320 MB" },
 ];
 
+/// Node.js, for `cargo xtask azurite` alone.
+const OF_AZURITE: List = List { file: "requirements-azurite.txt", size: "Node.js takes 250 MB" };
+
 /// How the names begin of what PyTorch loads only on a GPU: PyPI has no PyTorch for CPUs alone. It is 2.3 GB.
 const OF_GPUS: [&str; 4] = ["triton", "libcudnn_", "libcusolver", "libnvshmem_device"];
 
@@ -68,6 +71,11 @@ pub fn make_all() -> JoinHandle<()> {
     })
 }
 
+/// Where the packages are that `cargo xtask azurite` needs.
+pub fn packages_of_azurite() -> Result<PathBuf, String> {
+    packages(&environment(OF_AZURITE)?)
+}
+
 /// The directory of an environment, whose name changes with what it has.
 fn environment(list: List) -> Result<PathBuf, String> {
     let requirements = cargo::root().join("tests/python").join(list.file);
@@ -96,10 +104,7 @@ fn environment(list: List) -> Result<PathBuf, String> {
     let mut pip = Command::new(unfinished.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
     checked(&mut pip, "pip has to install packages, for which the network is needed")?;
-    let packages = "import sysconfig; print(sysconfig.get_path('purelib'))";
-    let packages =
-        checked(Command::new(unfinished.join("bin/python")).args(["-c", packages]), "Python has to start")?;
-    let packages = PathBuf::from(String::from_utf8_lossy(&packages.stdout).trim_end());
+    let packages = packages(&unfinished)?;
     remove_of_gpus(&packages).map_err(|error| told(&packages, error))?;
     if packages.join("torch").is_dir() {
         let mut python = Command::new(unfinished.join("bin/python"));
@@ -107,6 +112,14 @@ fn environment(list: List) -> Result<PathBuf, String> {
     }
     fs::rename(&unfinished, &directory).map_err(|error| told(&directory, error))?;
     Ok(directory)
+}
+
+/// Where an environment has its packages.
+fn packages(environment: &Path) -> Result<PathBuf, String> {
+    let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let answer =
+        checked(Command::new(environment.join("bin/python")).args(["-c", ask]), "Python has to start")?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim_end()))
 }
 
 /// Removes what is only for GPUs: packages, and libraries of NVIDIA's.

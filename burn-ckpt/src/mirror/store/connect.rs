@@ -1,8 +1,6 @@
 //! The client of a store, from an address and the environment.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +17,7 @@ use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::mirror::address::{MirrorAddress, StoreKind};
 use crate::mirror::store::failure;
+use crate::mirror::store::variables::{self, GOOGLE_ENDPOINT, Variables, settings};
 
 /// How long one request may take: a part of 16 MiB at 64 KiB a second, which is what is left of a slow
 /// connection for each of several.
@@ -26,19 +25,6 @@ const REQUEST_TIMEOUT: &str = "300s";
 /// Further tries of a request that failed on its way. The caller has its own, with longer breaks.
 const RETRIES: usize = 3;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The ends of the names of variables that have a path or an address, which can have any letter.
-const NAMES_OF_PLACES: [&str; 4] = ["_FILE", "_URL", "_URI", "_ENDPOINT"];
-
-/// Name -> value: the environment of a process, which [`Store::connect`](super::Store::connect) reads.
-pub type Variables = BTreeMap<String, String>;
-
-/// The environment of this process, as far as it is text.
-pub(super) fn environment() -> Variables {
-    let text =
-        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    std::env::vars_os().filter_map(text).collect()
-}
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +42,7 @@ pub(super) fn connect(
     purpose: Purpose,
 ) -> Result<Arc<dyn ObjectStore>> {
     let kind = address.kind();
-    match kind {
-        StoreKind::S3 => check_values::<AmazonS3ConfigKey>(address, variables, "AWS_")?,
-        StoreKind::Azure => check_values::<AzureConfigKey>(address, variables, "AZURE_")?,
-        StoreKind::GoogleCloud | StoreKind::Directory | StoreKind::Memory => {}
-    }
+    variables::check(address, variables)?;
     if !matches!(kind, StoreKind::Directory | StoreKind::Memory) {
         // The process's own choice stands, if it has made one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -96,38 +78,6 @@ fn retries() -> RetryConfig {
     RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() }
 }
 
-/// The settings of a store among the variables, those of its own kind alone, as the library's `from_env`
-/// reads them.
-fn settings<K: FromStr>(variables: &Variables, prefix: &'static str) -> impl Iterator<Item = (K, String)> {
-    let own = variables.iter().filter(move |(name, _)| name.starts_with(prefix));
-    own.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value.clone())))
-}
-
-/// Checks that a request can have the values of a store's variables: with another one, such as a key with the
-/// line break of the file that it was read from, the library panics. The value is not repeated.
-fn check_values<K: FromStr>(
-    address: &MirrorAddress,
-    variables: &Variables,
-    prefix: &'static str,
-) -> Result<()> {
-    let is_setting = |name: &str| name.starts_with(prefix) && name.to_ascii_lowercase().parse::<K>().is_ok();
-    let is_place = |name: &str| NAMES_OF_PLACES.iter().any(|end| name.ends_with(end));
-    let is_invalid = |name: &str, value: &str| {
-        value.chars().any(|c| c.is_control() || !c.is_ascii() && !is_place(name)) && is_setting(name)
-    };
-    match variables.iter().find(|(name, value)| is_invalid(name, value)) {
-        None => Ok(()),
-        Some((name, _)) => Err(Error::Mirror {
-            action: "use the mirror",
-            object: address.to_string(),
-            failure: MirrorFailure::Denied,
-            reason: format!(
-                "the variable {name} has a character that no request can have, such as a line break at its end: set it without"
-            ),
-        }),
-    }
-}
-
 fn s3(bucket: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {
     let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
     let mut builder = AmazonS3Builder::new().with_config(timeout, REQUEST_TIMEOUT);
@@ -148,6 +98,10 @@ fn google_cloud(bucket: &str, variables: &Variables) -> object_store::Result<Arc
     }
     for (key, value) in settings::<GoogleConfigKey>(variables, "GOOGLE_") {
         builder = builder.with_config(key, value);
+    }
+    // The library writes a / after it.
+    if let Some(url) = variables.get(GOOGLE_ENDPOINT).and_then(|value| variables::url(value)) {
+        builder = builder.with_base_url(url.as_str().trim_end_matches('/'));
     }
     Ok(Arc::new(builder.with_bucket_name(bucket).with_retry(retries()).build()?))
 }

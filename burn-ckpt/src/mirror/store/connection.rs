@@ -5,6 +5,8 @@ use std::future::Future;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -16,13 +18,18 @@ use tracing::Dispatch;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::mirror::address::MirrorAddress;
-use crate::mirror::store::connect::{self, Purpose, Variables};
+use crate::mirror::store::connect::{self, Purpose};
 use crate::mirror::store::failure;
+use crate::mirror::store::variables::{Variables, environment};
 
 /// The size of a part of a large object. A smaller object is one request.
 const PART_BYTES: u64 = 16 * 1024 * 1024;
 /// The most objects of one listing.
 const MAX_OBJECTS: usize = 1_000_000;
+/// Google Cloud Storage takes one change of an object a second, and answers 429 to the next one. The
+/// library's own tries are over before.
+const PAUSE_BETWEEN_CHANGES: Duration = Duration::from_millis(1100);
+const CHANGES_TRIED: u32 = 4;
 /// A connection to a store. A clone is the same connection.
 ///
 /// ```
@@ -69,15 +76,15 @@ impl Store {
     ///
     /// Credentials, endpoint and region come from the environment, by the names that each store's users know:
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`,
-    /// `AWS_ALLOW_HTTP`; `GOOGLE_APPLICATION_CREDENTIALS`; `AZURE_STORAGE_ACCOUNT_NAME`,
-    /// `AZURE_STORAGE_ACCOUNT_KEY`; and, on a machine of the cloud, its role.
+    /// `AWS_ALLOW_HTTP`; `GOOGLE_APPLICATION_CREDENTIALS`, `GOOGLE_BASE_URL`; `AZURE_STORAGE_ACCOUNT_NAME`,
+    /// `AZURE_STORAGE_ACCOUNT_KEY`, `AZURE_STORAGE_ENDPOINT`; and, on a machine of the cloud, its role.
     ///
     /// # Errors
     ///
     /// [`Error::Mirror`] when a setting is missing or invalid; [`Error::Io`] when the directory of a
     /// `file://` address cannot be made.
     pub fn connect(address: &MirrorAddress) -> Result<Self> {
-        Self::connect_with(address, &connect::environment())
+        Self::connect_with(address, &environment())
     }
 
     /// The same to read alone: the directory of a `file://` address is not made.
@@ -95,7 +102,7 @@ impl Store {
     ///
     /// [`Error::Mirror`] when a setting is missing or invalid, and when there is no such directory.
     pub fn connect_to_read(address: &MirrorAddress) -> Result<Self> {
-        let objects = connect::connect(address, &connect::environment(), Purpose::Reading)?;
+        let objects = connect::connect(address, &environment(), Purpose::Reading)?;
         Self::with_objects(address, objects, PART_BYTES)
     }
 
@@ -253,10 +260,14 @@ impl Store {
     }
 
     pub(super) fn put_with(&self, key: &str, bytes: &[u8], mode: PutMode) -> object_store::Result<Version> {
-        let (objects, path) = (Arc::clone(&self.inner.objects), self.raw_path(key)?);
+        let path = self.raw_path(key)?;
         let payload = PutPayload::from(bytes.to_vec());
-        let put = self.run(async move { objects.put_opts(&path, payload, mode.into()).await })?;
-        Ok(Version(put.into()))
+        let put = self.change(|| {
+            let (objects, path) = (Arc::clone(&self.inner.objects), path.clone());
+            let (payload, mode) = (payload.clone(), mode.clone());
+            async move { objects.put_opts(&path, payload, mode.into()).await }
+        });
+        Ok(Version(put?.into()))
     }
 
     pub(super) fn conditional(
@@ -278,11 +289,29 @@ impl Store {
 
     /// Deletes an object. One that is not there is not an error.
     pub(crate) fn delete(&self, key: &str) -> Result<()> {
-        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
-        match self.run(async move { objects.delete(&path).await }) {
+        let path = self.path(key)?;
+        let deleted = self.change(|| {
+            let (objects, path) = (Arc::clone(&self.inner.objects), path.clone());
+            async move { objects.delete(&path).await }
+        });
+        match deleted {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(cause) => Err(self.failed("delete", key, &cause)),
         }
+    }
+
+    /// Changes an object that may have been changed a moment ago.
+    fn change<T: Send, F>(&self, request: impl Fn() -> F) -> object_store::Result<T>
+    where
+        F: Future<Output = object_store::Result<T>> + Send,
+    {
+        for _ in 1..CHANGES_TRIED {
+            match self.run(request()) {
+                Err(cause) if failure::is_too_often(&cause) => thread::sleep(PAUSE_BETWEEN_CHANGES),
+                changed => return changed,
+            }
+        }
+        self.run(request())
     }
 
     /// The address of an object, for messages.
@@ -341,7 +370,7 @@ impl Store {
             return work();
         }
         // On a thread of another runtime tokio does not wait.
-        let outcome = std::thread::scope(|scope| scope.spawn(work).join());
+        let outcome = thread::scope(|scope| scope.spawn(work).join());
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

@@ -12,16 +12,50 @@ use crate::error::mirror_failure::MirrorFailure;
 
 /// Where machines of a cloud get their credentials from.
 const CREDENTIAL_HOSTS: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
+/// How to name the credentials of a store whose addresses begin so.
+const CREDENTIALS: [(&str, &str); 3] = [
+    ("s3://", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ("gs://", "GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key"),
+    ("az://", "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
+];
+/// What the library says of a setting, before it sends anything, and what to do.
+const OF_SETTINGS: [(&str, &str); 9] = [
+    ("account must be specified", "the account is not known: set AZURE_STORAGE_ACCOUNT_NAME"),
+    ("invalid access key", "the key of the account is not in base64: check AZURE_STORAGE_ACCOUNT_KEY"),
+    ("missing component in sas", "the signature is not one: check AZURE_STORAGE_SAS_TOKEN"),
+    (
+        "unable to open service account",
+        "the file with the credentials cannot be read: check the path in GOOGLE_APPLICATION_CREDENTIALS or \
+         GOOGLE_SERVICE_ACCOUNT",
+    ),
+    ("unable to decode service account", NO_SERVICE_ACCOUNT),
+    ("no rsa key found", NO_SERVICE_ACCOUNT),
+    ("invalid rsa key", NO_SERVICE_ACCOUNT),
+    ("error reading pem", NO_SERVICE_ACCOUNT),
+    (
+        "service account path or service account key",
+        "GOOGLE_SERVICE_ACCOUNT and GOOGLE_SERVICE_ACCOUNT_KEY are both set: set one",
+    ),
+];
+const NO_SERVICE_ACCOUNT: &str = "the credentials are not the key of a service account, as JSON: check \
+                                  GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT or GOOGLE_SERVICE_ACCOUNT_KEY";
+const DENIED: &str = "the store denies it: check what these credentials may do";
+const UNKNOWN: &str = "the store does not accept the credentials: check them";
 /// The most bytes of the word by which a server names an error (`NoSuchBucket`).
 const MAX_CODE_BYTES: usize = 64;
 
 /// The crate's error for a failed operation on an object.
 pub(crate) fn error(action: &'static str, object: String, cause: &StoreError) -> Error {
-    let (failure, text) = describe(cause);
+    let (failure, text) = describe(cause, &object);
     Error::Mirror { action, object, failure, reason: text }
 }
 
-fn describe(cause: &StoreError) -> (MirrorFailure, String) {
+/// Whether a change came too soon after another one of the same object.
+pub(super) fn is_too_often(cause: &StoreError) -> bool {
+    code(cause).is_some_and(|code| code.starts_with("429"))
+}
+
+fn describe(cause: &StoreError, object: &str) -> (MirrorFailure, String) {
     let code = code(cause);
     let with = |text: &str| code.as_ref().map_or(text.to_owned(), |code| format!("{text} ({code})"));
     match cause {
@@ -31,48 +65,22 @@ fn describe(cause: &StoreError) -> (MirrorFailure, String) {
         StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } => {
             (MirrorFailure::Conflict, with("another writer has changed it"))
         }
-        StoreError::PermissionDenied { .. } => {
-            (MirrorFailure::Denied, with("the store denies it: check what these credentials may do"))
-        }
-        StoreError::Unauthenticated { .. } => {
-            (MirrorFailure::Denied, with("the store does not accept the credentials: check them"))
-        }
+        StoreError::PermissionDenied { .. } => (MirrorFailure::Denied, with(DENIED)),
+        StoreError::Unauthenticated { .. } => (MirrorFailure::Denied, with(UNKNOWN)),
         StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
             (MirrorFailure::Unsupported, with("the store cannot do this"))
         }
         StoreError::UnknownConfigurationKey { .. } => {
             (MirrorFailure::Unsupported, "a variable of the environment is not one of this store".to_owned())
         }
-        other => generic(other, code),
+        other => generic(other, code, object),
     }
 }
 
 /// Of an error without a kind, what its causes are.
-fn generic(cause: &StoreError, code: Option<String>) -> (MirrorFailure, String) {
-    let of_system = chain(cause).find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    if let Some(kind) = of_system.map(std::io::Error::kind).filter(|kind| *kind != ErrorKind::Other) {
-        return match kind {
-            ErrorKind::PermissionDenied => (MirrorFailure::Denied, kind.to_string()),
-            ErrorKind::NotFound => (MirrorFailure::NotFound, kind.to_string()),
-            ErrorKind::TimedOut => (MirrorFailure::TimedOut, "the store did not answer in time".to_owned()),
-            ErrorKind::StorageFull => (MirrorFailure::Failed, kind.to_string()),
-            kind => (MirrorFailure::Unreachable, format!("the store cannot be reached: {kind}")),
-        };
-    }
-    let no_credentials = || {
-        let reason = "no credentials were found: set those of the store in the environment (such as AWS_ACCESS_KEY_ID and \
-                      AWS_SECRET_ACCESS_KEY)";
-        (MirrorFailure::Denied, reason.to_owned())
-    };
+fn generic(cause: &StoreError, code: Option<String>, object: &str) -> (MirrorFailure, String) {
     // Texts of the library, which are compared and not repeated.
     let text = chain(cause).map(ToString::to_string).collect::<Vec<_>>().join(": ").to_lowercase();
-    if text.split_whitespace().filter_map(host).any(|host| CREDENTIAL_HOSTS.contains(&host)) {
-        return no_credentials();
-    }
-    // What a server has answered says more than any word.
-    if let Some((failure, code)) = code.as_ref().and_then(|code| Some((of_status(code)?, code))) {
-        return (failure, format!("the store answered {code}"));
-    }
     // Addresses have names in them that users choose.
     let is_address = |word: &&str| {
         word.contains("://") || word.trim_matches(|c: char| !c.is_alphanumeric()).contains(['.', '/'])
@@ -80,6 +88,32 @@ fn generic(cause: &StoreError, code: Option<String>) -> (MirrorFailure, String) 
     let words: Vec<&str> =
         text.split_whitespace().filter(|word| !is_address(word) && *word != "retry_timeout:").collect();
     let words = words.join(" ");
+    if code.is_none()
+        && let Some((_, advice)) = OF_SETTINGS.iter().find(|(said, _)| words.contains(said))
+    {
+        return (MirrorFailure::Denied, (*advice).to_owned());
+    }
+    let of_system = chain(cause).find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if let Some(kind) = of_system.map(std::io::Error::kind).filter(|kind| *kind != ErrorKind::Other) {
+        return of_system_error(kind);
+    }
+    let no_credentials = || {
+        let names = CREDENTIALS.iter().find(|(start, _)| object.starts_with(start)).map(|(_, names)| names);
+        let such_as = names.map(|names| format!(" (such as {names})")).unwrap_or_default();
+        let reason = format!("no credentials were found: set those of the store in the environment{such_as}");
+        (MirrorFailure::Denied, reason)
+    };
+    if text.split_whitespace().filter_map(host).any(|host| CREDENTIAL_HOSTS.contains(&host)) {
+        return no_credentials();
+    }
+    // What a server has answered says more than any word.
+    if let Some((failure, code)) = code.as_ref().and_then(|code| Some((of_status(code)?, code))) {
+        return match &code[..3] {
+            "401" => (failure, format!("{UNKNOWN} ({code})")),
+            "403" => (failure, format!("{DENIED} ({code})")),
+            _ => (failure, format!("the store answered {code}")),
+        };
+    }
     let has = |wanted: &[&str]| wanted.iter().any(|word| words.contains(word));
     if has(&["timed out", "timeout"]) {
         return (MirrorFailure::TimedOut, "the store did not answer in time".to_owned());
@@ -93,6 +127,16 @@ fn generic(cause: &StoreError, code: Option<String>) -> (MirrorFailure, String) 
     }
     let answered = code.map_or("the store failed".to_owned(), |code| format!("the store answered {code}"));
     (MirrorFailure::Failed, answered)
+}
+
+fn of_system_error(kind: ErrorKind) -> (MirrorFailure, String) {
+    match kind {
+        ErrorKind::PermissionDenied => (MirrorFailure::Denied, kind.to_string()),
+        ErrorKind::NotFound => (MirrorFailure::NotFound, kind.to_string()),
+        ErrorKind::TimedOut => (MirrorFailure::TimedOut, "the store did not answer in time".to_owned()),
+        ErrorKind::StorageFull => (MirrorFailure::Failed, kind.to_string()),
+        kind => (MirrorFailure::Unreachable, format!("the store cannot be reached: {kind}")),
+    }
 }
 
 /// What a status says that begins the code of an error. `None` for a code without one.
@@ -183,7 +227,7 @@ mod tests {
     #[test]
     fn an_invalid_name_of_an_error_is_left_out() {
         for code in ["hunter2?sig=1", &"x".repeat(100), ""] {
-            let (_, text) = describe(&generic_error(&format!("<Code>{code}</Code>")));
+            let (_, text) = describe(&generic_error(&format!("<Code>{code}</Code>")), "");
             assert_eq!(text, "the store failed");
         }
     }
@@ -194,8 +238,8 @@ mod tests {
             store: "S3",
             source: Box::new(std::io::Error::from(ErrorKind::ConnectionRefused)),
         };
-        assert_eq!(describe(&refused).0, MirrorFailure::Unreachable);
-        assert_eq!(describe(&generic_error("operation timed out")).0, MirrorFailure::TimedOut);
+        assert_eq!(describe(&refused, "").0, MirrorFailure::Unreachable);
+        assert_eq!(describe(&generic_error("operation timed out"), "").0, MirrorFailure::TimedOut);
     }
 
     #[test]
@@ -205,16 +249,16 @@ mod tests {
             let url = format!("https://{bucket}.s3.eu-west-1.amazonaws.com/x");
             let put = format!("Error performing PUT {url} {after}");
             let busy = format!("{put} Server returned non-2xx status code: 503 Service Unavailable: ");
-            let (failure, text) = describe(&generic_error(&busy));
+            let (failure, text) = describe(&generic_error(&busy), "");
             assert_eq!(
                 (failure, text.as_str()),
                 (MirrorFailure::Failed, "the store answered 503"),
                 "{bucket}"
             );
             let late = format!("{put} Server returned non-2xx status code: 504 Gateway Timeout: ");
-            assert_eq!(describe(&generic_error(&late)).0, MirrorFailure::TimedOut, "{bucket}");
+            assert_eq!(describe(&generic_error(&late), "").0, MirrorFailure::TimedOut, "{bucket}");
             let refused = format!("{put} HTTP error: error sending request for url ({url})");
-            assert_eq!(describe(&generic_error(&refused)).0, MirrorFailure::Unreachable, "{bucket}");
+            assert_eq!(describe(&generic_error(&refused), "").0, MirrorFailure::Unreachable, "{bucket}");
         }
     }
 
@@ -225,9 +269,10 @@ mod tests {
         {
             let url = "http://169.254.169.254/latest/api/token";
             let (failure, text) =
-                describe(&generic_error(&format!("Error performing PUT {url} in 1s - {answer}")));
+                describe(&generic_error(&format!("Error performing PUT {url} in 1s - {answer}")), "gs://b");
             assert_eq!(failure, MirrorFailure::Denied);
-            assert!(text.contains("no credentials"), "{text}");
+            let named = text.contains("no credentials") && text.contains("GOOGLE_APPLICATION_CREDENTIALS");
+            assert!(named && !text.contains("AWS_"), "{text}");
         }
     }
 }

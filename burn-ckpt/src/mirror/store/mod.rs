@@ -3,6 +3,7 @@
 //! | file | has |
 //! |---|---|
 //! | `connect` | the client of a store, from an address and the environment |
+//! | `variables` | the environment, checked |
 //! | `connection` | requests about whole objects |
 //! | `directory_lock` | a conditional write in a directory, under a lock |
 //! | `transfer` | large objects, in parts and by ranges |
@@ -17,9 +18,10 @@ mod failure;
 mod ranged_file;
 mod transfer;
 mod unfinished;
+mod variables;
 
-pub use connect::Variables;
 pub use connection::Store;
 pub(crate) use connection::{Listed, Version};
 pub(crate) use ranged_file::RangedFile;
 pub use transfer::Progress;
+pub use variables::Variables;

@@ -5,7 +5,7 @@ mod evaluations;
 mod killed_uploads;
 mod parts_that_fail;
 mod programs;
-mod real_server;
+mod real_servers;
 mod same_as_disk;
 mod settings;
 mod slow_stores;

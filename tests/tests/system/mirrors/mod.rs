@@ -1,5 +1,5 @@
-//! Checkpoints in a store of objects: sent, found, got back; on a store that fails at any operation, on a
-//! real server of S3's interface, and in a directory.
+//! Checkpoints in a store of objects: sent, found, got back; on a store that fails at any operation, in real
+//! servers, and in a directory.
 
 mod directories;
 mod evaluations;
@@ -7,10 +7,11 @@ mod leases;
 mod metrics_pieces;
 mod program;
 mod ranged_reads;
-mod real_server;
+mod real_servers;
 mod requests;
 mod secrets;
 mod sending;
+mod settings;
 mod simulation;
 
 use std::fs;

@@ -6,7 +6,8 @@ use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer};
 use burn_ckpt::{Error, ErrorKind, MirrorFailure};
 use system_tests::programs::http_server::{HttpServer, Reply};
 
-const CANARIES: [&str; 4] = ["canary-id", "canary-secret", "canary-session", "Y2FuYXJ5LWF6dXJl"];
+const CANARIES: [&str; 5] =
+    ["canary-id", "canary-secret", "canary-session", "Y2FuYXJ5LWF6dXJl", "canary-bearer"];
 
 /// Everything that a user of a store can have in the environment, with an endpoint of a test's own.
 fn variables(endpoint: &str) -> BTreeMap<String, String> {
@@ -20,6 +21,8 @@ fn variables(endpoint: &str) -> BTreeMap<String, String> {
         ("AZURE_STORAGE_ACCOUNT_KEY", "Y2FuYXJ5LWF6dXJl"),
         ("AZURE_STORAGE_ENDPOINT", endpoint),
         ("AZURE_ALLOW_HTTP", "true"),
+        ("GOOGLE_BASE_URL", endpoint),
+        ("GOOGLE_BEARER_TOKEN", "canary-bearer"),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -63,7 +66,7 @@ fn no_answer_of_a_server_brings_a_credential_into_an_error() {
                 format!("<Error><Code>SomeCode</Code>{} {head} {}</Error>", request.line, CANARIES.join(" "));
             Reply::Json(status, body)
         });
-        for address in ["s3://bucket/p", "az://container/p"] {
+        for address in ["s3://bucket/p", "az://container/p", "gs://bucket/p"] {
             let errors = errors(address, &variables(&server.uri()));
             assert!(!errors.is_empty(), "{address} {status}");
             errors.iter().for_each(|error| assert_no_secret(&shown(error)));
@@ -84,7 +87,7 @@ fn a_store_that_cannot_be_reached_is_an_error_without_a_credential() {
         let server = HttpServer::start(|_| Reply::Close);
         server.uri()
     };
-    for address in ["s3://bucket/p", "az://container/p"] {
+    for address in ["s3://bucket/p", "az://container/p", "gs://bucket/p"] {
         let errors = errors(address, &variables(&endpoint));
         assert_eq!(errors.len(), 3, "{errors:?}");
         for error in &errors {
@@ -100,6 +103,7 @@ fn a_credential_with_a_line_break_at_its_end_is_an_error_that_names_its_variable
     for (address, names) in [
         ("s3://bucket/p", &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"][..]),
         ("az://container/p", &["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"]),
+        ("gs://bucket/p", &["GOOGLE_BEARER_TOKEN"]),
     ] {
         for name in names {
             for end in ["\n", "\r", "\u{a0}"] {

@@ -1,28 +1,51 @@
-//! A real server of S3's interface: in parts, by ranges, with conditional writes.
+//! A run is sent to a real server and got back: in parts, by ranges, with conditional writes. And what a
+//! server answers that has no bucket, or does not know the credentials.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use burn_ckpt::burn_pack::{Bytes, DType, Tensor};
 use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store, Writer};
-use burn_ckpt::{Checkpoint, Contents, Error, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, Error, ErrorKind, Metadata, MirrorFailure, Section};
 use jiff::{SignedDuration, Timestamp};
-use system_tests::object_stores::moto_server::{MotoServer, SECRET_KEY};
+use system_tests::object_stores::StoreServer;
 
-use super::{files_of, run_in, save};
+use super::super::{files_of, run_in, save};
+use super::{Start, for_each_store};
 
 /// Three parts of 16 MiB.
 const LARGE: usize = 40 * 1024 * 1024;
 
-fn variables(server: &MotoServer) -> BTreeMap<String, String> {
-    server.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+for_each_store!(
+    a_run_is_sent_and_got_back,
+    a_bucket_that_is_not_there_is_an_error_that_says_so,
+    a_server_that_is_gone_cannot_be_reached,
+);
+
+pub(super) fn store(server: &StoreServer, below: &str) -> Store {
+    let address = format!("{}/{below}", server.bucket).parse().unwrap();
+    Store::connect_with(&address, &server.variables()).unwrap()
 }
 
-#[test]
-fn a_run_is_sent_to_an_s3_server_and_got_back() {
+/// The errors of reading and of writing.
+fn errors(server: &StoreServer, store: &Store) -> [Error; 3] {
+    let writer = Writer::of_this_process();
+    let errors = [
+        MirroredRun::open(store, "r1").map(drop).unwrap_err(),
+        RunMirror::open(store, "r1", &writer).map(drop).unwrap_err(),
+        store.runs().map(drop).unwrap_err(),
+    ];
+    for error in &errors {
+        let shown = format!("{error} | {error:?} | {}", burn_ckpt::chain(error));
+        server.assert_no_secret("an error", shown.as_bytes());
+        assert!(shown.contains(&store.address().to_string()), "{shown}");
+    }
+    errors
+}
+
+fn a_run_is_sent_and_got_back(start: Start) {
     let root = tempfile::tempdir().unwrap();
-    let server = MotoServer::start(root.path(), "models");
-    let store = Store::connect_with(&"s3://models/team a".parse().unwrap(), &variables(&server)).unwrap();
+    let server = start(root.path());
+    let store = store(&server, "team a");
     let run = run_in(&root.path().join("disk"));
     let time = |second: i64| Timestamp::new(1_800_000_000 + second, 0).unwrap();
     let small = save(&run, "last/step=1.ckpt", 1, time(1), 1, false);
@@ -62,20 +85,43 @@ fn a_run_is_sent_to_an_s3_server_and_got_back() {
     assert!(mirrored.download_metrics_log(mirrored.find("last/größe=2.ckpt").unwrap(), &log).unwrap());
     assert_eq!(fs::read(&log).unwrap(), fs::read(run.run_dir().join("metrics.jsonl")).unwrap());
 
+    // A checkpoint is opened without a copy on disk.
+    let opened = Checkpoint::open_in(&store, "r1", "last").unwrap();
+    assert_eq!(opened.verified_section(Section::MODEL).unwrap().tensors.len(), 1);
+    Checkpoint::open_in(&store, "r1", "last/größe=2.ckpt").unwrap().verify().unwrap();
+
     let removed = second.apply_retention(&MirrorKeep::last(1)).unwrap();
     assert_eq!(removed.checkpoints, ["last/step=1.ckpt", "last/größe=2.ckpt"]);
     assert_eq!(MirroredRun::open(&store, "r1").unwrap().checkpoints().len(), 1);
     second.close().unwrap();
-    let log = fs::read_to_string(root.path().join("moto.log")).unwrap();
-    assert!(log.contains("PUT") && !log.contains(SECRET_KEY));
+    assert!(server.log().contains("PUT"));
+    server.assert_no_secret("its log", server.log().as_bytes());
 }
 
-#[test]
-fn a_bucket_that_is_not_there_is_an_error_that_says_so() {
+fn a_bucket_that_is_not_there_is_an_error_that_says_so(start: Start) {
     let root = tempfile::tempdir().unwrap();
-    let server = MotoServer::start(root.path(), "models");
-    let store = Store::connect_with(&"s3://no-such-bucket/p".parse().unwrap(), &variables(&server)).unwrap();
-    let error = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap_err();
-    assert_eq!(error.kind(), burn_ckpt::ErrorKind::NotFound, "{error:?}");
-    assert!(error.to_string().contains("s3://no-such-bucket/p/r1"), "{error}");
+    let server = start(root.path());
+    let address = format!("{}/p", server.bucket.replace("models", "no-such-bucket"));
+    let store = Store::connect_with(&address.parse().unwrap(), &server.variables()).unwrap();
+    for error in errors(&server, &store) {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+    }
+}
+
+/// Looks whether a server that is given another account's credentials denies each request.
+pub(super) fn denies_each_request(server: &StoreServer) {
+    for error in errors(server, &store(server, "p")) {
+        assert!(matches!(error, Error::Mirror { failure: MirrorFailure::Denied, .. }), "{error:?}");
+        assert!(error.to_string().contains("check"), "{error}");
+    }
+}
+
+fn a_server_that_is_gone_cannot_be_reached(start: Start) {
+    let root = tempfile::tempdir().unwrap();
+    let mut server = start(root.path());
+    let gone = store(&server, "p");
+    server.kill();
+    for error in errors(&server, &gone) {
+        assert!(matches!(error, Error::Mirror { failure: MirrorFailure::Unreachable, .. }), "{error:?}");
+    }
 }
