@@ -1,5 +1,5 @@
 //! A server of Azure's interface: Azurite, Microsoft's own, which `cargo xtask azurite` installs from npm's
-//! registry. It is not part of the ordinary tests: with Node.js it takes 330 MB.
+//! registry. It is not part of the ordinary tests: with Node.js it takes 420 MB.
 
 use std::path::Path;
 use std::process::Command;

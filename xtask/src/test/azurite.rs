@@ -1,5 +1,5 @@
 //! `cargo xtask azurite`: the tests of mirrors with Azurite, Microsoft's own server of Azure's interface.
-//! They are apart from `cargo xtask test`, as this server is a program for Node.js: both take 320 MB, from
+//! They are apart from `cargo xtask test`, as this server is a program for Node.js: both take 420 MB, from
 //! PyPI and npm's registry.
 
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ const LISTS: [List; 3] = [
 ];
 
 /// Node.js, for `cargo xtask azurite` alone.
-const OF_AZURITE: List = List { file: "requirements-azurite.txt", size: "Node.js takes 250 MB" };
+const OF_AZURITE: List = List { file: "requirements-azurite.txt", size: "Node.js takes 230 MB" };
 
 /// How the names begin of what PyTorch loads only on a GPU: PyPI has no PyTorch for CPUs alone. It is 2.3 GB.
 const OF_GPUS: [&str; 4] = ["triton", "libcudnn_", "libcusolver", "libnvshmem_device"];
