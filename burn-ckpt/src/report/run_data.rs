@@ -8,14 +8,15 @@ use serde_json::Value;
 
 use crate::disk::directories::{is_symlink, is_there};
 use crate::disk::storage::{self, StoredFile};
-use crate::error::{Error, Result, chain::chain};
+use crate::error::{Error, Result, chain::chain, kind::ErrorKind};
+use crate::file_names::METADATA_SUFFIX;
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
 use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::{self, METRICS_FILE, is_metrics_log};
 use crate::report::commands::commands;
 use crate::report::curves::Curves;
-use crate::run_dir::catalog::{Catalog, CatalogEntry};
+use crate::run_dir::catalog::{Catalog, CatalogEntry, scan_listed};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{replaces_link_to, resolve, run_at};
 use crate::run_dir::tags::LaterTags;
@@ -26,6 +27,8 @@ use crate::strategy_names::{primary_metric, with_named_strategies};
 const DEVICES: &str = "/hardware/devices_used";
 /// Packages of a program whose versions a reader of a report asks for.
 const SHOWN_PACKAGES: &str = "burn";
+/// How often a run is listed again that deletes its newest checkpoint meanwhile.
+const LISTED_AGAIN: usize = 10;
 
 /// A run as its page shows it. `assets/sections.js` reads these names.
 #[derive(Debug, Serialize)]
@@ -104,16 +107,21 @@ impl RunData {
     /// logged metric; [`Error::Io`] when it cannot be read.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let layout = layout_of(path)?;
-        let catalog = Catalog::scan(&layout)?;
+        let catalog = checkpoints_of(&layout)?;
         let unreadable = |(path, error): &(PathBuf, Error)| format!("{}: {}", path.display(), chain(error));
         // The run may be training: what it deletes meanwhile is not damaged.
         let is_left = |(path, _): &&(PathBuf, Error)| is_there(path).unwrap_or(true);
-        let mut problems: Vec<String> = catalog.broken.iter().filter(is_left).map(unreadable).collect();
+        let broken = catalog.broken.iter().filter(is_left);
+        // A file that lacks its metadata alone is not known to be damaged.
+        let (without_metadata, broken): (Vec<_>, Vec<_>) =
+            broken.partition(|(_, error)| lacks_metadata(error));
+        let mut problems: Vec<String> = broken.into_iter().map(unreadable).collect();
         let newest = catalog.entries.last().map(|entry| &entry.metadata);
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let logged = logged(&layout, &starts, &mut problems)?;
-        let mut warnings = if logged.is_none() { vec![no_log()] } else { Vec::new() };
+        let mut warnings: Vec<String> = without_metadata.into_iter().map(unreadable).collect();
+        warnings.extend(logged.is_none().then(no_log));
         let curves = logged.unwrap_or_default();
         if newest.is_none() && curves.of.is_empty() {
             return Err(Error::NothingToReport {
@@ -170,6 +178,35 @@ impl RunData {
             curves,
         })
     }
+}
+
+/// The run's checkpoints. Of the newest one all of its metadata is read, of the others what is listed.
+fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
+    let (mut catalog, mut again) = (scan_listed(layout)?, 0);
+    while let Some(newest) = catalog.entries.last_mut() {
+        match Metadata::of_checkpoint(&newest.path) {
+            Ok(metadata) => {
+                newest.metadata = metadata;
+                break;
+            }
+            // The run has deleted it since, and has a newer one.
+            Err(error) if error.kind() == ErrorKind::NotFound && again < LISTED_AGAIN => {
+                again += 1;
+                catalog = scan_listed(layout)?;
+            }
+            Err(error) => {
+                let path = newest.path.clone();
+                catalog.entries.pop();
+                catalog.broken.push((path, error));
+            }
+        }
+    }
+    Ok(catalog)
+}
+
+fn lacks_metadata(error: &Error) -> bool {
+    let is_metadata = |path: &Path| path.to_string_lossy().ends_with(METADATA_SUFFIX);
+    matches!(error, Error::Io { path, .. } if error.kind() == ErrorKind::NotFound && is_metadata(path))
 }
 
 /// How far a run is.

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{check_label, check_notes, check_number_of_tags, check_tag};
+
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::NeverDue;
@@ -9,13 +12,6 @@ use crate::config::{mirror, report};
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
 use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
-
-/// Upper limit of the number of tags.
-const MAX_TAGS: usize = 64;
-/// Upper limit in bytes of a tag.
-const MAX_TAG_BYTES: usize = 100;
-/// Upper limit in bytes of the notes.
-const MAX_NOTES_BYTES: usize = 10_000;
 
 impl TrainerConfig {
     /// Checks what can be checked before anything is made.
@@ -73,27 +69,15 @@ impl TrainerConfig {
         self.check_words()
     }
 
-    /// Each checkpoint carries tags and notes, and a terminal shows them.
+    /// Each checkpoint carries these texts, and a terminal shows them. The rules are those of `burn-ckpt tag`.
     fn check_words(&self) -> Result<()> {
-        if self.tags.len() > MAX_TAGS {
-            let reason = format!("there are {} of them, and {MAX_TAGS} are allowed", self.tags.len());
-            return Err(Error::config("tags", reason));
+        let wrong = |setting: &'static str| move |error| Error::config(setting, chain(&error));
+        for (setting, label) in [("name", &self.name), ("project", &self.project)] {
+            label.iter().try_for_each(|label| check_label("the text", label)).map_err(wrong(setting))?;
         }
-        for tag in &self.tags {
-            if tag.trim().is_empty() || tag.chars().any(char::is_control) {
-                return Err(Error::config("tags", format!("{tag:?} is not a word: write letters or digits")));
-            }
-            if tag.len() > MAX_TAG_BYTES {
-                let reason = format!("one has {} bytes, and {MAX_TAG_BYTES} are allowed", tag.len());
-                return Err(Error::config("tags", reason));
-            }
-        }
-        let notes = self.notes.as_deref().unwrap_or_default().len();
-        if notes > MAX_NOTES_BYTES {
-            let reason = format!("they have {notes} bytes, and {MAX_NOTES_BYTES} are allowed");
-            return Err(Error::config("notes", reason));
-        }
-        Ok(())
+        check_number_of_tags(self.tags.len()).map_err(wrong("tags"))?;
+        self.tags.iter().try_for_each(|tag| check_tag(tag)).map_err(wrong("tags"))?;
+        check_notes(self.notes.as_deref().unwrap_or_default()).map_err(wrong("notes"))
     }
 
     fn check_end(&self) -> Result<()> {
@@ -377,13 +361,19 @@ mod tests {
     #[test]
     fn tags_and_notes_have_limits() {
         let tags = |tags: Vec<String>| primary().with_tags(tags);
-        assert!(tags(vec!["t".repeat(MAX_TAG_BYTES); MAX_TAGS]).check().is_ok());
-        names(tags(vec!["t".to_owned(); MAX_TAGS + 1]), "tags");
-        for tag in ["", " ", "a\nb", "\u{1b}[2J", &"t".repeat(MAX_TAG_BYTES + 1)] {
+        assert!(tags(vec!["t".repeat(256); 1000]).check().is_ok());
+        names(tags(vec!["t".to_owned(); 1001]), "tags");
+        for tag in ["", " ", "a\nb", "\u{1b}[2J", "=v", " =v", "=", &"t".repeat(257)] {
             names(tags(vec![tag.to_owned()]), "tags");
         }
-        assert!(primary().with_notes("n".repeat(MAX_NOTES_BYTES)).check().is_ok());
-        names(primary().with_notes("n".repeat(MAX_NOTES_BYTES + 1)), "notes");
+        assert!(tags(vec!["k=".to_owned(), "k=v=w".to_owned()]).check().is_ok());
+        assert!(primary().with_notes("n".repeat(64 * 1024)).check().is_ok());
+        names(primary().with_notes("n".repeat(64 * 1024 + 1)), "notes");
+        assert!(primary().with_name("n".repeat(256)).with_project("p").check().is_ok());
+        for text in ["", "a\nb", &"n".repeat(257)] {
+            names(primary().with_name(text), "name");
+            names(primary().with_project(text), "project");
+        }
     }
 
     #[cfg(unix)]
