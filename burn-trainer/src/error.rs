@@ -289,7 +289,7 @@ fn smaller_than(batch_size: usize) -> &'static str {
 fn what_to_do_with_a_run(path: &Path, missing: &[PathBuf]) -> String {
     const RESUME: &str = "resume it with ckpt_path \"auto\"";
     if let [first, more @ ..] = missing {
-        // The links to these checkpoints would be lost with `overwrite`, and the new run would save beside them.
+        // With `overwrite` the links to these checkpoints would be lost.
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         let place = in_one_line(first);
         return format!(

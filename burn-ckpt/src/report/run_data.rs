@@ -108,19 +108,12 @@ impl RunData {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let layout = layout_of(path)?;
         let catalog = checkpoints_of(&layout)?;
-        let unreadable = |(path, error): &(PathBuf, Error)| format!("{}: {}", path.display(), chain(error));
-        // The run may be training: what it deletes meanwhile is not damaged.
-        let is_left = |(path, _): &&(PathBuf, Error)| is_there(path).unwrap_or(true);
-        let broken = catalog.broken.iter().filter(is_left);
-        // A file that lacks its metadata alone is not known to be damaged.
-        let (without_metadata, broken): (Vec<_>, Vec<_>) =
-            broken.partition(|(_, error)| lacks_metadata(error));
-        let mut problems: Vec<String> = broken.into_iter().map(unreadable).collect();
+        let Broken { without_metadata, mut problems } = Broken::of(&catalog);
         let newest = catalog.entries.last().map(|entry| &entry.metadata);
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let logged = logged(&layout, &starts, &mut problems)?;
-        let mut warnings: Vec<String> = without_metadata.into_iter().map(unreadable).collect();
+        let mut warnings = without_metadata;
         warnings.extend(logged.is_none().then(no_log));
         let curves = logged.unwrap_or_default();
         if newest.is_none() && curves.of.is_empty() {
@@ -202,6 +195,31 @@ fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
         }
     }
     Ok(catalog)
+}
+
+/// The files with a checkpoint's name that are not whole, each as a line.
+struct Broken {
+    /// Those that lack their metadata alone, and are not known to be damaged.
+    without_metadata: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Broken {
+    fn of(catalog: &Catalog) -> Self {
+        let mut broken = Self { without_metadata: Vec::new(), problems: Vec::new() };
+        for (path, error) in &catalog.broken {
+            // The run may be training: what it deletes meanwhile is not damaged.
+            if !is_there(path).unwrap_or(true) {
+                continue;
+            }
+            let lines = match lacks_metadata(error) {
+                true => &mut broken.without_metadata,
+                false => &mut broken.problems,
+            };
+            lines.push(format!("{}: {}", path.display(), chain(error)));
+        }
+        broken
+    }
 }
 
 fn lacks_metadata(error: &Error) -> bool {

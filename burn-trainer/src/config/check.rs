@@ -69,7 +69,8 @@ impl TrainerConfig {
         self.check_words()
     }
 
-    /// Each checkpoint carries these texts, and a terminal shows them. The rules are those of `burn-ckpt tag`.
+    /// Each checkpoint carries these texts, and a terminal shows them. The rules are those of `burn-ckpt
+    /// tag`.
     fn check_words(&self) -> Result<()> {
         let wrong = |setting: &'static str| move |error| Error::config(setting, chain(&error));
         for (setting, label) in [("name", &self.name), ("project", &self.project)] {

@@ -225,7 +225,7 @@ impl EmbeddedMetadata {
         let parsed = match parts {
             MetadataParts::All => parse_metadata(&bytes, DEPTH),
             MetadataParts::Listed => {
-                let stored = parse_metadata::<Stored<Listed>>(&bytes, DEPTH);
+                let stored = parse_metadata::<Stored<Listed<Metadata>>>(&bytes, DEPTH);
                 stored
                     .map(|Stored { header_blake3, metadata }| Stored { header_blake3, metadata: metadata.0 })
             }

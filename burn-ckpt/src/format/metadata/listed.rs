@@ -8,8 +8,6 @@ use serde::de::value::UnitDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use crate::format::metadata::Metadata;
-
 /// A value that every metadata has: null stands in its place.
 const ENVIRONMENT: &str = "environment";
 /// Values that it need not have.
@@ -24,11 +22,11 @@ pub(crate) enum MetadataParts {
 }
 
 /// Metadata without environment, model and starts.
-pub(super) struct Listed(pub(super) Metadata);
+pub(super) struct Listed<M>(pub(super) M);
 
-impl<'de> Deserialize<'de> for Listed {
+impl<'de, M: Deserialize<'de>> Deserialize<'de> for Listed<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Metadata::deserialize(WithoutLargeValues(deserializer)).map(Self)
+        M::deserialize(WithoutLargeValues(deserializer)).map(Self)
     }
 }
 
@@ -108,6 +106,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::format::metadata::Metadata;
 
     fn whole() -> Metadata {
         let metadata =
@@ -142,7 +141,7 @@ mod tests {
             assert_ne!(broken, text, "{from}");
             let (whole, listed) = (
                 serde_json::from_str::<Metadata>(&broken),
-                serde_json::from_str::<Listed>(&broken).map(drop),
+                serde_json::from_str::<Listed<Metadata>>(&broken).map(drop),
             );
             assert_eq!(whole.unwrap_err().to_string(), listed.unwrap_err().to_string(), "{from}");
         }

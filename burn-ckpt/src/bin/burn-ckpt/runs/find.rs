@@ -6,11 +6,12 @@ use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at};
 
 use crate::runs::in_parallel::in_parallel;
 use crate::runs::run_directory::{check_is_not_a_checkpoint, directories_of_runs, is_run, leads_nowhere};
+use crate::runs::sort::name_parts;
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
 
-/// The runs of a directory, by name: that of which it is the directory, or those in it. Other directories
-/// among them are listed as such.
+/// The runs of a directory, by name, in which numbers are sorted by their values: that of which it is the
+/// directory, or those in it. Other directories among them are listed as such.
 pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     if let Some(run) = run_at(directory)? {
         return Ok(vec![RunSummary::of(run.run_dir())]);
@@ -30,6 +31,7 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
         )));
     }
     directories.retain(|path| !is_hidden(path) || is_run(path).unwrap_or(true));
+    directories.sort_by_cached_key(|path| (name_parts(&file_name(path)), path.clone()));
     Ok(in_parallel(&directories, |path| RunSummary::of(path)))
 }
 
@@ -44,6 +46,10 @@ fn not_a_directory(path: &Path) -> Result<Failure, Failure> {
     Ok(Failure::Other(format!(
         "{shown} {what}: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}"
     )))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -8,7 +8,7 @@ pub mod progress;
 pub mod report;
 pub mod run_directory;
 pub mod run_signs;
-mod sort;
+pub mod sort;
 pub mod status;
 pub mod summary;
 
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> VerbResult {
     Ok(unreadable.is_empty() && not_whole.is_none())
 }
 
-/// The line that says how many checkpoints are not whole, and where they are listed. `None` where all is well.
+/// The line that says how many checkpoints are not whole, and what lists them. `None` where all is well.
 fn not_whole(runs: &[RunSummary]) -> Option<String> {
     let mut all = NotWhole::default();
     runs.iter().for_each(|run| all += run.not_whole);
