@@ -192,7 +192,7 @@ pub mod plumbing {
     pub use crate::printable::{is_unsafe, lines_without_controls, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::retention::shared_ledger::SharedLedger;
-    pub use crate::run_dir::catalog::{check_sizes, scan_directory_reduced};
+    pub use crate::run_dir::catalog::{check_sizes, scan_directory_listed};
     pub use crate::run_dir::cleanup::{
         clear, files_in_place_of_links, is_of_another_program, links_of_run, recover, unfinished_files,
     };
@@ -210,7 +210,9 @@ pub mod plumbing {
     pub use crate::run_dir::outside_directories::{
         DIRECTORIES_FILE, links_to_missing_directories, note_outside_directory, outside_directories,
     };
-    pub use crate::run_dir::tags::{LaterTags, TAGS_FILE, TAGS_LOCK_FILE};
+    pub use crate::run_dir::tags::{
+        LaterTags, TAGS_FILE, TAGS_LOCK_FILE, check_label, check_notes, check_number_of_tags, check_tag,
+    };
     pub use crate::run_dir::training_progress::{epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;

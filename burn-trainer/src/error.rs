@@ -86,17 +86,18 @@ pub enum Error {
     /// The run has checkpoints already, and the configuration does not say whether to resume or to remove
     /// them.
     #[error(
-        "the run {run_id} has checkpoints already ({}): resume it with ckpt_path \"auto\", choose another run id, \
-         or {}",
+        "the run {run_id} has checkpoints already ({}): {}",
         path.display(),
-        // Of a mirror, `overwrite` removes nothing.
-        if is_address(path) { "another address of the mirror" } else { "set overwrite to remove them" }
+        what_to_do_with_a_run(path, missing)
     )]
     RunExists {
         /// The run's id.
         run_id: String,
         /// Its directory of checkpoints.
         path: PathBuf,
+        /// The directories to which its links lead, and which are not there: on a disk that is not mounted
+        /// there can be more of its checkpoints.
+        missing: Vec<PathBuf>,
     },
     /// The disk has no checkpoint of the run, and its mirror cannot be read. A start from the beginning could
     /// hide hours of training.
@@ -285,6 +286,23 @@ fn smaller_than(batch_size: usize) -> &'static str {
     }
 }
 
+fn what_to_do_with_a_run(path: &Path, missing: &[PathBuf]) -> String {
+    const RESUME: &str = "resume it with ckpt_path \"auto\"";
+    if let [first, more @ ..] = missing {
+        // With `overwrite` the links to these checkpoints would be lost.
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        let place = in_one_line(first);
+        return format!(
+            "there can be more in {place}{more}, which is not there now: mount its disk and {RESUME}, or choose another run id"
+        );
+    }
+    match is_address(path) {
+        // Of a mirror, `overwrite` removes nothing.
+        true => format!("{RESUME}, choose another run id, or another address of the mirror"),
+        false => format!("{RESUME}, choose another run id, or set overwrite to remove them"),
+    }
+}
+
 fn saved_at(path: Option<&PathBuf>) -> String {
     path.map(|path| format!(" (the state before it is in {})", in_one_line(path))).unwrap_or_default()
 }
@@ -309,8 +327,10 @@ mod tests {
 
     #[test]
     fn a_run_that_exists_in_a_mirror_is_not_to_be_overwritten() {
-        let message =
-            |path: &str| Error::RunExists { run_id: "r1".to_owned(), path: path.into() }.to_string();
+        let message = |path: &str| {
+            let (run_id, path) = ("r1".to_owned(), path.into());
+            Error::RunExists { run_id, path, missing: Vec::new() }.to_string()
+        };
         let (disk, mirror) = (message("logs/r1/checkpoint"), message("file:///mnt/disk/r1"));
         assert!(disk.contains("overwrite") && !disk.contains("address"), "{disk}");
         assert!(mirror.contains("another address") && !mirror.contains("overwrite"), "{mirror}");

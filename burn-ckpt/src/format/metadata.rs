@@ -5,6 +5,7 @@
 
 mod builder;
 pub(crate) mod embedded;
+pub(crate) mod listed;
 pub(crate) mod non_finite;
 pub(crate) mod of_checkpoint;
 pub(crate) mod padding;
@@ -24,6 +25,7 @@ use crate::format::container::open_file::OpenFile;
 use crate::format::container::placeholder::placeholder;
 use crate::format::digest::SHA256_PREFIX;
 use crate::format::limits::MAX_METADATA_BYTES;
+use crate::format::metadata::listed::{Listed, MetadataParts};
 use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::numbers;
 use crate::format::run_start::RunStart;
@@ -188,7 +190,12 @@ impl Metadata {
     /// [`Error::Metadata`] when the file is larger than [`MAX_METADATA_BYTES`] or invalid,
     /// [`Error::Io`] when it cannot be read or is missing.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::of_file(&Self::open(path)?)
+        Self::read_parts(path, MetadataParts::All)
+    }
+
+    /// Reads these parts of a metadata file.
+    pub(crate) fn read_parts(path: &Path, parts: MetadataParts) -> Result<Self> {
+        Self::parts_of_file(&Self::open(path)?, parts)
     }
 
     /// Opens a metadata file.
@@ -204,6 +211,10 @@ impl Metadata {
 
     /// Reads an open metadata file.
     pub(crate) fn of_file(file: &StoredFile) -> Result<Self> {
+        Self::parts_of_file(file, MetadataParts::All)
+    }
+
+    fn parts_of_file(file: &StoredFile, parts: MetadataParts) -> Result<Self> {
         let path = file.path();
         let size = file.stat().map_err(Error::io("read", path))?.len();
         if size > MAX_METADATA_BYTES {
@@ -212,12 +223,21 @@ impl Metadata {
         }
         // A file that grows meanwhile is read up to the size that it had; what is cut off does not parse.
         let text = file.read_range(0, size as usize).map_err(Error::io("read", path))?;
-        Self::of_text(path, &text)
+        Self::parts_of_text(path, &text, parts)
     }
 
     /// Reads the text of a metadata file.
+    #[cfg(feature = "mirror")]
     pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Self> {
-        parse_metadata(text, DEPTH).map_err(|error| match error {
+        Self::parts_of_text(path, text, MetadataParts::All)
+    }
+
+    fn parts_of_text(path: &Path, text: &[u8], parts: MetadataParts) -> Result<Self> {
+        let parsed = match parts {
+            MetadataParts::All => parse_metadata(text, DEPTH),
+            MetadataParts::Listed => parse_metadata(text, DEPTH).map(|Listed(metadata)| metadata),
+        };
+        parsed.map_err(|error| match error {
             JsonError::Invalid(source) => {
                 let reason = placeholder(path, text);
                 let reason = reason.unwrap_or("its JSON does not describe a checkpoint".to_owned());

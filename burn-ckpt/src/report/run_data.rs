@@ -8,16 +8,19 @@ use serde_json::Value;
 
 use crate::disk::directories::{is_symlink, is_there};
 use crate::disk::storage::{self, StoredFile};
-use crate::error::{Error, Result, chain::chain};
+use crate::error::{Error, Result, chain::chain, kind::ErrorKind};
+use crate::file_names::METADATA_SUFFIX;
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
 use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::{self, METRICS_FILE, is_metrics_log};
 use crate::report::commands::commands;
 use crate::report::curves::Curves;
-use crate::run_dir::catalog::{Catalog, CatalogEntry};
+use crate::run_dir::catalog::{Catalog, CatalogEntry, scan_listed};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{replaces_link_to, resolve, run_at};
+use crate::run_dir::other_runs::add_outside;
+use crate::run_dir::outside_directories::outside_directories;
 use crate::run_dir::tags::LaterTags;
 use crate::run_dir::training_progress::epochs_done;
 use crate::strategy_names::{primary_metric, with_named_strategies};
@@ -26,6 +29,8 @@ use crate::strategy_names::{primary_metric, with_named_strategies};
 const DEVICES: &str = "/hardware/devices_used";
 /// Packages of a program whose versions a reader of a report asks for.
 const SHOWN_PACKAGES: &str = "burn";
+/// How often a run is listed again that deletes its newest checkpoint meanwhile.
+const LISTED_AGAIN: usize = 10;
 
 /// A run as its page shows it. `assets/sections.js` reads these names.
 #[derive(Debug, Serialize)]
@@ -104,16 +109,14 @@ impl RunData {
     /// logged metric; [`Error::Io`] when it cannot be read.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let layout = layout_of(path)?;
-        let catalog = Catalog::scan(&layout)?;
-        let unreadable = |(path, error): &(PathBuf, Error)| format!("{}: {}", path.display(), chain(error));
-        // The run may be training: what it deletes meanwhile is not damaged.
-        let is_left = |(path, _): &&(PathBuf, Error)| is_there(path).unwrap_or(true);
-        let mut problems: Vec<String> = catalog.broken.iter().filter(is_left).map(unreadable).collect();
+        let catalog = checkpoints_of(&layout)?;
+        let Broken { without_metadata, mut problems } = Broken::of(&catalog);
         let newest = catalog.entries.last().map(|entry| &entry.metadata);
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let logged = logged(&layout, &starts, &mut problems)?;
-        let mut warnings = if logged.is_none() { vec![no_log()] } else { Vec::new() };
+        let mut warnings = without_metadata;
+        warnings.extend(logged.is_none().then(no_log));
         let curves = logged.unwrap_or_default();
         if newest.is_none() && curves.of.is_empty() {
             return Err(Error::NothingToReport {
@@ -170,6 +173,67 @@ impl RunData {
             curves,
         })
     }
+}
+
+/// The run's checkpoints. Of the newest one all of its metadata is read, of the others what is listed.
+fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
+    let (mut catalog, mut again) = (listed(layout)?, 0);
+    while let Some(newest) = catalog.entries.last_mut() {
+        match Metadata::of_checkpoint(&newest.path) {
+            Ok(metadata) => {
+                newest.metadata = metadata;
+                break;
+            }
+            // The run has deleted it since, and has a newer one.
+            Err(error) if error.kind() == ErrorKind::NotFound && again < LISTED_AGAIN => {
+                again += 1;
+                catalog = listed(layout)?;
+            }
+            Err(error) => {
+                let path = newest.path.clone();
+                catalog.entries.pop();
+                catalog.broken.push((path, error));
+            }
+        }
+    }
+    Ok(catalog)
+}
+
+/// What [`Catalog::scan`] finds, of metadata without what no list shows.
+fn listed(layout: &RunLayout) -> Result<Catalog> {
+    let mut catalog = scan_listed(layout)?;
+    add_outside(&mut catalog, layout, &outside_directories(layout)?, |_| (), |_, _| ())?;
+    Ok(catalog)
+}
+
+/// The files with a checkpoint's name that are not whole, each as a line.
+struct Broken {
+    /// Those that lack their metadata alone, and are not known to be damaged.
+    without_metadata: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Broken {
+    fn of(catalog: &Catalog) -> Self {
+        let mut broken = Self { without_metadata: Vec::new(), problems: Vec::new() };
+        for (path, error) in &catalog.broken {
+            // The run may be training: what it deletes meanwhile is not damaged.
+            if !is_there(path).unwrap_or(true) {
+                continue;
+            }
+            let lines = match lacks_metadata(error) {
+                true => &mut broken.without_metadata,
+                false => &mut broken.problems,
+            };
+            lines.push(format!("{}: {}", path.display(), chain(error)));
+        }
+        broken
+    }
+}
+
+fn lacks_metadata(error: &Error) -> bool {
+    let is_metadata = |path: &Path| path.to_string_lossy().ends_with(METADATA_SUFFIX);
+    matches!(error, Error::Io { path, .. } if error.kind() == ErrorKind::NotFound && is_metadata(path))
 }
 
 /// How far a run is.

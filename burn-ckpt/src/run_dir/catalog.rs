@@ -6,6 +6,7 @@ use crate::disk::directories::{entry, list};
 use crate::error::{Error, Result};
 use crate::file_names::{is_checkpoint, is_shards_directory, is_staging_directory};
 use crate::format::container::open_file::OpenFile;
+use crate::format::metadata::listed::MetadataParts;
 use crate::format::metadata::{Metadata, check_size};
 use crate::format::shards::check_shard_sizes;
 use crate::run_dir::layout::RunLayout;
@@ -61,14 +62,19 @@ impl Catalog {
         self.entries.is_empty() && self.broken.is_empty()
     }
 
-    fn add_directory(&mut self, directory: &Path, reduce: fn(&mut Metadata)) -> Result<()> {
+    fn add_directory(
+        &mut self,
+        directory: &Path,
+        parts: MetadataParts,
+        reduce: fn(&mut Metadata),
+    ) -> Result<()> {
         for path in list(directory)? {
             // The files that links point to are listed themselves.
             if !is_checkpoint(&path) || entry(&path)?.is_none_or(|entry| entry.is_symlink() || entry.is_dir())
             {
                 continue;
             }
-            let found = Metadata::of_checkpoint(&path);
+            let found = Metadata::parts_of_checkpoint(&path, parts);
             match found.and_then(|metadata| check_sizes(&path, &metadata).map(|()| metadata)) {
                 Ok(mut metadata) => {
                     reduce(&mut metadata);
@@ -97,9 +103,23 @@ impl Catalog {
 ///
 /// As for [`Catalog::scan_directory`].
 pub fn scan_reduced(layout: &RunLayout, reduce: fn(&mut Metadata)) -> Result<Catalog> {
+    scan_parts(layout, MetadataParts::All, reduce)
+}
+
+/// As [`scan_reduced`], of metadata without environment, model and starts, which no list shows. Reading it
+/// takes half of the time.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`].
+pub(crate) fn scan_listed(layout: &RunLayout) -> Result<Catalog> {
+    scan_parts(layout, MetadataParts::Listed, |_| ())
+}
+
+fn scan_parts(layout: &RunLayout, parts: MetadataParts, reduce: fn(&mut Metadata)) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     for directory in subdirectories(&layout.checkpoint_dir())? {
-        catalog.add_directory(&directory, reduce)?;
+        catalog.add_directory(&directory, parts, reduce)?;
     }
     catalog.sort();
     Ok(catalog)
@@ -112,7 +132,20 @@ pub fn scan_reduced(layout: &RunLayout, reduce: fn(&mut Metadata)) -> Result<Cat
 /// As for [`Catalog::scan_directory`].
 pub fn scan_directory_reduced(directory: &Path, reduce: fn(&mut Metadata)) -> Result<Catalog> {
     let mut catalog = Catalog::default();
-    catalog.add_directory(directory, reduce)?;
+    catalog.add_directory(directory, MetadataParts::All, reduce)?;
+    catalog.sort();
+    Ok(catalog)
+}
+
+/// As [`Catalog::scan_directory`], of metadata without environment, model and starts, which no list shows,
+/// and which `reduce` leaves.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`].
+pub fn scan_directory_listed(directory: &Path, reduce: fn(&mut Metadata)) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    catalog.add_directory(directory, MetadataParts::Listed, reduce)?;
     catalog.sort();
     Ok(catalog)
 }

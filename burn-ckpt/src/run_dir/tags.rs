@@ -164,31 +164,67 @@ impl LaterTags {
     }
 
     fn check(&self) -> Result<()> {
-        for tag in self.added.iter().chain(&self.removed) {
-            let reason = match tag {
-                tag if tag.trim().is_empty() => "it is empty".to_owned(),
-                tag if tag.chars().any(char::is_control) => "it has a control character".to_owned(),
-                tag if tag.len() > MAX_TAG_BYTES => {
-                    format!("it has {} bytes, and {MAX_TAG_BYTES} are allowed", tag.len())
-                }
-                _ => continue,
-            };
-            return Err(name_error("the tag", tag, reason));
-        }
-        let notes = self.notes.as_deref().unwrap_or_default();
-        if notes.len() > MAX_NOTES_BYTES {
-            let reason = format!("they have {} bytes, and {MAX_NOTES_BYTES} are allowed", notes.len());
-            return Err(name_error("the notes", "", reason));
-        }
-        match self.added.len().max(self.removed.len()) {
-            count if count > MAX_TAGS => Err(name_error(
-                "the list of tags",
-                "",
-                format!("it has {count} tags, and {MAX_TAGS} are allowed"),
-            )),
-            _ => Ok(()),
-        }
+        // A tag of an earlier version can lack its key.
+        self.added.iter().chain(&self.removed).try_for_each(|tag| check_label("the tag", tag))?;
+        check_notes(self.notes.as_deref().unwrap_or_default())?;
+        check_number_of_tags(self.added.len().max(self.removed.len()))
     }
+}
+
+/// Checks a tag that a run is given, when it is started or later.
+///
+/// # Errors
+///
+/// [`Error::Name`] for one that is empty, too long or not printable, or is `KEY=VALUE` without its key.
+pub fn check_tag(tag: &str) -> Result<()> {
+    check_label("the tag", tag)?;
+    match tag.trim_start().starts_with('=') {
+        true => Err(name_error("the tag", tag, "it has no key: write any text, or KEY=VALUE".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// Checks a short text by which people know a run. `what` is what it is for.
+///
+/// # Errors
+///
+/// [`Error::Name`] for one that is empty, too long or not printable.
+pub fn check_label(what: &'static str, text: &str) -> Result<()> {
+    let reason = match text {
+        text if text.trim().is_empty() => "it is empty".to_owned(),
+        text if text.chars().any(char::is_control) => "it has a control character".to_owned(),
+        text if text.len() > MAX_TAG_BYTES => {
+            format!("it has {} bytes, and {MAX_TAG_BYTES} are allowed", text.len())
+        }
+        _ => return Ok(()),
+    };
+    Err(name_error(what, text, reason))
+}
+
+/// Checks the length of a run's notes.
+///
+/// # Errors
+///
+/// [`Error::Name`] for more than 64 KiB.
+pub fn check_notes(notes: &str) -> Result<()> {
+    if notes.len() <= MAX_NOTES_BYTES {
+        return Ok(());
+    }
+    let reason = format!("they have {} bytes, and {MAX_NOTES_BYTES} are allowed", notes.len());
+    Err(name_error("the text of the notes", notes, reason))
+}
+
+/// Checks how many tags a run has.
+///
+/// # Errors
+///
+/// [`Error::Name`] for more than 1000.
+pub fn check_number_of_tags(count: usize) -> Result<()> {
+    if count <= MAX_TAGS {
+        return Ok(());
+    }
+    let reason = format!("it has {count} tags, and {MAX_TAGS} are allowed");
+    Err(name_error("the list of tags", "", reason))
 }
 
 #[cfg(test)]

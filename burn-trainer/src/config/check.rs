@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use burn_ckpt::chain;
+use burn_ckpt::plumbing::{check_label, check_notes, check_number_of_tags, check_tag};
+
 use crate::config::trainer_config::{EndWith, TrainerConfig};
 use crate::config::validate_at_start::ValidateAtStart;
 use crate::config::validation::NeverDue;
@@ -9,13 +12,6 @@ use crate::config::{mirror, report};
 use crate::error::{Error, Result};
 use crate::metrics::MAX_EPOCHS;
 use crate::strategy::{Last, MAX_TIMEOUT_SECONDS, StrategyConfig};
-
-/// Upper limit of the number of tags.
-const MAX_TAGS: usize = 64;
-/// Upper limit in bytes of a tag.
-const MAX_TAG_BYTES: usize = 100;
-/// Upper limit in bytes of the notes.
-const MAX_NOTES_BYTES: usize = 10_000;
 
 /// The names of the trackers, each with whether its feature of the same name is on.
 const TRACKERS: [(&str, bool); 3] = [
@@ -86,27 +82,16 @@ impl TrainerConfig {
         self.check_words()
     }
 
-    /// Each checkpoint carries tags and notes, and a terminal shows them.
+    /// Each checkpoint carries these texts, and a terminal shows them. The rules are those of `burn-ckpt
+    /// tag`.
     fn check_words(&self) -> Result<()> {
-        if self.tags.len() > MAX_TAGS {
-            let reason = format!("there are {} of them, and {MAX_TAGS} are allowed", self.tags.len());
-            return Err(Error::config("tags", reason));
+        let wrong = |setting: &'static str| move |error| Error::config(setting, chain(&error));
+        for (setting, label) in [("name", &self.name), ("project", &self.project)] {
+            label.iter().try_for_each(|label| check_label("the text", label)).map_err(wrong(setting))?;
         }
-        for tag in &self.tags {
-            if tag.trim().is_empty() || tag.chars().any(char::is_control) {
-                return Err(Error::config("tags", format!("{tag:?} is not a word: write letters or digits")));
-            }
-            if tag.len() > MAX_TAG_BYTES {
-                let reason = format!("one has {} bytes, and {MAX_TAG_BYTES} are allowed", tag.len());
-                return Err(Error::config("tags", reason));
-            }
-        }
-        let notes = self.notes.as_deref().unwrap_or_default().len();
-        if notes > MAX_NOTES_BYTES {
-            let reason = format!("they have {notes} bytes, and {MAX_NOTES_BYTES} are allowed");
-            return Err(Error::config("notes", reason));
-        }
-        Ok(())
+        check_number_of_tags(self.tags.len()).map_err(wrong("tags"))?;
+        self.tags.iter().try_for_each(|tag| check_tag(tag)).map_err(wrong("tags"))?;
+        check_notes(self.notes.as_deref().unwrap_or_default()).map_err(wrong("notes"))
     }
 
     fn check_end(&self) -> Result<()> {

@@ -142,14 +142,14 @@ pub struct TrainerConfig {
     pub strategies: Option<Vec<StrategyConfig>>,
     /// The run's id, which names its directory. Generated when not given.
     pub run_id: Option<String>,
-    /// A human's name for the run, for the metadata.
+    /// A human's name for the run, for the metadata: at most 256 bytes.
     pub name: Option<String>,
-    /// The project that the run belongs to, for the metadata.
+    /// The project that the run belongs to, for the metadata: at most 256 bytes.
     pub project: Option<String>,
-    /// Words by which runs are found again (`burn-ckpt ls --tag baseline`): at most 64 of up to 100 bytes,
-    /// for the metadata.
+    /// Words by which runs are found again (`burn-ckpt ls --tag baseline`): at most 1,000 of up to 256
+    /// bytes, as `burn-ckpt tag` adds them, for the metadata.
     pub tags: Vec<String>,
-    /// What the run is for, in a human's words: at most 10,000 bytes, for the metadata.
+    /// What the run is for, in a human's words: at most 64 KiB, for the metadata.
     pub notes: Option<String>,
     /// The [trackers](crate::trackers) that get what the run logs, by their names: `csv`, `mlflow`,
     /// `tensorboard`. Each needs the feature of this crate that has its name.

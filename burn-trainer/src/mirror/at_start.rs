@@ -140,7 +140,7 @@ impl OpenMirror {
             );
             return Err(Error::config("overwrite", reason));
         }
-        Err(Error::RunExists { run_id: run_id.to_owned(), path: path.clone() })
+        Err(Error::RunExists { run_id: run_id.to_owned(), path: path.clone(), missing: Vec::new() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The callback that tells the mirror's thread what is saved, what leads and what is deleted, and waits for
 //! it at the end of the run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 

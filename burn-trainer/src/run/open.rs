@@ -203,10 +203,14 @@ fn check_new_run(
         return Ok(());
     }
     // On a disk that is not mounted there can be more.
-    if present.is_empty() && links_to_missing_directories(layout)?.is_empty() {
+    let mut missing: Vec<PathBuf> =
+        links_to_missing_directories(layout)?.into_iter().map(|(_, directory)| directory).collect();
+    missing.sort();
+    missing.dedup();
+    if present.is_empty() && missing.is_empty() {
         return Ok(());
     }
-    Err(Error::RunExists { run_id: layout.run_id().to_owned(), path: layout.checkpoint_dir() })
+    Err(Error::RunExists { run_id: layout.run_id().to_owned(), path: layout.checkpoint_dir(), missing })
 }
 
 /// Rejects a new run that begins with another run's checkpoint and would have no step to do: it would save

@@ -58,7 +58,8 @@ impl Tracker for CsvTracker {
 
     fn log(&mut self, lines: &[Line]) -> TrackerResult {
         let table = self.table.as_mut().ok_or("it was not started")?;
-        Ok(table.add(lines)?)
+        table.add(lines).map_err(|error| regular_file::with_path(&table.path, &error))?;
+        Ok(())
     }
 }
 
@@ -212,6 +213,24 @@ mod tests {
             let heading = "step,epoch,split,scope,batch,time";
             assert_eq!(text, format!("{heading}{columns}\n2,0,train,batch,2,{values}\n"));
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_error_names_the_file_that_another_one_has_replaced() {
+        let directory = tempdir().unwrap();
+        let path = directory.path().join(CSV_FILE);
+        let table = Some(Table::begin(path.clone()).unwrap());
+        let mut tracker = CsvTracker { table };
+        fs::write(directory.path().join("other"), "mine").unwrap();
+        fs::rename(directory.path().join("other"), &path).unwrap();
+        let said = tracker.log(&[line(1, &[("loss", 1.0)])]).unwrap_err().to_string();
+        let expected = format!(
+            "{}: another file has taken its name, which stays as it is: move it away",
+            path.display()
+        );
+        assert_eq!(said, expected);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     }
 
     #[test]

@@ -9,8 +9,10 @@ use burn_ckpt::plumbing::{LaterTags, MAX_METADATA_BYTES, metadata_path, run_of_c
 use burn_ckpt::{Checkpoint, Error, Metadata, Section, chain};
 use serde_json::Value;
 
+use crate::ls::listing::{is_without_metadata, reason};
 use crate::tag::run_tags::RunTags;
 use crate::terminal::output::say;
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::Failure;
 
 /// A checkpoint without its tensors' values.
@@ -49,7 +51,30 @@ pub struct TensorRow {
     pub blake3: Option<String>,
 }
 
+/// What is wrong with a checkpoint, as far as its size and metadata show it.
+pub struct Problem {
+    pub text: String,
+    /// False for a file that lacks its metadata alone: it is not known to be damaged.
+    pub is_damage: bool,
+}
+
 impl Contents {
+    /// What is wrong with the checkpoint. `burn-ckpt verify` reads its bytes.
+    pub fn problem(&self) -> Option<Problem> {
+        let path = in_one_line(&self.checkpoint.path().display().to_string());
+        let text = match &self.metadata {
+            Ok(metadata) if metadata.total_bytes() == self.bytes => return None,
+            Ok(metadata) => format!(
+                "{path} has {} bytes, and its metadata says {}: see burn-ckpt verify",
+                self.bytes,
+                metadata.total_bytes()
+            ),
+            Err(error) => format!("{path}: {}", reason(error)),
+        };
+        let is_damage = self.metadata.as_ref().err().is_none_or(|error| !is_without_metadata(error));
+        Some(Problem { text, is_damage })
+    }
+
     pub fn of(checkpoint: Checkpoint) -> Result<Self, Failure> {
         let bytes = checkpoint.total_bytes();
         let metadata = checkpoint.metadata();

@@ -36,6 +36,7 @@ mod verb_result;
 mod verify;
 mod watch;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use burn_ckpt::chain;
@@ -121,7 +122,9 @@ fn run(verb: Verb) -> VerbResult {
 /// Prints the help that was asked for, or what is wrong with the arguments: with how to use the verb, but
 /// with --json in one line, as every error.
 fn wrong_usage(error: &clap::Error) -> ExitCode {
-    let wants_json = || std::env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    // What follows is a path, or a word of the program that `watch` starts.
+    let is_own = |word: &OsString| word != "--" && word != "--exec";
+    let wants_json = || std::env::args_os().take_while(is_own).any(|word| word == "--json");
     if !error.use_stderr() || !wants_json() {
         error.exit();
     }

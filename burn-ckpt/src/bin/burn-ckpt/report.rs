@@ -9,6 +9,7 @@ use burn_ckpt::report::{ReportedRun, RunReport, WrittenReport};
 use serde_json::{Value, json};
 
 use crate::runs::find;
+use crate::runs::in_parallel::in_parallel;
 use crate::runs::status::StatusKind;
 use crate::runs::summary::RunSummary;
 use crate::terminal::figures::count;
@@ -107,7 +108,12 @@ impl Found {
     }
 
     fn add(&mut self, run: &RunSummary, read: ReportedRun) {
-        for problem in read.problems() {
+        let dangling = match run.not_whole.dangling() {
+            0 => None,
+            1 => Some("a link leads to a missing file".to_owned()),
+            links => Some(format!("{links} links lead to missing files")),
+        };
+        for problem in read.problems().iter().chain(&dangling) {
             say(format!("warning: {}: {problem}", run.name));
             self.add_unreadable(&run.name, &run.directory, problem);
         }
@@ -135,20 +141,19 @@ fn find_runs(args: &Args) -> Result<Found, Failure> {
             }
         };
         let is_alone = found.len() == 1;
-        let runs = found.into_iter().filter(|run| is_alone || run.status.kind != StatusKind::NotARun);
-        for run in runs {
+        let mut runs = Vec::new();
+        for run in found.into_iter().filter(|run| is_alone || run.status.kind != StatusKind::NotARun) {
             match real_path(&run.directory) {
                 // A run that is named twice is on the page once.
-                Ok(real) if !seen.insert(real.clone()) => continue,
-                Ok(_) => {}
+                Ok(real) if !seen.insert(real.clone()) => {}
+                Ok(_) => runs.push(run),
                 Err(error) if is_alone && is_one_path => return Err(error.into()),
-                Err(error) => {
-                    page.leave_out(&run.name, &run.directory, &chain(&error));
-                    continue;
-                }
+                Err(error) => page.leave_out(&run.name, &run.directory, &chain(&error)),
             }
-            match read(&run) {
-                Ok(read) => page.add(&run, read),
+        }
+        for (run, read) in runs.iter().zip(in_parallel(&runs, read)) {
+            match read {
+                Ok(read) => page.add(run, read),
                 Err(error) if is_alone && is_one_path => return Err(error.into()),
                 Err(error) => page.leave_out(&run.name, &run.directory, &chain(&error)),
             }

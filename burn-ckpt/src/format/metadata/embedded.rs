@@ -21,6 +21,7 @@ use crate::format::container::bounded_metadata::{check_metadata, parse_metadata}
 use crate::format::container::open_file::OpenFile;
 use crate::format::digest::{blake3_hex, hex};
 use crate::format::limits::Limits;
+use crate::format::metadata::listed::{Listed, MetadataParts};
 use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::metadata::{Metadata, ShardInfo, TensorInfo};
 
@@ -43,11 +44,11 @@ const DEPTH: usize = 2;
 
 /// The JSON in the container.
 #[derive(Debug, Serialize, Deserialize)]
-struct Stored {
+struct Stored<M = Metadata> {
     /// BLAKE3 of all bytes before the first tensor's.
     header_blake3: String,
     /// The metadata without what follows from the file: its path, size and SHA-256 are empty.
-    metadata: Metadata,
+    metadata: M,
 }
 
 /// The metadata that a container has, and the digest of its header.
@@ -190,6 +191,15 @@ impl EmbeddedMetadata {
     /// [`Error::Damaged`] for a length that is not the file's, and for bytes that are not a checkpoint's
     /// metadata.
     pub(crate) fn read(file: &OpenFile) -> Result<Option<Self>> {
+        Self::read_parts(file, MetadataParts::All)
+    }
+
+    /// Reads these parts of the metadata at a file's end, and compares all of it with its digest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`EmbeddedMetadata::read`].
+    pub(crate) fn read_parts(file: &OpenFile, parts: MetadataParts) -> Result<Option<Self>> {
         let (path, size) = (file.path(), file.size());
         let Some(seal_start) = size.checked_sub(SEAL_BYTES as u64) else { return Ok(None) };
         let seal = bytes_at(file, seal_start, SEAL_BYTES)?;
@@ -212,11 +222,19 @@ impl EmbeddedMetadata {
             let expected = format!("blake3:{} for it", hex(digest));
             return Err(Error::checksum(path, expected, format!("blake3:{found}")));
         }
-        let stored: Stored = parse_metadata(&bytes, DEPTH).map_err(|error| {
+        let parsed = match parts {
+            MetadataParts::All => parse_metadata(&bytes, DEPTH),
+            MetadataParts::Listed => {
+                let stored = parse_metadata::<Stored<Listed<Metadata>>>(&bytes, DEPTH);
+                stored
+                    .map(|Stored { header_blake3, metadata }| Stored { header_blake3, metadata: metadata.0 })
+            }
+        };
+        let Stored { header_blake3, metadata } = parsed.map_err(|error| {
             Error::damaged(path, "its metadata does not describe a checkpoint", Some(Box::new(error)))
         })?;
-        let metadata = Metadata { checkpoint_size_bytes: size, ..stored.metadata };
-        Ok(Some(Self { metadata, header_blake3: stored.header_blake3, start, length }))
+        let metadata = Metadata { checkpoint_size_bytes: size, ..metadata };
+        Ok(Some(Self { metadata, header_blake3, start, length }))
     }
 
     /// The bytes before the first tensor's, compared with their digest.

@@ -19,6 +19,7 @@ use crate::format::digest::sha256_of_file;
 use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
 use crate::format::metadata::embedded::EmbeddedMetadata;
+use crate::format::metadata::listed::MetadataParts;
 
 impl Metadata {
     /// Reads the metadata of a checkpoint, or of the one that a link leads to.
@@ -34,15 +35,29 @@ impl Metadata {
     /// [`Error::Io`] when it cannot be read or is missing; the error of the checkpoint's own metadata if
     /// neither can be read; [`Error::NotACheckpoint`] for a pipe or a directory.
     pub fn of_checkpoint(checkpoint: &Path) -> Result<Self> {
+        Self::parts_of_checkpoint(checkpoint, MetadataParts::All)
+    }
+
+    /// The same without its environment, model and starts, for lists: it takes half of the time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Metadata::of_checkpoint`].
+    #[doc(hidden)]
+    pub fn listed_of_checkpoint(checkpoint: &Path) -> Result<Self> {
+        Self::parts_of_checkpoint(checkpoint, MetadataParts::Listed)
+    }
+
+    pub(crate) fn parts_of_checkpoint(checkpoint: &Path, parts: MetadataParts) -> Result<Self> {
         // Also of a link: no reader depends on the link to the metadata beside it.
         let real = match storage::read_link(checkpoint).map_err(Error::io("read the link", checkpoint))? {
             Some(_) => storage::canonicalize(checkpoint).map_err(Error::io("follow the link", checkpoint))?,
             None => None,
         };
         let checkpoint = real.as_deref().unwrap_or(checkpoint);
-        let beside = Self::read(&metadata_path(checkpoint));
+        let beside = Self::read_parts(&metadata_path(checkpoint), parts);
         let own = OpenFile::open(checkpoint)
-            .and_then(|file| Ok(EmbeddedMetadata::read(&file)?.map(|own| (own, file))));
+            .and_then(|file| Ok(EmbeddedMetadata::read_parts(&file, parts)?.map(|own| (own, file))));
         match (own, beside) {
             (Ok(Some((own, file))), Ok(beside)) if describes(&beside, &own.metadata) => {
                 drop(file);

@@ -85,13 +85,19 @@ fn a_home_directory_that_no_shell_has_replaced_is_an_error() {
 #[test]
 fn tags_and_notes_have_limits() {
     let tags = |tags: Vec<String>| primary().with_tags(tags);
-    assert!(tags(vec!["t".repeat(MAX_TAG_BYTES); MAX_TAGS]).check().is_ok());
-    names(tags(vec!["t".to_owned(); MAX_TAGS + 1]), "tags");
-    for tag in ["", " ", "a\nb", "\u{1b}[2J", &"t".repeat(MAX_TAG_BYTES + 1)] {
+    assert!(tags(vec!["t".repeat(256); 1000]).check().is_ok());
+    names(tags(vec!["t".to_owned(); 1001]), "tags");
+    for tag in ["", " ", "a\nb", "\u{1b}[2J", "=v", " =v", "=", &"t".repeat(257)] {
         names(tags(vec![tag.to_owned()]), "tags");
     }
-    assert!(primary().with_notes("n".repeat(MAX_NOTES_BYTES)).check().is_ok());
-    names(primary().with_notes("n".repeat(MAX_NOTES_BYTES + 1)), "notes");
+    assert!(tags(vec!["k=".to_owned(), "k=v=w".to_owned()]).check().is_ok());
+    assert!(primary().with_notes("n".repeat(64 * 1024)).check().is_ok());
+    names(primary().with_notes("n".repeat(64 * 1024 + 1)), "notes");
+    assert!(primary().with_name("n".repeat(256)).with_project("p").check().is_ok());
+    for text in ["", "a\nb", &"n".repeat(257)] {
+        names(primary().with_name(text), "name");
+        names(primary().with_project(text), "project");
+    }
 }
 
 #[cfg(unix)]

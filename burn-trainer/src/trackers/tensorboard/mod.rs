@@ -51,7 +51,9 @@ impl TensorBoard {
 
     fn write(&mut self, events: impl Iterator<Item = Message>) -> TrackerResult {
         let bytes: Vec<u8> = events.flat_map(|event| record::record(event.as_bytes())).collect();
-        Ok(self.file.as_mut().ok_or("it was not started")?.write(&bytes)?)
+        let file = self.file.as_mut().ok_or("it was not started")?;
+        file.write(&bytes).map_err(|error| regular_file::with_path(file.path(), &error))?;
+        Ok(())
     }
 }
 

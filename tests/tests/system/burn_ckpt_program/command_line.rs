@@ -1,8 +1,10 @@
 //! `burn-ckpt`: exit statuses, which output gets what, and readers that go away.
 
-use std::io::Read;
-use std::path::Path;
-use std::process::Stdio;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::programs::running::{Running, warmup};
@@ -54,6 +56,11 @@ fn with_json_an_error_of_usage_is_one_line() {
     // Not the option, but a path of that name.
     let (_, err) = ended_with(&burn_ckpt(&[&"show", &"a", &"--", &"--json"]), 2);
     assert!(err.contains("Usage: "), "{err}");
+    // Nor a word of the program that is started for each checkpoint.
+    let (_, err) = ended_with(&burn_ckpt(&[&"watch", &"--exec", &"a", &"--json"]), 2);
+    assert!(err.contains("Usage: "), "{err}");
+    let (_, err) = ended_with(&burn_ckpt(&[&"watch", &"--json", &"--bad", &"--exec", &"a"]), 2);
+    assert!(err.starts_with("error: ") && err.lines().count() == 1, "{err}");
     // Help is none.
     let help = stdout(&burn_ckpt(&[&"ls", &"--json", &"--help"]));
     assert!(help.lines().count() > 10, "{help}");
@@ -84,10 +91,10 @@ fn a_metric_that_is_not_there_has_one_status() {
 fn what_is_not_there_or_no_checkpoint_ends_with_status_1_and_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty");
-    std::fs::create_dir(&empty).unwrap();
+    fs::create_dir(&empty).unwrap();
     let gone = directory.path().join("gone");
     let text = directory.path().join("text");
-    std::fs::write(&text, "no checkpoint").unwrap();
+    fs::write(&text, "no checkpoint").unwrap();
     let fails = |arguments: &[&dyn AsRef<std::ffi::OsStr>], name: &str| {
         let (out, err) = ended_with(&burn_ckpt(arguments), 1);
         assert!(out.is_empty() && err.starts_with("error: ") && err.contains(name), "{out}{err}");
@@ -102,7 +109,7 @@ fn what_is_not_there_or_no_checkpoint_ends_with_status_1_and_is_named() {
         fails(&[&"prune", path, &"--keep", &"links"], name);
     }
     // An order to remove makes no directory of a run that is not there.
-    assert!(!gone.exists() && std::fs::read_dir(&empty).unwrap().count() == 0);
+    assert!(!gone.exists() && fs::read_dir(&empty).unwrap().count() == 0);
     for path in [&empty, &gone] {
         let (out, err) = ended_with(&burn_ckpt(&[&"verify", path]), 1);
         assert!(out.is_empty() && err.contains("error: "), "{out}{err}");
@@ -119,7 +126,7 @@ fn a_path_with_a_line_break_stays_in_its_line() {
     }
     let logs = root.path().join("burn_trainer_logs");
     let evil = logs.join("a\nfake");
-    std::fs::rename(logs.join("r1"), &evil).unwrap();
+    fs::rename(logs.join("r1"), &evil).unwrap();
     let (last, other) = (evil.join("last"), logs.join("r2/last"));
     let [copy, exported, average] =
         ["b\nfake.ckpt", "b\nfake.safetensors", "c\nfake.ckpt"].map(|name| root.path().join(name));
@@ -165,7 +172,7 @@ fn each_verb_prints_json() {
 fn an_error_of_a_path_with_a_line_break_is_one_line() {
     let root = tempfile::tempdir().unwrap();
     let (gone, file) = (root.path().join("a\nfake.ckpt"), root.path().join("b\nfake.txt"));
-    std::fs::write(&file, "no run").unwrap();
+    fs::write(&file, "no run").unwrap();
     let out = root.path().join("out.ckpt");
     let weights = root.path().join("out.safetensors");
     let (gone, file, out, weights) =
@@ -250,9 +257,9 @@ fn a_reader_that_goes_away_does_not_make_a_damaged_checkpoint_whole() {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
     let damaged = run_dir(root.path()).join("checkpoint/last/epoch=0-step=10.ckpt");
-    let mut bytes = std::fs::read(&damaged).unwrap();
+    let mut bytes = fs::read(&damaged).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&damaged, bytes).unwrap();
+    fs::write(&damaged, bytes).unwrap();
     let mut command = burn_ckpt_command();
     command.arg("verify").arg(run_dir(root.path())).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -270,7 +277,7 @@ fn completions_name_the_verbs_for_every_shell() {
     }
     // bash takes it.
     let script = stdout(&burn_ckpt(&[&"completions", &"bash"]));
-    let checked = std::process::Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
+    let checked = Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
 }
 
@@ -296,7 +303,66 @@ fn an_address_in_the_place_of_a_path_is_wrong_usage_and_makes_no_directory_of_th
         assert!(out.is_empty() && err.contains(&format!("{verb} ")), "{out}{err}");
         assert!(err.contains(" takes no address as ") || err.contains("in this build"), "{err}");
         assert!(!err.contains("canary") && err.lines().count() == 1, "{err}");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{words:?}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{words:?}");
+    }
+}
+
+/// The verbs, with what each is asked of a run, and the statuses: of a whole run, of one with a damaged
+/// checkpoint, with a link that leads nowhere, and with an invalid line in its log.
+const VERBS: [(&str, &[&str], [i32; 4]); 11] = [
+    ("runs", &["RUN"], [0, 1, 1, 0]),
+    ("ls", &["RUN"], [0, 1, 1, 0]),
+    ("verify", &["RUN"], [0, 1, 1, 0]),
+    ("report", &["RUN", "-o", "-"], [0, 1, 1, 1]),
+    ("watch", &["RUN"], [0, 1, 0, 0]),
+    ("show", &["RUN/OLD"], [0, 1, 0, 0]),
+    ("diff", &["RUN/OLD", "RUN/OLD"], [0, 1, 0, 0]),
+    ("log", &["RUN"], [0, 0, 0, 1]),
+    ("csv", &["RUN"], [0, 0, 0, 1]),
+    ("plot", &["RUN", "val_score"], [0, 0, 0, 1]),
+    ("tag", &["RUN"], [0, 0, 0, 0]),
+];
+
+/// What was done to a copy of the run.
+fn copies(directory: &Path, run: &Path, old: &Path) -> [PathBuf; 4] {
+    let copies = ["whole", "damaged", "dangling", "invalid"].map(|name| {
+        let copy = directory.join(name);
+        assert!(Command::new("cp").arg("-r").arg(run).arg(&copy).status().unwrap().success());
+        copy
+    });
+    let [_, damaged, dangling, invalid] = &copies;
+    let file = damaged.join(old);
+    // Its metadata stays as it is, at the end: only the size says it.
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, [&bytes[..], &[0; 256]].concat()).unwrap();
+    symlink("last/none.ckpt", dangling.join("checkpoint/best_none.ckpt")).unwrap();
+    let mut log = OpenOptions::new().append(true).open(invalid.join("metrics.jsonl")).unwrap();
+    log.write_all(b"{bad\n").unwrap();
+    copies
+}
+
+#[test]
+fn what_a_verb_lists_is_whole_or_its_status_is_1() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[0.5, 0.3], 2).unwrap();
+    let run = run_dir(root.path());
+    let last = run.join("checkpoint/last");
+    let oldest = fs::read_dir(last).unwrap().map(|entry| entry.unwrap().path());
+    let oldest = oldest.filter(|path| path.extension().is_some_and(|it| it == "ckpt")).min().unwrap();
+    let old = oldest.strip_prefix(&run).unwrap();
+    let copies = copies(root.path(), &run, old);
+    for (verb, words, statuses) in VERBS {
+        for (copy, status) in copies.iter().zip(statuses) {
+            let name = copy.file_name().unwrap().to_str().unwrap();
+            let words =
+                words.iter().map(|word| word.replace("RUN", name).replace("OLD", old.to_str().unwrap()));
+            let words: Vec<String> = std::iter::once(verb.to_owned()).chain(words).collect();
+            let output = burn_ckpt_command().args(&words).current_dir(root.path()).output().unwrap();
+            let (out, err) = ended_with(&output, status);
+            let says_so = ["error", "warning", "not whole"].iter().any(|word| err.contains(word));
+            assert_eq!(says_so, status == 1, "{words:?}: {err}");
+            assert!(!out.is_empty(), "{words:?} prints the rest: {err}");
+        }
     }
 }
 

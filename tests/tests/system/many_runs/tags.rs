@@ -104,7 +104,7 @@ fn what_cannot_be_is_an_error_that_changes_nothing() {
     let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run, &" "]), 1);
     assert!(err.contains("the tag") && err.contains("it is empty"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"tag", &run, &"=ann"]), 1);
-    assert!(err.contains("\"=ann\" has no key"), "{err}");
+    assert!(err.contains("the tag \"=ann\" is invalid: it has no key"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"tag", &root.path(), &"new"]), 1);
     assert!(err.contains("is not a run's directory"), "{err}");
     assert!(!run.join("tags.json").exists() && !root.path().join("tags.json").exists());
@@ -116,6 +116,37 @@ fn what_cannot_be_is_an_error_that_changes_nothing() {
     assert!(table.contains("done") && err.contains("tags.json"), "{table}{err}");
     let shown = burn_ckpt(&[&"show", &run.join("last")]);
     assert!(stdout(&shown).contains("hyperparameters"));
+}
+
+#[test]
+fn a_start_and_burn_ckpt_tag_have_one_rule_for_tags_and_notes() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let (long, notes) = ("t".repeat(257), "n".repeat(64 * 1024 + 1));
+    let told = |flags: &[&str]| {
+        let mut command = digits(root.path(), "--run-id r2 --epochs 1");
+        ended_with(&command.args(flags).output().unwrap(), 2).1
+    };
+    for (tag, reason) in [
+        ("=v", "it has no key: write any text, or KEY=VALUE"),
+        (" ", "it is empty"),
+        ("a\tb", "it has a control character"),
+        (&long, "it has 257 bytes, and 256 are allowed"),
+    ] {
+        let (_, later) = ended_with(&burn_ckpt(&[&"tag", &run, &tag]), 1);
+        let at_start = told(&["--set", &format!("tags={}", json!([tag]))]);
+        assert!(later.contains(reason) && !later.contains("tags"), "{later}");
+        assert!(at_start.contains("tags") && at_start.contains(reason), "{at_start}");
+    }
+    let (_, later) = ended_with(&burn_ckpt(&[&"tag", &run, &"--notes", &notes]), 1);
+    let at_start = told(&["--set", &format!("notes={notes}")]);
+    for said in [later, at_start] {
+        assert!(said.contains("they have 65537 bytes, and 65536 are allowed"), "{said:.300}");
+    }
+    let at_start = told(&["--set", &format!("name={}", json!("a\nb"))]);
+    assert!(at_start.contains("name") && at_start.contains("it has a control character"), "{at_start}");
+    assert!(!run_dir(root.path()).with_file_name("r2").exists());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use system_tests::models::small::{Poison, Script, train_by};
 use system_tests::programs::browser;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::programs::running::{Running, printed_command, warmup};
 use system_tests::run_files::run_dir;
 use system_tests::{config, train};
 
@@ -45,6 +46,29 @@ fn a_copy_in_which_links_are_files_has_its_best_and_last_checkpoint() {
     assert_eq!(copy["best"]["score"], run["best"]["score"]);
     let is_of_best = |(_, command): &(String, String)| command.contains("copy/best");
     assert_eq!(commands(&copy).iter().filter(|command| is_of_best(command)).count(), 3, "{copy}");
+}
+
+#[test]
+fn the_command_for_a_copy_resumes_the_copy_and_not_the_original() {
+    let root = tempfile::tempdir().unwrap();
+    let flags = "--run-id r1 --epochs 1 --set learning_rate=0.02";
+    Running::start(warmup(root.path(), flags)).end_well();
+    let run = run_dir(root.path());
+    let elsewhere = root.path().join("my runs");
+    fs::create_dir(&elsewhere).unwrap();
+    let copy = elsewhere.join("r1-again");
+    assert!(Command::new("cp").arg("-r").args([&run, &copy]).status().unwrap().success());
+    let before = system_tests::run_files::files(&run);
+    let (title, resume) = commands(&shown(root.path(), &copy)).remove(0);
+    assert_eq!(title, "Resume this copy, with the other arguments of the first start");
+    // By a shell, as a user does.
+    let (program, arguments) = resume.split_once(" .. ").unwrap();
+    let command = format!("resume: {program} --set learning_rate=0.02 {arguments}");
+    let ended = Running::start(printed_command(&command)).end_well();
+    assert!(ended.stderr.contains("resuming r1-again from "), "{command}: {ended:?}");
+    let runs: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"runs", &copy, &"--json"]))).unwrap();
+    assert_eq!(runs[0]["epochs"], 2, "{runs}");
+    assert_eq!(system_tests::run_files::files(&run), before, "the original is as it was");
 }
 
 #[test]

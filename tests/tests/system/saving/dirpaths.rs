@@ -296,7 +296,11 @@ fn a_run_whose_checkpoints_are_all_on_a_disk_that_is_not_mounted_does_not_begin_
     let [link] = &skipped[..] else { panic!("{skipped:?}") };
     assert!(link.path.ends_with("last.ckpt") && link.reason.contains(outside.to_str().unwrap()), "{link:?}");
     let error = train(run(2)).map(drop).unwrap_err();
-    assert!(matches!(error, Error::RunExists { .. }), "{error}");
+    let Error::RunExists { missing, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(missing, &[outside.clone()]);
+    let said = error.to_string();
+    assert!(said.contains("mount its disk") && !said.contains("overwrite"), "{said}");
+    assert!(said.contains(outside.to_str().unwrap()), "{said}");
     assert_eq!(std::fs::read(&log).unwrap(), logged, "the run is as it was");
     assert!(!outside.exists());
     std::fs::rename(&unmounted, &outside).unwrap();

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use burn_ckpt::Checkpoint;
 
 use crate::contents::Contents;
-use crate::ls::listing::reason;
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
@@ -23,8 +22,8 @@ use differences::Differences;
 /// Tensors are compared by the digests in the metadata, without reading them. For a file without metadata the
 /// digests are computed. (`burn-ckpt verify` compares a file with its metadata.)
 ///
-/// Exit status: 0 if there is no difference, 1 if there is one. Also 1, with an error on standard error, if
-/// the checkpoints cannot be compared.
+/// Exit status: 0 if there is no difference, 1 if there is one. Also 1, with a line on standard error, if the
+/// checkpoints cannot be compared, or one of them is damaged.
 #[derive(clap::Args)]
 pub struct Args {
     /// A checkpoint: a file, a link, RUN/best, RUN/last
@@ -42,14 +41,17 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     let open = |path: &PathBuf| -> Result<Contents, Failure> { Contents::of(Checkpoint::open(path)?) };
     let (a, b) = (open(&args.a)?, open(&args.b)?);
+    let mut are_whole = true;
     for contents in [&a, &b] {
-        if let Err(error) = &contents.metadata {
-            say(format!(
-                "warning: {}: {}; metrics, trainer settings, epoch and step, git state, packages and machine are not compared",
-                contents.checkpoint.path().display(),
-                reason(error)
-            ));
-        }
+        let Some(problem) = contents.problem() else { continue };
+        are_whole &= !problem.is_damage;
+        let not_compared = match &contents.metadata {
+            Ok(_) => "",
+            Err(_) => {
+                "; metrics, trainer settings, epoch and step, git state, packages and machine are not compared"
+            }
+        };
+        say(format!("warning: {}{not_compared}", problem.text));
     }
     let differences = Differences::between(&a, &b)?;
     let differ = differences.any();
@@ -65,5 +67,5 @@ pub fn run(args: &Args) -> VerbResult {
         output.line(report::same(&differences))?;
     }
     output.flush()?;
-    Ok(!differ)
+    Ok(!differ && are_whole)
 }

@@ -9,12 +9,11 @@ use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, add_outside, check_sizes, is_checkpoint,
     is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
-    replaces_link_to, scan_directory_reduced, storage, unfinished_files,
+    replaces_link_to, scan_directory_listed, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::parallel_verify::size_of;
 
@@ -51,12 +50,9 @@ pub struct Row {
     saved: Timestamp,
 }
 
-/// Leaves out what is large in each checkpoint's metadata, and not listed.
+/// Leaves out the tensors, which are compared and not listed.
 fn reduce(metadata: &mut Metadata) {
-    metadata.environment = Value::Null;
-    metadata.model = Value::Null;
     metadata.tensors = IndexMap::new();
-    metadata.starts = Vec::new();
 }
 
 /// A link to a missing file.
@@ -100,7 +96,7 @@ impl Listing {
     }
 
     pub fn of_directory(directory: &Path) -> Result<Self, Error> {
-        let catalog = scan_directory_reduced(directory, reduce)?;
+        let catalog = scan_directory_listed(directory, reduce)?;
         let mut listing = Self::of_catalog(catalog, name_of(directory), directory);
         listing.add_links(false)?;
         Ok(listing)
@@ -201,7 +197,7 @@ impl Listing {
     }
 
     fn add(&mut self, path: PathBuf) -> usize {
-        let mut row = Row::new(path.clone(), Metadata::of_checkpoint(&path));
+        let mut row = Row::new(path.clone(), Metadata::listed_of_checkpoint(&path));
         if let (Some(metadata), None) = (&row.metadata, &row.problem) {
             row.problem = check_sizes(&path, metadata).err();
         }
@@ -214,7 +210,7 @@ impl Row {
     fn new(path: PathBuf, catalogued: Result<Metadata, Error>) -> Self {
         let (mut metadata, problem) = match catalogued {
             Ok(metadata) => (Some(metadata), None),
-            Err(error) => (Metadata::of_checkpoint(&path).ok(), Some(error)),
+            Err(error) => (Metadata::listed_of_checkpoint(&path).ok(), Some(error)),
         };
         metadata.iter_mut().for_each(reduce);
         let (stat, unseen) = match storage::stat(&path) {
@@ -300,7 +296,7 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     let (mut catalog, mut unreadable) = (Catalog::default(), Vec::new());
     let mut open = directories_of(list(directory)?, &mut unreadable);
     while let Some(directory) = open.pop() {
-        match list(&directory).and_then(|paths| Ok((paths, scan_directory_reduced(&directory, reduce)?))) {
+        match list(&directory).and_then(|paths| Ok((paths, scan_directory_listed(&directory, reduce)?))) {
             Ok((paths, found)) => {
                 open.extend(directories_of(paths, &mut unreadable));
                 catalog.entries.extend(found.entries);

@@ -5,6 +5,7 @@ pub mod listing;
 pub mod listings_of;
 pub mod metric_mode;
 pub mod metrics;
+pub mod not_whole;
 mod shortened;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::ls::broken::{Broken, is_damage};
 use crate::ls::listing::{Listing, Row, is_without_metadata, reason};
 use crate::ls::listings_of::listings;
 use crate::ls::metrics::{check_metrics, metrics_of};
+use crate::ls::not_whole::NotWhole;
 use crate::ls::shortened::{are_many, shown_rows, table_of_runs};
 use crate::tag::run_tags::{RunTags, unknown_tag};
 use crate::terminal::figures::{age, count, grouped, number, size};
@@ -28,7 +30,7 @@ use crate::terminal::printable::in_one_line;
 use crate::terminal::table::{Align, Cell, Table, Tone};
 use crate::verb_result::{Failure, VerbResult};
 
-/// In a row, and in the line on standard error.
+/// In a row.
 const DAMAGED: &str = "damaged";
 
 /// List the checkpoints of a run, oldest first
@@ -91,20 +93,9 @@ pub fn run(args: &Args) -> VerbResult {
 /// The line that says how many checkpoints are not whole, how many links lead to none, and what to do. `None`
 /// where all is well.
 fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
-    let rows = || listings.iter().flat_map(|listing| &listing.rows);
-    let problems = || rows().filter_map(|row| row.problem.as_ref());
-    let damaged = problems().filter(|error| is_damage(error)).count();
-    let unreadable = problems().filter(|error| !is_damage(error) && !is_without_metadata(error)).count();
-    let dangling = listings.iter().map(|listing| listing.dangling.len()).sum::<usize>();
-    let of = count(rows().count(), "checkpoint");
-    let is = |number: usize| if number == 1 { "is" } else { "are" };
-    let lead = if dangling == 1 { "leads" } else { "lead" };
-    let said = [
-        (damaged > 0).then(|| format!("{} of {of} {} {DAMAGED}", grouped(damaged), is(damaged))),
-        (unreadable > 0).then(|| format!("{} of {of} cannot be read", grouped(unreadable))),
-        (dangling > 0).then(|| format!("{} {lead} to a missing file", count(dangling, "link"))),
-    ];
-    let said: Vec<String> = said.into_iter().flatten().collect();
+    let mut all = NotWhole::default();
+    listings.iter().for_each(|listing| all += NotWhole::of(listing));
+    let said = all.in_words()?;
     let directory = in_one_line(&directory.display().to_string());
     // Those that prune removes.
     let is_damaged =
@@ -122,9 +113,7 @@ fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
         _ => ", and burn-ckpt prune RUN --broken removes damaged files of a run, and the links to them"
             .to_owned(),
     };
-    (!said.is_empty()).then(|| {
-        format!("error: {}: burn-ckpt verify {directory} says what is wrong{removes}", said.join(", "))
-    })
+    Some(format!("error: {said}: burn-ckpt verify {directory} says what is wrong{removes}"))
 }
 
 fn print(listings: &[Listing], args: &Args, output: &mut Output) -> Result<(), Failure> {

@@ -66,7 +66,7 @@ impl Epoch {
 
 pub fn run(args: &Args) -> VerbResult {
     let layout = run_in(&args.run)?;
-    let progress = RunSummary::of(layout.run_dir()).progress;
+    let RunSummary { progress, not_whole, .. } = RunSummary::of(layout.run_dir());
     let ranked_by = progress.as_ref().and_then(|progress| {
         let (metric, values) = progress.best()?;
         Some((metric.to_owned(), values.best?.0))
@@ -98,6 +98,7 @@ pub fn run(args: &Args) -> VerbResult {
         print(&epochs, best, ranked_by.as_ref(), &shown, &mut output)?;
     }
     output.flush()?;
+    not_whole.say_as_note(layout.run_dir());
     if epochs.is_empty() {
         say("note: no epoch is done yet");
     } else if let (Some(checkpoint), None) = (checkpoint, best) {

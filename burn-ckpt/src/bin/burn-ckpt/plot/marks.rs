@@ -5,6 +5,7 @@ use burn_ckpt::plumbing::is_directory;
 use burn_ckpt::{Metadata, RunLayout, chain};
 
 use crate::ls::listing::Listing;
+use crate::ls::not_whole::NotWhole;
 use crate::metrics::values::is_same;
 use crate::plot::curves::Curve;
 use crate::terminal::output::say;
@@ -27,7 +28,11 @@ impl SavedSteps {
         let listing = is_directory(&layout.checkpoint_dir())
             .and_then(|is_there| is_there.then(|| Listing::of_run(layout)).transpose());
         let rows = match listing {
-            Ok(listing) => listing.map(|listing| listing.rows).unwrap_or_default(),
+            Ok(None) => return saved,
+            Ok(Some(listing)) => {
+                NotWhole::of(&listing).say_as_note(layout.run_dir());
+                listing.rows
+            }
             Err(error) => {
                 say(format!("warning: the run's checkpoints are not marked: {}", chain(&error)));
                 return saved;

@@ -1,18 +1,17 @@
 //! Which directories are runs, and a summary of each, of several at the same time.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::path::Path;
 
-use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at, start_scoped_work};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at};
 
-use crate::parallel_verify::all_processors;
+use crate::runs::in_parallel::in_parallel;
 use crate::runs::run_directory::{check_is_not_a_checkpoint, directories_of_runs, is_run, leads_nowhere};
+use crate::runs::sort::name_parts;
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
 
-/// The runs of a directory, by name: that of which it is the directory, or those in it. Other directories
-/// among them are listed as such.
+/// The runs of a directory, by name, in which numbers are sorted by their values: that of which it is the
+/// directory, or those in it. Other directories among them are listed as such.
 pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     if let Some(run) = run_at(directory)? {
         return Ok(vec![RunSummary::of(run.run_dir())]);
@@ -32,7 +31,8 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
         )));
     }
     directories.retain(|path| !is_hidden(path) || is_run(path).unwrap_or(true));
-    Ok(summaries(&directories))
+    directories.sort_by_cached_key(|path| (name_parts(&file_name(path)), path.clone()));
+    Ok(in_parallel(&directories, |path| RunSummary::of(path)))
 }
 
 /// What is in the place of a directory, and what to name.
@@ -48,26 +48,10 @@ fn not_a_directory(path: &Path) -> Result<Failure, Failure> {
     )))
 }
 
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A summary of each, in the order of the paths.
-fn summaries(paths: &[PathBuf]) -> Vec<RunSummary> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = paths.get(place) else { return done };
-            done.push((place, RunSummary::of(path)));
-        }
-    };
-    let mut found: Vec<(usize, RunSummary)> = thread::scope(|scope| {
-        let workers = 0..all_processors().get().min(paths.len());
-        let started: Vec<_> = workers.map(|_| start_scoped_work(scope, work)).collect();
-        started.into_iter().flat_map(|worker| worker.join()).collect()
-    });
-    found.sort_by_key(|(place, _)| *place);
-    found.into_iter().map(|(_, summary)| summary).collect()
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

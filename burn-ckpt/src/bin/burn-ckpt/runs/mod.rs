@@ -3,20 +3,23 @@
 
 pub mod columns;
 pub mod find;
+pub mod in_parallel;
 pub mod progress;
 pub mod report;
 pub mod run_directory;
 pub mod run_signs;
-mod sort;
+pub mod sort;
 pub mod status;
 pub mod summary;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::ls::not_whole::NotWhole;
 use crate::runs::summary::RunSummary;
 use crate::tag::run_tags::unknown_tag;
 use crate::terminal::output::{Output, say};
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// List the runs of a directory, a line each
@@ -49,7 +52,8 @@ use crate::verb_result::{Failure, VerbResult};
 /// which direction it is better, else the newest. A sort by metric shows the
 /// best run first, and a column that the runs are sorted by is shown.
 ///
-/// Exit status 1 if a run cannot be read, and if there is no run.
+/// Exit status 1 if a run cannot be read, if a checkpoint is damaged, if a link
+/// leads to a missing file, and if there is no run.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -95,7 +99,22 @@ pub fn run(args: &Args) -> VerbResult {
     output.flush()?;
     let unreadable: Vec<String> = runs.iter().flat_map(|run| run.unreadable.iter().cloned()).collect();
     unreadable.iter().for_each(|error| say(format!("error: {error}")));
-    Ok(unreadable.is_empty())
+    let not_whole = not_whole(&runs);
+    not_whole.iter().for_each(say);
+    Ok(unreadable.is_empty() && not_whole.is_none())
+}
+
+/// The line that says how many checkpoints are not whole, and what lists them. `None` where all is well.
+fn not_whole(runs: &[RunSummary]) -> Option<String> {
+    let mut all = NotWhole::default();
+    runs.iter().for_each(|run| all += run.not_whole);
+    let said = all.in_words()?;
+    let mut of = runs.iter().filter(|run| run.not_whole.in_words().is_some());
+    let run = match (of.next(), of.next()) {
+        (Some(run), None) => in_one_line(&run.directory.display().to_string()),
+        _ => "RUN".to_owned(),
+    };
+    Some(format!("error: {said}: burn-ckpt ls {run} says which"))
 }
 
 /// Keeps the runs that have all of these tags, and those that cannot be read, which may have them.

@@ -95,7 +95,8 @@ fn best(progress: &Progress, names_metric: bool) -> String {
         Some((_, values)) if !names_metric => number(values.shown()),
         Some((metric, values)) => {
             let mode = values.best.map(|(mode, _)| mode);
-            format!("{metric} {}{}", number(values.shown()), direction(mode))
+            // The value first: where there is no room, the end is cut off.
+            format!("{} {metric}{}", number(values.shown()), direction(mode))
         }
     }
 }

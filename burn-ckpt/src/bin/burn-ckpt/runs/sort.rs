@@ -16,6 +16,32 @@ use crate::terminal::output::say;
 enum SortKey {
     Number(f64),
     Text(String),
+    Name(Vec<NamePart>),
+}
+
+/// A part of a name. Numbers in names are sorted by their values: `r2` before `r10`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamePart {
+    /// Its digits without leading zeros, after their number.
+    Number(usize, String),
+    Text(String),
+}
+
+/// The parts of a name, in their order.
+pub fn name_parts(name: &str) -> Vec<NamePart> {
+    let (mut parts, mut rest) = (Vec::new(), name);
+    while let Some(first) = rest.chars().next() {
+        let is_digit = first.is_ascii_digit();
+        let end = rest.find(|letter: char| letter.is_ascii_digit() != is_digit).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        let digits = part.trim_start_matches('0');
+        parts.push(match is_digit {
+            true => NamePart::Number(digits.len(), digits.to_owned()),
+            false => NamePart::Text(part.to_owned()),
+        });
+        rest = after;
+    }
+    parts
 }
 
 /// How the values of a metric are sorted.
@@ -98,7 +124,7 @@ fn key(run: &RunSummary, column: &Column, order: Order) -> Option<SortKey> {
         json => Some(SortKey::Text(words(json))),
     };
     match column {
-        Column::Run => Some(SortKey::Text(run.name.clone())),
+        Column::Run => Some(SortKey::Name(name_parts(&run.name))),
         Column::Status => Some(SortKey::Text(run.status.kind.text().to_owned())),
         Column::Why => (!run.status.why.is_empty()).then(|| SortKey::Text(run.status.why.clone())),
         Column::Tags => (!run.tags.tags.is_empty()).then(|| SortKey::Text(run.tags.tags.join(", "))),
@@ -122,5 +148,20 @@ fn key(run: &RunSummary, column: &Column, order: Order) -> Option<SortKey> {
             };
             number(if mode == Some(MetricMode::Max) { -values.shown() } else { values.shown() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_names_are_sorted_by_their_values() {
+        let sorted =
+            ["7", "a", "r1", "r1-b", "r2", "r02-a", "r10", "r10a2", "r10a11", "r99999999999999999999999"];
+        for pair in sorted.windows(2) {
+            assert!(name_parts(pair[0]) < name_parts(pair[1]), "{pair:?}");
+        }
+        assert_eq!(name_parts(""), []);
     }
 }

@@ -8,6 +8,7 @@ use burn_ckpt::{Checkpoint, Error, ErrorKind, RunLayout, chain};
 use serde_json::Value;
 
 use crate::ls::listing::{Listing, Row, reason};
+use crate::ls::not_whole::NotWhole;
 use crate::parallel_verify::identity;
 use crate::runs::progress::Progress;
 use crate::runs::run_directory::{is_run, leads_nowhere};
@@ -33,6 +34,8 @@ pub struct RunSummary {
     pub broken: usize,
     /// The bytes of its checkpoints, a file of two names once.
     pub bytes: u64,
+    /// What of that makes the exit status of a list 1.
+    pub not_whole: NotWhole,
     pub tags: RunTags,
     /// What cannot be read.
     pub unreadable: Vec<String>,
@@ -74,6 +77,7 @@ impl RunSummary {
             checkpoints: 0,
             broken: 0,
             bytes: 0,
+            not_whole: NotWhole::default(),
             tags: RunTags::default(),
             unreadable: Vec::new(),
         };
@@ -92,6 +96,7 @@ impl RunSummary {
     fn fill(&mut self, listing: Option<Listing>, state: Result<Value, Error>) {
         let (mut rows, mut unreadable, mut later) = (Vec::new(), Vec::new(), LaterTags::default());
         if let Some(listing) = listing {
+            self.not_whole = NotWhole::of(&listing);
             // `.` has no name of its own.
             self.name = listing.name;
             (rows, unreadable, later) = (listing.rows, listing.unreadable, listing.tags);

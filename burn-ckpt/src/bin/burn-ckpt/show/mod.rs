@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::contents::{Contents, Part, scalar};
-use crate::ls::listing::reason;
 use crate::terminal::figures::{count, grouped, leaves, size, value};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -44,15 +43,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     let contents = Contents::of(Checkpoint::open(&args.checkpoint)?)?;
-    match &contents.metadata {
-        Ok(metadata) if metadata.total_bytes() != contents.bytes => say(format!(
-            "warning: the checkpoint has {} bytes, and its metadata says {}: see burn-ckpt verify",
-            contents.bytes,
-            metadata.total_bytes()
-        )),
-        Ok(_) => {}
-        Err(error) => say(format!("warning: {}: {}", contents.checkpoint.path().display(), reason(error))),
-    }
+    let problem = contents.problem();
+    problem.iter().for_each(|problem| say(format!("warning: {}", problem.text)));
     let mut output = Output::new();
     if args.json {
         output.json(&as_json(&contents)?)?;
@@ -60,7 +52,7 @@ pub fn run(args: &Args) -> VerbResult {
         print(&contents, args, &mut output)?;
     }
     output.flush()?;
-    Ok(true)
+    Ok(problem.is_none_or(|problem| !problem.is_damage))
 }
 
 fn print(contents: &Contents, args: &Args, output: &mut Output) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ pub mod run_tags;
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{LaterTags, is_directory};
+use burn_ckpt::plumbing::{LaterTags, check_tag, is_directory};
 use burn_ckpt::{Error, RunLayout};
 use serde_json::{Value, json};
 
@@ -40,9 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    if let Some(tag) = args.tags.iter().find(|tag| tag.starts_with('=')) {
-        return Err(Failure::Other(format!("the tag {tag:?} has no key: write any text, or KEY=VALUE")));
-    }
+    args.tags.iter().try_for_each(|tag| check_tag(tag))?;
     let layout = run_in(&args.run)?;
     let config = newest_config(&layout)?;
     let changes = !args.tags.is_empty() || !args.remove.is_empty() || args.notes.is_some();
