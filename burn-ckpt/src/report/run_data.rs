@@ -16,11 +16,10 @@ use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::{self, METRICS_FILE, is_metrics_log};
 use crate::report::commands::commands;
 use crate::report::curves::Curves;
-use crate::run_dir::catalog::{Catalog, CatalogEntry, scan_listed};
+use crate::run_dir::catalog::{Catalog, CatalogEntry};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{replaces_link_to, resolve, run_at};
-use crate::run_dir::other_runs::add_outside;
-use crate::run_dir::outside_directories::outside_directories;
+use crate::run_dir::other_runs::scan_all_listed;
 use crate::run_dir::tags::LaterTags;
 use crate::run_dir::training_progress::epochs_done;
 use crate::strategy_names::{primary_metric, with_named_strategies};
@@ -177,7 +176,7 @@ impl RunData {
 
 /// The run's checkpoints. Of the newest one all of its metadata is read, of the others what is listed.
 fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
-    let (mut catalog, mut again) = (listed(layout)?, 0);
+    let (mut catalog, mut again) = (scan_all_listed(layout)?, 0);
     while let Some(newest) = catalog.entries.last_mut() {
         match Metadata::of_checkpoint(&newest.path) {
             Ok(metadata) => {
@@ -187,7 +186,7 @@ fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
             // The run has deleted it since, and has a newer one.
             Err(error) if error.kind() == ErrorKind::NotFound && again < LISTED_AGAIN => {
                 again += 1;
-                catalog = listed(layout)?;
+                catalog = scan_all_listed(layout)?;
             }
             Err(error) => {
                 let path = newest.path.clone();
@@ -196,13 +195,6 @@ fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
             }
         }
     }
-    Ok(catalog)
-}
-
-/// What [`Catalog::scan`] finds, of metadata without what no list shows.
-fn listed(layout: &RunLayout) -> Result<Catalog> {
-    let mut catalog = scan_listed(layout)?;
-    add_outside(&mut catalog, layout, &outside_directories(layout)?, |_| (), |_, _| ())?;
     Ok(catalog)
 }
 

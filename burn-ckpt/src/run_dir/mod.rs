@@ -10,5 +10,6 @@ pub(crate) mod locate;
 mod locate_without_links;
 pub(crate) mod other_runs;
 pub(crate) mod outside_directories;
+pub(crate) mod replaced_shards;
 pub(crate) mod tags;
 pub(crate) mod training_progress;

@@ -15,7 +15,7 @@ use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{LOCK_FILE, is_checkpoint};
 use crate::format::metadata::Metadata;
-use crate::run_dir::catalog::{Catalog, scan_directory_reduced, scan_reduced};
+use crate::run_dir::catalog::{Catalog, scan_directory_reduced, scan_listed, scan_reduced};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
 use crate::run_dir::outside_directories::outside_directories;
 
@@ -172,6 +172,18 @@ pub fn scan_with(
 ) -> Result<Catalog> {
     let mut catalog = scan_reduced(layout, reduce)?;
     add_outside(&mut catalog, layout, outside, reduce, others)?;
+    Ok(catalog)
+}
+
+/// As [`Catalog::scan`], of metadata without environment, model and starts of what is in the run's own
+/// directory.
+///
+/// # Errors
+///
+/// As for [`Catalog::scan`].
+pub(crate) fn scan_all_listed(layout: &RunLayout) -> Result<Catalog> {
+    let mut catalog = scan_listed(layout)?;
+    add_outside(&mut catalog, layout, &outside_directories(layout)?, |_| (), |_, _| ())?;
     Ok(catalog)
 }
 

@@ -8,8 +8,8 @@ use crate::disk::staged_file::Existing;
 use crate::error::Result;
 use crate::file_names::StagingOwner;
 use crate::format::metadata::Metadata;
+use crate::run_dir::replaced_shards::{check_way, commit_over};
 use crate::save::persist::metadata_json;
-use crate::save::replaced_shards::{check_way, commit_over};
 
 /// Copies a checkpoint, durably, and not as another name of the same bytes. As for a save, a file under the
 /// final name is whole as far as it was written: what the disk made of it is for a verification to say.

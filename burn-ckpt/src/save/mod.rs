@@ -11,7 +11,6 @@ mod low_priority;
 pub(crate) mod persist;
 pub(crate) mod queue;
 pub(crate) mod read_progress;
-pub(crate) mod replaced_shards;
 pub(crate) mod request;
 pub(crate) mod urgency;
 pub(crate) mod writer;

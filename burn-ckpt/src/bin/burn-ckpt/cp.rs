@@ -21,8 +21,8 @@ const MAX_TRIES: u32 = 5;
 /// Copies the file, its metadata file, and the shards of a checkpoint of several files. A link is followed:
 /// what is copied is the checkpoint itself. The copy is then read and compared with its digests; one that is
 /// not whole is removed. Evaluations are not copied. With --force, a checkpoint of several files that another
-/// of several replaces is NAME-replaced.ckpt until the new one is complete. Exit status 1 if the copy could not be made, or is not
-/// whole.
+/// of several replaces is NAME-replaced.ckpt until the new one is complete. Exit status 1 if the copy could
+/// not be made, or is not whole.
 #[derive(clap::Args)]
 pub struct Args {
     /// A checkpoint: a file, a link, RUN/best, RUN/last

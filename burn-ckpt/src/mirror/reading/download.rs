@@ -19,7 +19,7 @@ use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::Progress;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
 use crate::run_dir::layout::RunLayout;
-use crate::save::replaced_shards::{check_way, commit_over, make_way_for_shards, remove_replaced};
+use crate::run_dir::replaced_shards::{check_way, commit_over, make_way_for_shards, remove_replaced};
 
 impl MirroredRun {
     /// Gets a checkpoint into a run's directory, under the name that it had there, with its evaluations.

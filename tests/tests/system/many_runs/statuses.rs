@@ -116,7 +116,7 @@ fn a_run_that_is_stopped_from_outside_or_in_burns_loop_is_stopped() {
             gate.open();
         }
         assert_eq!(running.end().code(), Some(143), "{id}");
-        // It can train again, and nobody would see it.
+        // It can train again, and no other process would see it.
         let (word, why) =
             if id == "no_lock" { ("unknown", "it trains without a lock") } else { ("stopped", "SIGTERM") };
         assert_eq!(of(root.path(), id), (word.to_owned(), why.to_owned()), "{id}");

@@ -13,7 +13,7 @@ use crate::ls::metric_mode::{configured_mode, noted_mode};
 use crate::ls::metrics::unknown_metric;
 use crate::mirror::ls::{directory, links};
 use crate::mirror::with_lease;
-use crate::prune::check_whole;
+use crate::prune::check_whole::check_whole;
 use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};

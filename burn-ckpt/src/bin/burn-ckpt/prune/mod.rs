@@ -3,6 +3,7 @@
 //! First the rules decide, then the files that stay are verified, then the others are removed, the oldest
 //! first. The run's lock is held all the time. A complete file that a link points to is never removed.
 
+pub mod check_whole;
 mod keep_end;
 pub mod rules;
 
@@ -17,13 +18,14 @@ use burn_ckpt::{Error, RunLayout, chain};
 use serde_json::{Value, json};
 
 use crate::ls::broken::{Broken, find_damaged};
-use crate::ls::listing::{Listing, Row, reason};
-use crate::parallel_verify::{all_processors, identity, verify_all};
+use crate::ls::listing::{Listing, Row};
+use crate::parallel_verify::identity;
 use crate::runs::run_directory::check_is_not_of_runs;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
+use check_whole::check_whole;
 use rules::{Rule, parse_mode};
 
 /// Remove checkpoints of a run by rules that say which stay
@@ -227,24 +229,6 @@ fn verify_kept(kept: &[&Row], args: &Args) -> Result<(), Failure> {
     }
     let paths: Vec<PathBuf> = kept.iter().map(|row| row.path.clone()).collect();
     check_whole(&paths, "--broken removes damaged files")
-}
-
-/// Reads the checkpoints that stay. An error if one of them is not complete, with what to do then.
-pub fn check_whole(paths: &[PathBuf], advice: &str) -> Result<(), Failure> {
-    let mut damaged = Vec::new();
-    verify_all(paths, all_processors(), |path, outcome| {
-        if let Err(error) = outcome {
-            damaged.push(format!("{}: {}", path.display(), reason(&error)));
-        }
-        Ok(())
-    })?;
-    match damaged.as_slice() {
-        [] => Ok(()),
-        damaged => Err(Failure::Other(format!(
-            "what would stay is not complete, and nothing is removed ({advice}): {}",
-            damaged.join("; ")
-        ))),
-    }
 }
 
 /// Removes files, prints a line for each, and stops at the first error. Returns the removed files with the
