@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use burn_ckpt::mirror::{MirroredRun, Store};
-use system_tests::object_stores::{StoreServer, azure_server, google_cloud_server, s3_server};
+#[cfg(feature = "azurite")]
+use system_tests::object_stores::azure_server;
+use system_tests::object_stores::{StoreServer, google_cloud_server, s3_server};
 use system_tests::programs::running::{Ended, Running, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
 use system_tests::run_files::files;
@@ -30,8 +32,8 @@ fn a_run_resumes_from_google_cloud_to_the_same_bytes_and_no_credential_is_anywhe
     resumes(google_cloud_server);
 }
 
+#[cfg(feature = "azurite")]
 #[test]
-#[ignore = "needs Azurite: cargo xtask azurite"]
 fn a_run_resumes_from_azure_to_the_same_bytes_and_no_credential_is_anywhere() {
     resumes(azure_server);
 }

@@ -5,7 +5,6 @@ use system_tests::object_stores::azure_server;
 use super::library::{denies_each_request, store};
 
 #[test]
-#[ignore = "needs Azurite: cargo xtask azurite"]
 fn the_key_of_another_account_is_an_error_without_it() {
     let root = tempfile::tempdir().unwrap();
     let mut server = azure_server(root.path());
@@ -16,7 +15,6 @@ fn the_key_of_another_account_is_an_error_without_it() {
 }
 
 #[test]
-#[ignore = "needs Azurite: cargo xtask azurite"]
 fn the_key_can_be_in_each_of_the_variables() {
     let root = tempfile::tempdir().unwrap();
     let mut server = azure_server(root.path());

@@ -7,6 +7,7 @@
 //! | `program.rs` | each verb of `burn-ckpt` |
 //! | `google_cloud.rs`, `azure.rs` | what one of them has alone |
 
+#[cfg(feature = "azurite")]
 mod azure;
 mod google_cloud;
 mod library;
@@ -14,7 +15,9 @@ mod program;
 
 use std::path::Path;
 
-use system_tests::object_stores::{StoreServer, azure_server, google_cloud_server, s3_server};
+#[cfg(feature = "azurite")]
+use system_tests::object_stores::azure_server;
+use system_tests::object_stores::{StoreServer, google_cloud_server, s3_server};
 
 /// Starts a server with its files in a directory.
 type Start = fn(&Path) -> StoreServer;
@@ -34,9 +37,9 @@ macro_rules! for_each_store {
                 super::$scenario(super::super::google_cloud_server);
             })*
         }
+        #[cfg(feature = "azurite")]
         mod azure {
             $(#[test]
-            #[ignore = "needs Azurite: cargo xtask azurite"]
             fn $scenario() {
                 super::$scenario(super::super::azure_server);
             })*
