@@ -371,7 +371,7 @@ fn a_run_may_stand_behind_the_rules_of_prune_and_damaged_tags_block_nothing() {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
     let run = run_dir(root.path());
-    std::fs::write(run.join("tags.json"), r#"{"added": [" "], "removed": [], "notes": null}"#).unwrap();
+    fs::write(run.join("tags.json"), r#"{"added": [" "], "removed": [], "notes": null}"#).unwrap();
     let (_, err) = ended_with(&burn_ckpt(&[&"prune", &"--keep", &"last=2", &run]), 0);
     assert!(err.lines().any(|line| line.starts_with("warning: ") && line.contains("tags.json")), "{err}");
     assert!(err.contains("it is empty; correct it, or remove the file"), "{err}");
