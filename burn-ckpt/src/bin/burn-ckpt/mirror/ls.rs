@@ -127,7 +127,7 @@ fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
     let mut unsound = |name: &str, own: &str, state: String| {
         let mut cells = vec![name.to_owned()];
         cells.resize(columns.len() - 2, String::new());
-        let last = [Cell::new(own.to_owned(), Tone::Good), Cell::new(state, Tone::Bad)];
+        let last = [Cell::new(own, Tone::Good), Cell::new(state, Tone::Bad)];
         table.row(cells.into_iter().map(Cell::from).chain(last));
     };
     for (name, error) in run.broken() {

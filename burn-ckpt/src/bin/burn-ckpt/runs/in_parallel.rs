@@ -21,7 +21,7 @@ pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     };
     let mut found: Vec<(usize, R)> = thread::scope(|scope| {
         let workers = 0..all_processors().get().min(items.len());
-        let started: Vec<_> = workers.map(|_| start_scoped_work(scope, &work)).collect();
+        let started: Vec<_> = workers.map(|_| start_scoped_work(scope, work)).collect();
         started.into_iter().flat_map(|worker| worker.join()).collect()
     });
     found.sort_by_key(|(place, _)| *place);
