@@ -14,6 +14,7 @@ use burn_ckpt::plumbing::panic_message;
 use parking_lot::Mutex;
 
 use super::{ResumableDataLoader, ResumableDataLoaderBuilder, StartPosition, iter_from};
+use crate::dataloader::DEFAULT_SEED;
 
 /// Batches are lists of their items.
 pub(super) struct Lists;

@@ -332,7 +332,8 @@ mod tests {
         let source = BatchSource {
             dataset: Arc::new(Numbers::new(10)),
             range: 0..10,
-            seed: None,
+            shuffle_seed: None,
+            transform_seed: 0,
             transform: None,
             batcher: Arc::new(Lists),
             device: None,

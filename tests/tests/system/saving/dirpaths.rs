@@ -297,7 +297,7 @@ fn a_run_whose_checkpoints_are_all_on_a_disk_that_is_not_mounted_does_not_begin_
     assert!(link.path.ends_with("last.ckpt") && link.reason.contains(outside.to_str().unwrap()), "{link:?}");
     let error = train(run(2)).map(drop).unwrap_err();
     let Error::RunExists { missing, .. } = &error else { panic!("{error:?}") };
-    assert_eq!(missing, &[outside.clone()]);
+    assert_eq!(missing, std::slice::from_ref(&outside));
     let said = error.to_string();
     assert!(said.contains("mount its disk") && !said.contains("overwrite"), "{said}");
     assert!(said.contains(outside.to_str().unwrap()), "{said}");
