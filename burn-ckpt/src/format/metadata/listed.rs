@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn all_but_environment_model_and_starts_is_as_in_the_whole_metadata() {
         let text = whole().to_json().unwrap();
-        let Listed(listed) = serde_json::from_str(&text).unwrap();
+        let Listed(listed): Listed<Metadata> = serde_json::from_str(&text).unwrap();
         let expected =
             Metadata { environment: Value::Null, model: Value::Null, starts: Vec::new(), ..whole() };
         assert_eq!(listed, expected);
