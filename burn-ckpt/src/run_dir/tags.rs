@@ -311,7 +311,7 @@ mod tests {
         for tags in wrong {
             assert_eq!(tags.write(run.path()).unwrap_err().kind(), ErrorKind::InvalidName, "{tags:?}");
             fs::write(run.path().join(TAGS_FILE), serde_json::to_string(&tags).unwrap()).unwrap();
-            assert_eq!(LaterTags::read(run.path()).unwrap_err().kind(), ErrorKind::InvalidName, "{tags:?}");
+            assert_eq!(LaterTags::read(run.path()).unwrap_err().kind(), ErrorKind::Damaged, "{tags:?}");
         }
         let long = " ".repeat(usize::try_from(MAX_BYTES).unwrap() + 1);
         let values = serde_json::json!({ "other": vec![0; MAX_VALUES] }).to_string();

@@ -200,7 +200,9 @@ fn check_values(json: &[u8]) -> burn_ckpt::Result<()> {
     // A value has two bytes at least.
     let checked =
         if json.len() / 2 < MAX_HISTORY_VALUES { Ok(()) } else { check_json(json, MAX_HISTORY_VALUES) };
-    checked.map_err(|error| burn_ckpt::Error::snapshot(format!("{WHAT} could not be read back"), error))
+    checked.map_err(|error| {
+        burn_ckpt::Error::snapshot(format!("{WHAT} could not be read back ({ADVICE})"), error)
+    })
 }
 
 #[cfg(test)]
