@@ -161,7 +161,7 @@ mod tests {
             ("early_stopping=5", "it takes an object with metric, mode, "),
             ("best={\"topkk\": 1}", "\"topkk\" is not one of its fields: metric, mode, "),
             ("early_stopping={\"patience\": 3}", "a metric is a name (\"val_loss\"), or "),
-            ("strategies=[{\"topk\": 3}]", "it lacks \"kind\""),
+            ("strategies=[{\"topk\": 3}]", "the field \"kind\" is missing"),
             ("max_epochs=many", "it takes a whole number from 0, as in --set max_epochs=1"),
             ("max_steps=-1", "it takes a whole number from 0, or null, as in --set max_steps=10"),
             ("overwrite=5", "it takes true or false, as in --set overwrite=false"),
