@@ -62,9 +62,10 @@ impl RunMirror {
     ///
     /// # Errors
     ///
-    /// [`Error::MirrorInUse`] when another writer holds the lease; [`Error::NewerFormat`] when a checkpoint
-    /// is there that this version cannot read, and so could not rank; [`Error::Mirror`] when the store cannot
-    /// be read or written.
+    /// [`Error::MirrorInUse`](crate::Error::MirrorInUse) when another writer holds the lease;
+    /// [`Error::NewerFormat`](crate::Error::NewerFormat) when a checkpoint is there that this version cannot
+    /// read, and so could not rank; [`Error::Mirror`](crate::Error::Mirror) when the store cannot be read or
+    /// written.
     pub fn open(store: &Store, run_id: &str, writer: &Writer) -> Result<Self> {
         let least_term = || Ok(greatest_term(&MirroredRun::open(store, run_id)?).map_or(1, |term| term + 1));
         RunLayout::new(Path::new("."), "logs", run_id)?;
@@ -104,7 +105,8 @@ impl RunMirror {
     ///
     /// # Errors
     ///
-    /// [`Error::MirrorInUse`] when another writer has taken it over: then nothing more can be sent.
+    /// [`Error::MirrorInUse`](crate::Error::MirrorInUse) when another writer has taken it over: then nothing
+    /// more can be sent.
     pub fn keep_lease(&mut self) -> Result<()> {
         self.lease.keep()
     }
