@@ -61,7 +61,7 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::NotADirectory, reason))
 }
 
-/// An error of a file that a user reads of without more: with its path before it.
+/// The same error with the file's path in front of its text.
 pub(crate) fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

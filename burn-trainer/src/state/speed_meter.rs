@@ -279,7 +279,7 @@ impl Measured {
     }
 
     /// Time until the end of the run, if training and validations take as long and come as often as in this
-    /// start so far. Before the second of them there is one an epoch.
+    /// start so far. Before the first validation, one an epoch is expected.
     fn left(&self, split: &MeasuredSplit, now: Duration) -> Option<Duration> {
         let here = self.here(now);
         let SplitPlan { epochs_left, steps_left, time_left, .. } = split.plan;

@@ -103,6 +103,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Tells the callbacks what was logged, and what the writer has done, since they were told last.
     pub(super) fn call_events_since(&mut self) -> Result<()> {
         if self.callbacks.is_empty() {
+            // A long run has many.
+            drop(self.saves.lock().take_events());
             return Ok(());
         }
         self.call_logged()?;

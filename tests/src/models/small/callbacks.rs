@@ -153,3 +153,17 @@ impl Callback<Model> for Storing {
         Ok(Some(self.state.clone()))
     }
 }
+
+/// Ends the run at every step.
+pub struct AlwaysStops;
+
+impl<M: LearnerModel> Callback<M> for AlwaysStops {
+    fn name(&self) -> String {
+        "always_stops".to_owned()
+    }
+
+    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        context.stop("at once");
+        Ok(())
+    }
+}

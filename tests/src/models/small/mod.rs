@@ -8,7 +8,7 @@ mod scripted_loader;
 mod scripted_metric;
 mod training;
 
-pub use callbacks::{Counting, Poison, StopOnceAt, Storing};
+pub use callbacks::{AlwaysStops, Counting, Poison, StopOnceAt, Storing};
 pub use data::{BATCH, Batch, Item, ItemBatcher, STEPS_PER_EPOCH, items, shuffling};
 pub use in_two_parts::{in_two_parts_is_as_in_one, train_from};
 pub use model::{Model, ModelHparams, OnStep, Script, learner, stopper};

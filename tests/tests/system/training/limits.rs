@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use system_tests::backend;
 use system_tests::models::small::{
-    BATCH, ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling, stopping_after,
-    train, train_by, train_from, train_scripted, train_with, train_with_strategy,
+    AlwaysStops, BATCH, ItemBatcher, Model, Script, ScriptedMetric, config, items, learner, shuffling,
+    stopping_after, train, train_by, train_from, train_scripted, train_with, train_with_strategy,
 };
 use system_tests::run_files::{checkpoints, compare, in_memory, run_dir};
 
@@ -216,20 +216,6 @@ fn without_validation_only_what_uses_its_metrics_is_an_error_and_before_the_firs
         // Were a step to be taken, it would panic.
         let script = Script { panic_in_step: Some(1), ..Script::default() };
         assert_eq!(wrong_setting(train_scripted(config, script)), expected);
-    }
-}
-
-/// Ends the run at every step.
-struct AlwaysStops;
-
-impl Callback<Model> for AlwaysStops {
-    fn name(&self) -> String {
-        "always_stops".to_owned()
-    }
-
-    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
-        context.stop("at once");
-        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::strategy::{Last, StrategyConfig};
 use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
 use system_tests::backend;
-use system_tests::models::small::{self, BATCH, Counting, Model, Poison, Script, shuffling};
+use system_tests::models::small::{self, AlwaysStops, BATCH, Counting, Model, Poison, Script, shuffling};
 use system_tests::random::SplitMix64;
 use system_tests::run_files::{compare, in_memory, run_dir};
 
@@ -74,20 +74,6 @@ impl Callback<Model> for CountedBatches {
         _: &RegressionOutput,
     ) -> CallbackResult {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-/// Ends the run at every step.
-struct AlwaysStops;
-
-impl Callback<Model> for AlwaysStops {
-    fn name(&self) -> String {
-        "always_stops".to_owned()
-    }
-
-    fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
-        context.stop("at once");
         Ok(())
     }
 }
