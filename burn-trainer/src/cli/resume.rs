@@ -3,13 +3,13 @@
 use std::path::{Component, Path, PathBuf};
 
 use burn_ckpt::plumbing::{CHECKPOINT_DIR, is_address, is_directory, is_there, outside_directories};
-use burn_ckpt::{Metadata, RunLayout, locate};
+use burn_ckpt::{Catalog, CatalogEntry, Metadata, RunLayout, locate};
 use serde::de::DeserializeOwned;
 
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
-use crate::run::find_checkpoint::that_auto_resumes;
-use crate::saving::run_checkpoints::scan;
+use crate::run::find_checkpoint::first_usable;
+use crate::saving::run_checkpoints::{epochs_to_resume_after, scan};
 
 /// Replaces both configurations by those of the run, and has the trainer resume it.
 ///
@@ -91,6 +91,18 @@ fn find(run: &Path, trainer: &TrainerConfig) -> Result<ResumedRun> {
             "this checkpoint is not in a run's directory: begin a new run with it by --ckpt-path".to_owned(),
         )),
     }
+}
+
+/// The checkpoint that `auto` resumes. Where there is none, the newest one that can be opened and has a state:
+/// `auto` says why it skips each.
+fn that_auto_resumes(present: Catalog) -> Option<CatalogEntry> {
+    let found = first_usable(present.entries.iter().rev(), &mut Vec::new(), |_| Ok(()));
+    let path = found.map(|resume| resume.checkpoint.path().to_path_buf());
+    let is_it = |entry: &CatalogEntry| match &path {
+        Some(path) => entry.path == *path,
+        None => epochs_to_resume_after(&entry.path).is_some(),
+    };
+    present.entries.into_iter().rev().find(is_it)
 }
 
 /// Root, directory of runs and run id of a run's directory.

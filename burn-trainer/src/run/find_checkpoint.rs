@@ -12,7 +12,7 @@ use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::split_name;
 use crate::mirror::MirrorOfRun;
 use crate::process::console::warn;
-use crate::saving::run_checkpoints::{epochs_to_resume_after, report_skipped, scan};
+use crate::saving::run_checkpoints::{report_skipped, scan};
 use crate::state::position::Position;
 use crate::state::resume_point::ResumePoint;
 use crate::strategy::StrategyConfig;
@@ -78,18 +78,6 @@ pub(super) fn find_or_download(
     }
     *present = scan(layout, elsewhere)?;
     find(config, layout, present)
-}
-
-/// The checkpoint of a run that `auto` resumes, for its settings. Where there is none, the newest one that
-/// can be opened and has a state: `auto` says why it skips each.
-pub(crate) fn that_auto_resumes(present: Catalog) -> Option<CatalogEntry> {
-    let found = first_usable(present.entries.iter().rev(), &mut Vec::new(), |_| Ok(()));
-    let path = found.map(|resume| resume.checkpoint.path().to_path_buf());
-    let is_it = |entry: &CatalogEntry| match &path {
-        Some(path) => entry.path == *path,
-        None => epochs_to_resume_after(&entry.path).is_some(),
-    };
-    present.entries.into_iter().rev().find(is_it)
 }
 
 /// For a loop that can only begin at an epoch: `resume`, or with `auto` the newest earlier checkpoint that
@@ -184,7 +172,7 @@ fn has_weights_alone(path: &Path) -> bool {
 }
 
 /// The first checkpoint that is finite, valid and accepted. Reports why the others are skipped.
-fn first_usable<'a>(
+pub(crate) fn first_usable<'a>(
     entries: impl Iterator<Item = &'a CatalogEntry>,
     skipped: &mut Vec<SkippedCheckpoint>,
     accepts: impl Fn(&ResumePoint) -> Result<()>,

@@ -62,6 +62,7 @@ pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
 }
 
 /// The same error with the file's path in front of its text.
+#[cfg(any(feature = "csv", feature = "tensorboard"))]
 pub(crate) fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
