@@ -20,6 +20,7 @@ use clap::Parser;
 use parking_lot::Mutex;
 
 use crate::measure::kernel_counters::OtherPrograms;
+use crate::measure::timing::median;
 use crate::page::figure::milliseconds;
 use crate::page::head::Head;
 use crate::page::table::Table;
@@ -97,12 +98,6 @@ fn table(steps: &[Steps; ARMS.len()]) -> Table {
         ]);
     }
     table
-}
-
-fn median(times: &[f64]) -> Option<f64> {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
 }
 
 /// The steps of a way.

@@ -7,12 +7,14 @@
 //! | `bench-checkpoint` | what saving and loading a checkpoint cost, compared with the peers | `cargo xtask bench checkpoint` |
 //! | `bench-start` | the start of a run with many kept checkpoints | `cargo xtask bench start` |
 //! | `bench-epochs` | a run of very many epochs: time, size and memory early and late | `cargo xtask bench epochs` |
+//! | `bench-busy` | what saves cost, and how long they take, beside busy processes | `cargo xtask bench busy` |
 //! | `bench-guard` | what the gradient guard costs a step of char-lm | `cargo xtask bench guard` |
 //! | `bench-optimizer` | how long an update of Adam takes, compared with burn's own | `cargo xtask bench optimizer` |
 //! | `bench-train` | how fast training is, compared with burn's own loop, PyTorch and JAX | `cargo xtask bench train` |
 //! | `bench-mirror` | what a mirror in a store of 1 MB/s costs a step of char-lm | `cargo xtask bench mirror` |
 //! | `bench-remote` | training on devices of servers, compared with the same on this machine's own | `cargo xtask bench remote` |
 
+pub mod busy;
 pub mod checkpoint;
 mod child_process;
 pub mod epochs;

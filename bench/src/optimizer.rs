@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer};
@@ -16,6 +16,7 @@ use clap::Parser;
 use digits::DigitsConfig;
 
 use crate::measure::kernel_counters::OtherPrograms;
+use crate::measure::timing::median;
 use crate::page::figure::milliseconds;
 use crate::page::head::Head;
 use crate::page::table::Table;
@@ -95,11 +96,11 @@ fn compare<M: Module>(
             let begun = Instant::now();
             *model = Some(optimizer.step(RATE, before, gradients));
             if update > 0 {
-                times.push(begun.elapsed());
+                times.push(begun.elapsed().as_secs_f64());
             }
         }
     }
-    let [burns, ours] = contenders.map(|(_, model, times)| (model.map(bits), median(times)));
+    let [burns, ours] = contenders.map(|(_, model, times)| (model.map(bits), median(&times)));
     Ok([
         name.to_owned(),
         parameters.to_string(),
@@ -109,11 +110,6 @@ fn compare<M: Module>(
         burns.1.zip(ours.1).map(|(burns, ours)| format!("{:.2}", ours / burns)).unwrap_or_default(),
         if burns.0 == ours.0 { "yes" } else { "no" }.to_owned(),
     ])
-}
-
-fn median(mut times: Vec<Duration>) -> Option<f64> {
-    times.sort_unstable();
-    times.get(times.len() / 2).map(Duration::as_secs_f64)
 }
 
 /// Gradients for all parameters of a model.

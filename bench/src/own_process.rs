@@ -30,11 +30,17 @@ pub(crate) fn main<T: DeserializeOwned, M: Serialize>(
 
 /// Trains in a process of its own. Returns what it has measured.
 pub(crate) fn train_alone<M: DeserializeOwned>(task: &impl Serialize) -> Result<M> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let output = command.arg(VERB).arg(serde_json::to_string(task)?).output()?;
+    let output = own(task)?.output()?;
     if !output.status.success() {
         return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)).into());
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(serde_json::from_str(text.lines().last().unwrap_or_default())?)
+}
+
+/// The command that is one of the program's processes.
+pub(crate) fn own(task: &impl Serialize) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(VERB).arg(serde_json::to_string(task)?);
+    Ok(command)
 }

@@ -25,6 +25,8 @@ enum Name {
     Start,
     /// Whether an epoch costs as much after very many of them as at first
     Epochs,
+    /// What saves cost, and how long they take, beside busy processes
+    Busy,
     /// What the gradient guard costs a step of char-lm
     Guard,
     /// How long an update of Adam takes, beside burn's own
@@ -44,6 +46,7 @@ impl Name {
             Self::Checkpoint => Program::new("bench-checkpoint").starting(&["bench-checkpoint-system"]),
             Self::Start => Program::new("bench-start").starting(&["burn-ckpt"]),
             Self::Epochs => Program::new("bench-epochs"),
+            Self::Busy => Program::new("bench-busy"),
             Self::Guard => Program::new("bench-guard"),
             Self::Optimizer => Program::new("bench-optimizer"),
             Self::Train => Program::new("bench-train"),

@@ -150,6 +150,29 @@ fn very_many_epochs_are_measured_and_their_checkpoints_hardly_grow() {
 }
 
 #[test]
+fn saves_are_measured_beside_busy_processes_which_end_with_the_program() {
+    let root = in_memory();
+    let program = build(&["bench-busy"]).join("bench-busy");
+    let mut command = Command::new(program);
+    command.args(["--processes", "2", "--steps", "6", "--case", "30kB/2", "--rounds", "1"]);
+    let page = stdout(&command.arg("--root").arg(root.path()).output().unwrap());
+    for (run, saves) in [
+        ("no saves", 0..=0),
+        ("every step, the loop waits", 6..=6),
+        ("every step, skipped while one is written", 1..=6),
+    ] {
+        let cells = row(&page, "saves", run);
+        let number = |cell: usize| cells[cell].parse::<f64>().ok();
+        assert!(number(1) > Some(0.0) && number(2) > Some(0.0) && number(3) > Some(0.0), "{cells:?}");
+        for cell in [4, 5] {
+            assert!(saves.contains(&cells[cell].parse::<u64>().unwrap()), "{cells:?}");
+        }
+        assert_eq!(number(6).is_some(), *saves.end() > 0, "the longest save: {cells:?}");
+    }
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
 fn training_speed_is_measured_in_the_trainer_and_in_burns_own_loop_with_networks_of_one_size() {
     let root = tempfile::tempdir().unwrap();
     let program = build(&["bench-train"]).join("bench-train");
