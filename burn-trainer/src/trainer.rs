@@ -21,6 +21,7 @@ use crate::callbacks::registered::Callbacks;
 use crate::config::TrainerConfig;
 use crate::dataloader::{LoaderSize, NamedLoader, ResumableDataLoader, ResumableDataLoaderBuilder};
 use crate::error::{Error, Result};
+use crate::learner_state::recomputation::training_device;
 use crate::metrics::LoggerSlot;
 use crate::process::console::PlainRenderer;
 use crate::process::panic_strategy::warn_if_aborting;
@@ -208,8 +209,9 @@ impl<M: LearnerModel> Trainer<M> {
         &self.setup.config
     }
 
-    /// Starts a device for this run: it computes gradients, and its random numbers begin with the
-    /// configuration's seed.
+    /// Starts a device for this run: it computes gradients, with
+    /// [`gradient_checkpointing`](TrainerConfig::gradient_checkpointing) if that is set, and its random
+    /// numbers begin with the configuration's seed.
     ///
     /// # Errors
     ///
@@ -224,7 +226,7 @@ impl<M: LearnerModel> Trainer<M> {
     /// ```
     pub fn device(&self, device: Device) -> Result<Device> {
         start_device(&device)?;
-        let device = device.autodiff();
+        let device = training_device(device, self.setup.config.gradient_checkpointing);
         device.seed(self.setup.config.seed);
         Ok(device)
     }

@@ -222,8 +222,9 @@ pub struct TrainerConfig {
     /// optimizer step uses as many batches as before. It is an error if they cannot be divided evenly.
     /// Otherwise a step uses one batch for each device, times the accumulation that the program set.
     pub keep_effective_batch: bool,
-    /// Recompute activations in the backward pass instead of keeping them. (burn's own switch,
-    /// `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
+    /// Compute activations again in the backward pass instead of keeping them. A model has that from the
+    /// device that it is made on: make it on the one of [`Trainer::device`](crate::Trainer::device). (burn's
+    /// own switch, `SupervisedTraining::gradient_checkpointing`, does not reach a custom training strategy.)
     pub gradient_checkpointing: bool,
     /// How this start shows its progress: see [`ProgressMode`]. A run that is resumed does not inherit it.
     pub progress: ProgressMode,

@@ -9,6 +9,7 @@ pub(crate) mod keep_alive;
 pub(crate) mod learning_rates;
 pub(crate) mod optimizer_probe;
 pub(crate) mod optimizer_size;
+pub(crate) mod recomputation;
 pub(crate) mod record_capture;
 pub(crate) mod restore;
 pub(crate) mod running_statistics;

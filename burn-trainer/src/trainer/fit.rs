@@ -12,7 +12,7 @@ use crate::burn_loops::users_loop::{StartError, UsersLoop};
 use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
-use crate::learner_state::restore;
+use crate::learner_state::{recomputation, restore};
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::start_device::name_software;
 use crate::result::FitResult;
@@ -38,6 +38,7 @@ impl<M: LearnerModel> Trainer<M> {
         if let Some(reason) = data.train.size().and_then(LoaderSize::without_batches) {
             return Err(Error::no_batch("training", reason));
         }
+        recomputation::recomputes(&learner.model(), config.gradient_checkpointing)?;
         warn_if_nothing_is_saved(config, !saver.strategies.is_empty());
         if !config.writes() {
             return Ok(());
@@ -55,7 +56,7 @@ impl<M: LearnerModel> Trainer<M> {
     /// # Errors
     ///
     /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
-    /// does), and for a `num_epochs` of `training` that is not the configuration's `max_epochs`, or a
+    /// does), or does no gradient checkpointing where that is set, and for a `num_epochs` of `training` that is not the configuration's `max_epochs`, or a
     /// `checkpoint`, in place of which its `ckpt_path` says what to resume; [`Error::Panicked`] and
     /// [`Error::Training`] with what stopped training and where the state before it was saved;
     /// [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot be used;
@@ -93,6 +94,7 @@ impl<M: LearnerModel> Trainer<M> {
         guard: &DeviceLossGuard,
     ) -> Result<FitResult<M>> {
         let Self { mut setup, validation_sets, mut callbacks, stop, speed, .. } = self;
+        let recomputes = recomputation::recomputes(&learner.model(), setup.config.gradient_checkpointing)?;
         if let Some(settings) = setup.config.early_stopping.clone() {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
@@ -116,8 +118,7 @@ impl<M: LearnerModel> Trainer<M> {
         }
         prepared.metrics.table.lock().set_undirected(callbacks.undirected_scalars());
         let training = prepared.configure(training, metric_logger, &self.logger_slot);
-        let recompute = prepared.config.gradient_checkpointing;
-        let devices = TrainingDevices::new(devices, self.devices.optim, recompute);
+        let devices = TrainingDevices::new(devices, self.devices.optim, recomputes);
         let epochs = RunEpochs::new(&prepared.config, prepared.completed());
         let plan = FitPlan {
             rules,

@@ -15,7 +15,7 @@ use super::parts::seeding::{SeededPart, seed_device};
 use crate::config::{InitFrom, TrainLimits, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
-use crate::learner_state::warm_start;
+use crate::learner_state::{recomputation, warm_start};
 use crate::state::position::Position;
 
 /// How the steps are done.
@@ -24,7 +24,7 @@ pub(crate) struct Trial {
     pub(crate) devices: Vec<Device>,
     pub(crate) optim: MultiDeviceOptim,
     /// Whether activations are computed again in the backward pass.
-    pub(crate) recompute: bool,
+    pub(crate) recomputes: bool,
     pub(crate) seed: u64,
     /// Batches of each device in an optimizer step.
     pub(crate) accumulation: usize,
@@ -34,11 +34,6 @@ pub(crate) struct Trial {
     pub(crate) init_from: Option<InitFrom>,
     /// Whether this process says what it does: that of rank 0.
     pub(crate) reports: bool,
-}
-
-/// A copy of a model that shares no running statistics with it: a clone would change them.
-pub(crate) fn own_copy<M: LearnerModel>(model: &M) -> M {
-    model.valid().train()
 }
 
 impl Trial {
@@ -55,7 +50,7 @@ impl Trial {
         Ok(Self {
             devices: devices.of_run(model)?,
             optim: devices.optim,
-            recompute: config.gradient_checkpointing,
+            recomputes: config.gradient_checkpointing || recomputation::recomputes(model, false)?,
             seed: config.seed,
             accumulation: 1,
             limits: config.train_limits(),
@@ -64,13 +59,19 @@ impl Trial {
         })
     }
 
+    /// A copy of a model that shares no running statistics with it: a clone would change them.
+    pub(crate) fn own_copy<M: LearnerModel>(&self, model: &M) -> M {
+        let copy = model.valid().train();
+        if self.recomputes { recomputation::recomputing(copy) } else { copy }
+    }
+
     /// A copy of a model with the weights that a new run begins with.
     ///
     /// # Errors
     ///
     /// As of the run, for weights that cannot be read or do not fit.
     pub(crate) fn first_weights<M: LearnerModel>(&self, model: &M) -> Result<M> {
-        let own = own_copy(model);
+        let own = self.own_copy(model);
         match &self.init_from {
             Some(init_from) => {
                 let as_built = self.reports.then(|| non_finite_tensors(&own.valid())).transpose()?;
@@ -107,7 +108,7 @@ impl Trial {
         loader: &Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         mut each: impl FnMut(&[<M as TrainStep>::Output], &Learner<M>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let devices = TrainingDevices::new(&self.devices, self.optim, self.recompute);
+        let devices = TrainingDevices::new(&self.devices, self.optim, self.recomputes);
         learner.fork(devices.main());
         devices.settle();
         let batches = LoaderSize::of(&**loader).map(LoaderSize::batches);

@@ -65,10 +65,9 @@ fn train(
     devices: Vec<Device>,
     placement: MultiDeviceOptim,
 ) -> Result<FitResult<CharLm>> {
-    let (seed, epochs) = (config.seed, config.max_epochs);
+    let (seed, epochs, first) = (config.seed, config.max_epochs, devices[0].clone());
     let context = hparams.shape().context;
     let (train, valid) = char_lm::load()?;
-    let device = devices[0].clone().autodiff();
     let trainer = Trainer::new(config, hparams)?.devices(devices).optimizer_placement(placement);
 
     // Windows from other places in every epoch for training, always the same for validation.
@@ -83,7 +82,7 @@ fn train(
         .metric_train_numeric(LearningRateMetric::new())
         .grads_accumulation(hparams.grads_accumulation);
 
-    device.seed(seed);
+    let device = trainer.device(first)?;
     let learner = Learner::new(hparams.init(&device), hparams.optimizer(), hparams.schedule(epochs));
     trainer.fit(training, learner)
 }

@@ -89,9 +89,8 @@ fn train(
     devices: Vec<Device>,
     placement: MultiDeviceOptim,
 ) -> Result<FitResult<Digits>> {
-    let seed = config.seed;
+    let (seed, first) = (config.seed, devices[0].clone());
     let (train, valid) = digits::load(hparams.data)?;
-    let device = devices[0].clone().autodiff();
     let trainer = Trainer::new(config, hparams)?.devices(devices).optimizer_placement(placement);
 
     let training = trainer
@@ -99,7 +98,7 @@ fn train(
         .metrics((MeanLoss::new(), AccuracyMetric::new()))
         .grads_accumulation(hparams.grads_accumulation);
 
-    device.seed(seed);
+    let device = trainer.device(first)?;
     let learner =
         Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), hparams.learning_rate);
     trainer.fit(training, learner)

@@ -35,7 +35,7 @@ use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
 use crate::process::last_panic;
-use crate::training_loop::trial::{Trial, own_copy};
+use crate::training_loop::trial::Trial;
 
 pub use result::{BatchFit, BatchSizeEnd, FoundBatchSize, TriedBatchSize};
 pub use search::BatchSizeMode;
@@ -294,7 +294,7 @@ impl BatchSizeFinder {
         last_panic::take_of_devices();
         let measurement = gauge.begin();
         let mut steps = Steps::new();
-        let learner = Learner::new(own_copy(model), optimizer.clone(), LEARNING_RATE);
+        let learner = Learner::new(trial.own_copy(model), optimizer.clone(), LEARNING_RATE);
         let ended = trial.run(learner, &loader, |outputs, learner| {
             let done =
                 steps.add(outputs.len(), learner).map_err(|error| Error::evaluation("a step", error))?;

@@ -15,6 +15,7 @@ use burn::train::{
 use burn_environment::device_name;
 
 use crate::error::{Error, Result};
+use crate::learner_state::recomputation::training_device;
 use crate::process::console::warn;
 use crate::remote::device_names::{IROH, REMOTE};
 
@@ -25,14 +26,11 @@ pub(crate) struct TrainingDevices {
 }
 
 impl TrainingDevices {
-    /// At least one device. `optim` says where the optimizer works when there are several. `recompute`
-    /// recomputes activations in the backward pass instead of keeping them.
-    pub(crate) fn new(devices: &[Device], optim: MultiDeviceOptim, recompute: bool) -> Self {
-        let with_gradients = |device: &Device| {
-            let device = device.clone().autodiff();
-            if recompute { device.gradient_checkpointing() } else { device }
-        };
-        Self { all: devices.iter().map(with_gradients).collect(), optim }
+    /// At least one device. `optim` says where the optimizer works when there are several. `recomputes`: the
+    /// model computes activations in the backward pass again, instead of keeping them.
+    pub(crate) fn new(devices: &[Device], optim: MultiDeviceOptim, recomputes: bool) -> Self {
+        let all = devices.iter().map(|device| training_device(device.clone(), recomputes)).collect();
+        Self { all, optim }
     }
 
     pub(crate) fn main(&self) -> &Device {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_ckpt::{Contents, FromCheckpoint, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, FromCheckpoint, Metadata, Section};
 use char_lm::{BYTES, CharLm, CharLmConfig};
 use jiff::Timestamp;
 use system_tests::programs::commands::{build, ended_with, stdout, train_example};
@@ -320,4 +320,21 @@ fn a_run_that_saves_at_every_step_and_is_killed_ends_with_the_bits_of_one_that_w
         stdout(&again);
         assert_eq!(last_state(&root), expected, "{when_busy}");
     }
+}
+
+#[test]
+fn activations_that_are_computed_again_change_no_byte_of_the_model() {
+    let (without, with) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(without.path(), 1);
+    stdout(&small(with.path(), 1).args(["--set", "gradient_checkpointing=true"]).output().unwrap());
+    let digests = |root: &Path| {
+        let last = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();
+        last.verify()
+            .unwrap()
+            .tensors
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.blake3))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(digests(without.path()), digests(with.path()));
 }

@@ -1,6 +1,8 @@
 //! Several devices: the same numbers from run to run for both placements of the optimizer, saves at any step,
 //! and resuming with the same number of devices or another.
 
+mod gradient_checkpointing;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
