@@ -43,13 +43,22 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// # Ok(()) }
 /// ```
 pub fn start_device(device: &Device) -> Result<()> {
-    let failed = |reason| {
+    let failed = |reason: String| {
+        let reason = in_short(&reason);
         let found = burn_environment::gpus().iter().map(ToString::to_string).collect();
         Err(Error::Device { device: device_name(device), reason, found })
     };
     let device_of_thread = device.clone();
     let test = move || compute_test(&device_of_thread);
     first_panic(|| within(START_LIMIT, test)).flatten().or_else(failed)
+}
+
+/// Without the forty names by which a library was looked for.
+fn in_short(reason: &str) -> String {
+    match reason.split_once(" - searched for library names") {
+        Some((what, _)) => format!("{what}: is the driver installed?"),
+        None => reason.to_owned(),
+    }
 }
 
 /// The result of `work`, which runs on a thread of its own. A thread that hangs in a driver cannot be ended:
@@ -136,6 +145,13 @@ mod tests {
         drop(never);
         let error = first_panic(|| within(Duration::from_mins(1), || panic!("no adapter"))).unwrap_err();
         assert!(error.contains("no adapter"), "{error}");
+    }
+
+    #[test]
+    fn a_library_that_is_not_there_is_named_without_all_its_names() {
+        let reason = r#"Unable to dynamically load the "cuda" shared library - searched for library names: ["libcuda.so"]"#;
+        let short = r#"Unable to dynamically load the "cuda" shared library: is the driver installed?"#;
+        assert_eq!((in_short(reason), in_short("no adapter")), (short.to_owned(), "no adapter".to_owned()));
     }
 
     #[test]

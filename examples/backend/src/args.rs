@@ -14,9 +14,10 @@ use crate::device::{DeviceName, wrong};
 /// Where to compute.
 #[derive(Debug, Clone, Args)]
 pub struct DeviceArgs {
-    /// What to compute on, as far as the program was built for it
-    #[arg(long, value_enum, default_value = "flex")]
-    backend: Backend,
+    /// What to compute on, as far as the program was built for it. Without this a GPU that it was built for
+    /// and that this machine has, else the CPU
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// A device to train on, in place of the backend's default one: cpu, wgpu:0, cuda:0,
     /// remote:ws://HOST:PORT, ..; given several times, each has a batch of its own in every step
     #[arg(long, value_name = "DEV")]
@@ -50,7 +51,7 @@ impl DeviceArgs {
     /// [`Error::RemoteDevice`](burn_trainer::Error::RemoteDevice) for a device that cannot be used.
     pub fn devices(&self) -> Result<Vec<Device>> {
         if self.device.is_empty() {
-            return Ok(vec![self.backend.device()?]);
+            return Ok(vec![self.backend.unwrap_or_else(Backend::of_this_machine).device()?]);
         }
         let names = self.device.iter().map(|name| DeviceName::parse(name)).collect::<Result<Vec<_>>>()?;
         for (position, name) in names.iter().enumerate() {

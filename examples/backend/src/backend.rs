@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use burn::tensor::Device;
+use burn_trainer::environment::{GpuDevice, GpuKind, try_gpus};
 use burn_trainer::process::start_device;
 use burn_trainer::{Error, Result};
 use clap::ValueEnum;
@@ -21,16 +22,59 @@ pub enum Backend {
     Cuda,
 }
 
+/// The backends for GPUs that the program was built with, the fastest first.
+const BUILT_FOR_GPUS: &[Backend] = &[
+    #[cfg(feature = "cuda")]
+    Backend::Cuda,
+    #[cfg(feature = "vulkan")]
+    Backend::Vulkan,
+    #[cfg(feature = "wgpu")]
+    Backend::Wgpu,
+];
+
 impl Backend {
     /// The fastest that the program was built for.
     #[must_use]
     pub fn best() -> Self {
-        match () {
-            () if cfg!(feature = "cuda") => Self::Cuda,
-            () if cfg!(feature = "vulkan") => Self::Vulkan,
-            () if cfg!(feature = "wgpu") => Self::Wgpu,
-            () => Self::Flex,
+        BUILT_FOR_GPUS.first().copied().unwrap_or(Self::Flex)
+    }
+
+    /// The name of a GPU's backend in burn's devices (`Cuda(0)`).
+    fn gpu_name(self) -> Option<&'static str> {
+        match self {
+            Self::Flex => None,
+            Self::Wgpu => Some("Wgpu"),
+            Self::Vulkan => Some("Vulkan"),
+            Self::Cuda => Some("Cuda"),
         }
+    }
+
+    /// The fastest backend that the program was built for and that reaches a GPU of this machine. Says so where
+    /// none does.
+    pub(crate) fn of_this_machine() -> Self {
+        let built = BUILT_FOR_GPUS.iter().copied();
+        let Some(gpus) = built.clone().next().map(|_| try_gpus()) else { return Self::Flex };
+        let (software, real): (Vec<_>, Vec<_>) =
+            gpus.iter().flatten().partition(|gpu| gpu.kind == Some(GpuKind::Cpu));
+        let reaches = |backend: &Self| {
+            let is_of_backend = |device: &String| device.split('(').next() == backend.gpu_name();
+            real.iter().any(|gpu| gpu.burn_devices.iter().any(is_of_backend))
+        };
+        built.clone().find(reaches).unwrap_or_else(|| {
+            let names =
+                |gpus: &[&GpuDevice]| gpus.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let found = match (gpus.is_none(), real.is_empty(), software.is_empty()) {
+                (true, ..) => "a GPU's driver does not answer".to_owned(),
+                (_, false, _) => format!("no backend of this program reaches {}", names(&real)),
+                (_, _, false) => {
+                    format!("there is only {}, which computes on the processor", names(&software))
+                }
+                _ => "this machine has none, or no driver for it".to_owned(),
+            };
+            let built = built.map(|backend| backend.to_string()).collect::<Vec<_>>().join(", ");
+            eprintln!("note: no GPU is used ({found}; built for {built}): the CPU computes");
+            Self::Flex
+        })
     }
 
     /// The backend's default device, started.

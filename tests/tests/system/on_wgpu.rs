@@ -216,3 +216,19 @@ fn a_renderer_in_software_is_named_in_the_first_lines_and_a_gpu_is_not() {
     let ended = Running::start(digits(root.path(), &flags.replace("r1", "r2"))).end_well();
     assert!(!ended.stderr.contains("is not a GPU but"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_program_that_is_told_no_backend_says_once_why_it_uses_no_gpu_and_trains_and_resumes_without() {
+    let root = tempfile::tempdir().unwrap();
+    for epochs in ["1", "2"] {
+        let few = "--set limit_train_batches=2 --set limit_valid_batches=1 --ckpt-path auto --run-id r1";
+        let mut command = digits(root.path(), &format!("{few} --epochs {epochs}"));
+        without_drivers(&mut command);
+        let ended = Running::start(command).end_well();
+        let said: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("no GPU is used")).collect();
+        let why = "note: no GPU is used (this machine has none, or no driver for it; built for ";
+        assert!(matches!(said[..], [line] if line.starts_with(why)), "{}", ended.stderr);
+    }
+    let last = metadata(&checkpoints(root.path()).join("last.ckpt"));
+    assert_eq!(last["global_step"], 4);
+}
