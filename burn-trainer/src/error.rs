@@ -287,7 +287,7 @@ fn smaller_than(batch_size: usize) -> &'static str {
 }
 
 fn what_to_do_with_a_run(path: &Path, missing: &[PathBuf]) -> String {
-    const RESUME: &str = "resume it with ckpt_path \"auto\"";
+    const RESUME: &str = "resume it with ckpt_path \"auto\" (--ckpt-path auto)";
     if let [first, more @ ..] = missing {
         // With `overwrite` the links to these checkpoints would be lost.
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };

@@ -135,8 +135,7 @@ impl EvaluateArgs {
             }
             Err(error) => warn(&format!("the evaluation is not kept: {}", chain(&error))),
         }
-        print(&lines);
-        Ok(reported.status)
+        Ok(if print(&lines) { reported.status } else { ExitCode::FAILURE })
     }
 }
 

@@ -219,8 +219,8 @@ where
         }
         lines.push(format!("losses: {}", shown(file)));
     }
-    print(&lines);
-    Ok(if suggestion.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let printed = print(&lines);
+    Ok(if printed && suggestion.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {

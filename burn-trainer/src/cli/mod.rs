@@ -135,6 +135,7 @@ pub struct TrainArgs {
     /// Send checkpoints there, beside training, and resume from there on an empty disk: s3://bucket/prefix,
     /// gs://bucket/prefix, az://container/prefix, or file:///directory
     #[arg(long, value_name = "ADDRESS")]
+    #[cfg_attr(not(feature = "mirror"), arg(hide = true))]
     pub mirror: Option<String>,
     /// Only try: one batch of everything, one optimizer step, a save and a load, in a temporary directory.
     /// Leaves nothing

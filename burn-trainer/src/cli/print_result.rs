@@ -1,11 +1,13 @@
 //! What a training program prints at its end, and the exit status that follows.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn_ckpt::plumbing::without_controls;
 use burn_ckpt::{Metadata, chain};
+use indexmap::IndexMap;
+use jiff::Timestamp;
 
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
@@ -23,8 +25,8 @@ use crate::strategy::FAST_DEV_RUN;
 /// Prints where the checkpoints are, the best score, and the command that resumes the run, also where
 /// training ended with an error. Returns the exit status, or that error, for [`main`](super::main).
 ///
-/// The status is 0 unless a signal stopped training, or a save failed that `failed_saves` counts as a
-/// failure.
+/// The status is 0 unless a signal stopped training, a save failed that `failed_saves` counts as a failure,
+/// or standard output cannot be written to.
 ///
 /// `program` is how the program is started (`cargo xtask train digits`); the command repeats the arguments
 /// that it was started with, as far as they do not say what to resume.
@@ -85,17 +87,17 @@ pub(super) fn print_and_keep_model<M>(
     };
     let mirror = config.mirror.as_ref();
     let saved = saved && !result.mirror.as_ref().is_some_and(|result| result.is_failure(mirror));
-    let status = match (saved, result.stopped_by) {
+    let FitResult { renderer, model, run_dir, interrupted, stopped_by, temporary, checkpoints, .. } = result;
+    drop(renderer);
+    let tried = checkpoints.get(FAST_DEV_RUN).map(|tried| tried.path.clone());
+    let fast_dev_run = tried.zip(temporary);
+    let printed = print(&lines);
+    notes.iter().for_each(|note| say(note));
+    let status = match (saved && printed, stopped_by) {
         (false, _) => ExitCode::FAILURE,
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),
         (true, None) => ExitCode::SUCCESS,
     };
-    let FitResult { renderer, model, run_dir, interrupted, temporary, checkpoints, .. } = result;
-    drop(renderer);
-    let saved = checkpoints.get(FAST_DEV_RUN).map(|saved| saved.path.clone());
-    let fast_dev_run = saved.zip(temporary);
-    print(&lines);
-    notes.iter().for_each(|note| say(note));
     Ok(Reported { status, model, run_dir, is_interrupted: interrupted.is_some(), fast_dev_run })
 }
 
@@ -112,11 +114,18 @@ fn shown_reason(reason: &EndReason) -> String {
 /// The results, for standard output.
 fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Vec<String> {
     let directory = result.run_dir.join(burn_ckpt::plumbing::CHECKPOINT_DIR);
-    let mut lines = vec![format!("checkpoints: {}", shown(&directory))];
+    let mut lines = match result.checkpoints.is_empty() {
+        true => values(&result.metrics),
+        false => vec![format!("checkpoints: {}", shown(&directory))],
+    };
     for (name, held) in &result.checkpoints {
-        lines.push(match name.strip_prefix("best:") {
-            Some(metric) => format!("best {metric}: {} in {}", held.score, shown(&held.path)),
-            None => format!("{name}: {}", shown(&held.path)),
+        let path = shown(&held.path);
+        lines.push(match name.split(':').collect::<Vec<_>>()[..] {
+            // The path says in which directory it is.
+            ["best", metric, ..] => format!("best {metric}: {} in {path}", held.score),
+            ["last", ..] => format!("last: {path}"),
+            ["on_exception", ..] => format!("on_exception: {path}"),
+            _ => format!("{name}: {path}"),
         });
     }
     lines.push(format!(
@@ -160,11 +169,13 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
 /// The command that resumes the run, or why there is none. `None` without a checkpoint that has a state.
 fn how_to_resume<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Option<String> {
     // Read from the files, not from the result: where a save failed, an older state is the one to resume
-    // from.
+    // from. It is the newest: a run that was resumed from an older one can have others with more epochs.
     let states = || result.checkpoints.values().map(|held| held.path.as_path());
     let saved = |path| run_checkpoints::epochs_to_resume_after(path);
-    let finite = states().filter(|path| is_finite(path)).filter_map(saved);
-    let Some(done) = finite.max() else {
+    let newest = states()
+        .filter_map(|path| Some((finite_since(path)?, saved(path)?)))
+        .max_by_key(|(timestamp, done)| (*timestamp, *done));
+    let Some((_, done)) = newest else {
         let not_finite = states().filter_map(saved).next();
         return not_finite.map(|_| {
             "not to be resumed: the parameters of its states are not all finite, and auto does not resume from such a state".to_owned()
@@ -229,12 +240,20 @@ fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     notes
 }
 
-/// Writes to standard output. A reader that has gone (`| head`) is not an error.
-pub(super) fn print(lines: &[String]) {
+/// Writes to standard output, and returns whether that went well: a failure is said. A reader that has gone
+/// (`| head`) is not one.
+pub(super) fn print(lines: &[String]) -> bool {
     if lines.is_empty() {
-        return;
+        return true;
     }
-    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{}", lines.join("\n")).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            say(&format!("the results cannot be written to standard output: {error}"));
+            false
+        }
+        _ => true,
+    }
 }
 
 /// Whether an error came after training began. Each has to be decided on.
@@ -277,9 +296,17 @@ fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
     format!("resume: {program} {}", arguments::to_resume_with(&arguments, config, epochs))
 }
 
-/// Whether all parameters of a checkpoint were finite when it was saved, as far as its metadata says it.
-fn is_finite(path: &Path) -> bool {
-    Metadata::of_checkpoint(path).is_ok_and(|metadata| metadata.is_finite())
+/// When a checkpoint was saved whose parameters were all finite, as far as its metadata says it.
+fn finite_since(path: &Path) -> Option<Timestamp> {
+    let metadata = Metadata::of_checkpoint(path).ok().filter(Metadata::is_finite)?;
+    Some(metadata.checkpoint_timestamp)
+}
+
+/// The latest values, of a run without a checkpoint that has them.
+fn values(metrics: &IndexMap<String, f64>) -> Vec<String> {
+    let values = metrics.iter().map(|(name, value)| format!("{name} {}", significant(*value)));
+    let values = values.collect::<Vec<_>>().join(", ");
+    if values.is_empty() { Vec::new() } else { vec![values] }
 }
 
 #[cfg(test)]

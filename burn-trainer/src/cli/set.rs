@@ -74,9 +74,14 @@ fn meanings(text: &str) -> Result<Vec<SerializedValue>, serde_json::Error> {
     match serde_json::from_str::<Value>(text) {
         Ok(value) => Ok(SerializedValue::of(&value).into_iter().chain([as_text]).collect()),
         // A typing error, not a word.
-        Err(error) if text.starts_with(['{', '[', '"']) => Err(error),
+        Err(error) if text.starts_with(['{', '[', '"']) && !is_template(text) => Err(error),
         Err(_) => Ok(vec![as_text]),
     }
+}
+
+/// Whether a text is that of a file name's template, `{epoch}-{val_loss:.4}`: keys of JSON are in quotes.
+fn is_template(text: &str) -> bool {
+    text.strip_prefix('{').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic()))
 }
 
 /// Gives a field the first of the values that its type takes.
@@ -353,6 +358,9 @@ mod tests {
             set(assignment, &mut trainer, &mut program).unwrap();
             assert_eq!(trainer.name.as_deref(), Some(name), "{assignment}");
         }
+        set("last.filename={epoch:03}-{val_loss:.4}", &mut trainer, &mut program).unwrap();
+        let filename = trainer.last.as_ref().and_then(|last| last.filename.as_deref());
+        assert_eq!(filename, Some("{epoch:03}-{val_loss:.4}"));
         set("name=null", &mut trainer, &mut program).unwrap();
         assert_eq!(trainer.name, None);
         set("teacher=7", &mut trainer, &mut program).unwrap();
@@ -376,6 +384,8 @@ mod tests {
             ("teachr=anna", "there is no \"teachr\""),
             ("name=[1", "is not JSON"),
             ("stage.kind=cold", "warm"),
+            // A key of JSON without its quotes, where no text is taken.
+            ("limits={high: 3}", "it takes"),
         ] {
             let error = set(assignment, &mut trainer, &mut program).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(assignment), "{assignment}: {error}");

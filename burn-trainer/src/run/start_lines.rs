@@ -110,17 +110,17 @@ pub(super) fn newer_checkpoints(config: &TrainerConfig, present: &Catalog, resum
     let finite = newer.iter().filter(|metadata| metadata.is_finite()).count();
     let ranks = ranks_of_newer(finite, newer.len());
     warn(&format!(
-        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: they stay, and {ranks}; what was logged \
-         after that one is replaced"
+        "the run has newer checkpoints (up to step {newest}) than the one it resumes from: each stays until the run saves that step \
+         again or keeps newer ones in its place, and {ranks}; what was logged after that one is replaced"
     ));
 }
 
 /// What becomes of so many states, of which some have only finite values. Another one never ranks.
 fn ranks_of_newer(finite: usize, all: usize) -> &'static str {
     match finite {
-        0 => "do not rank among the best, as their values are not finite",
-        _ if finite < all => "those whose values are finite rank among the best, until others replace them",
-        _ => "rank among the best, until others replace them",
+        0 => "none ranks among the best, as their values are not finite",
+        _ if finite < all => "those whose values are finite rank among the best",
+        _ => "they rank among the best",
     }
 }
 

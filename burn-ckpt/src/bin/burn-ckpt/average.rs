@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{is_address, is_directory, is_there, metadata_path};
 use burn_ckpt::{Catalog, Checkpoint, RunLayout, average};
+use indexmap::IndexSet;
 
 use crate::addresses::takes_none;
 use crate::foreign::{self, print_written};
@@ -65,6 +66,7 @@ pub fn run(args: &Args) -> VerbResult {
             say(format!("averaged: {}", input.display()));
         }
     }
+    say_if_of_several_runs(&inputs)?;
     average(&inputs, &args.out)?;
     let written = Checkpoint::open(&args.out)?;
     let average = averages::of_section(OF_CHECKPOINTS, &written.section(OF_CHECKPOINTS)?);
@@ -74,6 +76,20 @@ pub fn run(args: &Args) -> VerbResult {
         output.flush()?;
     }
     print_written(&args.out, written.section("model")?.tensors.len(), args.json)
+}
+
+/// Models of several runs have a mean that is of use if they began with the same weights, which no checkpoint
+/// says.
+fn say_if_of_several_runs(inputs: &[PathBuf]) -> Result<(), Failure> {
+    let ids = inputs.iter().map(|input| Ok(Checkpoint::open(input)?.metadata()?.run_id));
+    let ids: IndexSet<String> = ids.collect::<Result<_, burn_ckpt::Error>>()?;
+    if ids.len() > 1 {
+        let ids = ids.into_iter().collect::<Vec<_>>().join(", ");
+        say(format!(
+            "note: the checkpoints are of several runs ({ids}): a mean is of use if these began with the same weights"
+        ));
+    }
+    Ok(())
 }
 
 /// The newest states of a run, oldest first. One that has several names is listed once.

@@ -11,6 +11,7 @@ use crate::verb_result::VerbResult;
 /// In ~/.bashrc: eval "$(burn-ckpt completions bash)"
 /// For fish:     burn-ckpt completions fish > ~/.config/fish/completions/burn-ckpt.fish
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The shell
     shell: Shell,

@@ -75,6 +75,9 @@ enum Verb {
     Cp(cp::Args),
     #[cfg(feature = "mirror")]
     Mirror(mirror::Args),
+    #[cfg(not(feature = "mirror"))]
+    #[command(hide = true)]
+    Mirror(addresses::WithoutMirror),
     Prune(prune::Args),
     Tag(tag::Args),
     Rm(rm::Args),
@@ -110,6 +113,8 @@ fn run(verb: Verb) -> VerbResult {
         Verb::Cp(args) => cp::run(&args),
         #[cfg(feature = "mirror")]
         Verb::Mirror(args) => mirror::run(&args),
+        #[cfg(not(feature = "mirror"))]
+        Verb::Mirror(_) => Err(addresses::without_mirror()),
         Verb::Prune(args) => prune::run(&args),
         Verb::Tag(args) => tag::run(&args),
         Verb::Rm(args) => rm::run(&args),

@@ -162,11 +162,13 @@ impl PlainRenderer {
         self.done = done;
         if self.printed.elapsed() >= INTERVAL {
             self.printed = Instant::now();
-            self.print();
+            self.print(true);
         }
     }
 
-    fn print(&self) {
+    /// A line of the split in progress. Within it burn gives the values of the last batch, and at its end those
+    /// of all batches.
+    fn print(&self, is_within: bool) {
         if self.hidden {
             return;
         }
@@ -176,10 +178,10 @@ impl PlainRenderer {
             epochs => format!("epoch {}/{epochs} {:<5} ", self.epoch, self.split),
         };
         line.push_str(&items(self.done, self.items));
-        for shown in self.metrics.values() {
-            if let Some(value) = shown.value {
-                line.push_str(&format!("  {} {}{}", shown.name, significant(value), shown.unit));
-            }
+        let values = self.metrics.values().filter_map(|shown| Some((shown, shown.value?)));
+        for (place, (shown, value)) in values.enumerate() {
+            let gap = if is_within && place == 0 { "  last batch: " } else { "  " };
+            line.push_str(&format!("{gap}{} {}{}", shown.name, significant(value), shown.unit));
         }
         if let Some(InterruptedSplit { done, items: all, .. }) = &self.interrupted {
             line.push_str(&format!("  after {} of training", items(*done, *all)));
@@ -257,7 +259,7 @@ impl TrainingProgressLogger for PlainRenderer {
         if self.done > 0
             || self.metrics.values().any(|shown| shown.value.is_some_and(|value| !value.is_nan()))
         {
-            self.print();
+            self.print(false);
         }
         if self.split == TRAIN {
             self.resumed_after.store(0, Ordering::Relaxed);
@@ -290,7 +292,7 @@ impl EvaluationProgressLogger for PlainRenderer {
     }
 
     fn end_test(&mut self) {
-        self.print();
+        self.print(false);
     }
 
     fn end_global_progress(&mut self) {}

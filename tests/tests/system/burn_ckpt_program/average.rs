@@ -186,3 +186,20 @@ fn a_name_that_no_other_verb_would_see_is_wrong_usage() {
     }
     assert!(!out.exists());
 }
+
+#[test]
+fn a_mean_over_several_runs_is_noted_and_one_over_a_run_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let [one, other, _] = three(root.path());
+    let second = config(root.path(), 1).with_run_id("r2");
+    let second = train_scripted(second, Script::default()).unwrap().checkpoints["last"].path.clone();
+    let out = root.path().join("average.ckpt");
+    let written = ["-o", out.to_str().unwrap(), "--force"];
+    let output = average(&[&one, &second], &written);
+    stdout(&output);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("note: the checkpoints are of several runs (r1, r2)"), "{said}");
+    let output = average(&[&one, &other], &written);
+    stdout(&output);
+    assert!(output.stderr.is_empty(), "{output:?}");
+}

@@ -1,5 +1,7 @@
 //! `cargo xtask train`: its flags, its exit statuses, and what goes to which output.
 
+use std::process::Stdio;
+
 use system_tests::programs::commands::{
     stderr, stdout, train_example, xtask_train_command, xtask_train_on_a_terminal,
 };
@@ -205,4 +207,40 @@ fn an_address_in_the_place_of_a_path_is_wrong_usage_and_makes_no_directory_of_th
         assert!(error.contains("address") && !error.contains("canary"), "{flags:?}: {error}");
         assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "{flags:?}: {error}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn results_that_cannot_be_printed_are_an_error_and_those_that_nobody_reads_are_not() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |id: &str, output: Stdio| {
+        let few = "--epochs 1 --set limit_train_batches=2 --set limit_valid_batches=1 --run-id";
+        let mut command = digits(root.path(), &format!("{few} {id}"));
+        command.stdout(output).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap()
+    };
+    let full = run("full", std::fs::File::options().write(true).open("/dev/full").unwrap().into());
+    assert_eq!(full.status.code(), Some(1), "{}", stderr(&full));
+    assert!(stderr(&full).contains("results cannot be written to standard output"), "{}", stderr(&full));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let closed = run("closed", writer.into());
+    assert_eq!(closed.status.code(), Some(0), "{}", stderr(&closed));
+}
+
+#[test]
+fn results_name_a_strategy_by_its_kind_and_a_run_without_checkpoints_has_its_values() {
+    let root = tempfile::tempdir().unwrap();
+    let few = ["--epochs", "1", "--set", "limit_train_batches=2", "--set", "limit_valid_batches=1"];
+    let elsewhere = ["--set", "best.dirpath=kept", "--set", "last.dirpath=kept"];
+    let text = stdout(&train_example(root.path(), &[&few[..], &elsewhere, &["--run-id", "kept"]].concat()));
+    assert!(text.contains("\nbest val_loss: ") && text.contains("\nlast: "), "{text}");
+    let named = ["--set", "last.filename={epoch:03}-{step}", "--run-id", "named"];
+    let text = stdout(&train_example(root.path(), &[&few[..], &named].concat()));
+    assert!(text.contains("/last/000-2.ckpt"), "{text}");
+    let none = ["--set", "checkpoint_saving=false", "--run-id", "none"];
+    let text = stdout(&train_example(root.path(), &[&few[..], &none].concat()));
+    assert!(
+        text.starts_with("train_loss ") && text.contains("val_loss ") && !text.contains("checkpoints"),
+        "{text}"
+    );
 }

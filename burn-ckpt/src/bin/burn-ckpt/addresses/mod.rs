@@ -25,6 +25,9 @@ const TAKES_ADDRESS: [(&str, &str); 10] = [
 const VERBS: &str = "ls, show, verify, diff, export, average and prune read a mirror, cp gets a checkpoint of it, and mirror sends a \
                      run to it";
 
+/// How to get a program that can.
+const BUILD: &str = "build burn-ckpt with the feature `mirror`";
+
 /// Checks all paths among the arguments of a verb.
 ///
 /// # Errors
@@ -48,7 +51,8 @@ pub fn check(command: &Command, matches: &ArgMatches) -> Result<(), Failure> {
 
 /// The error of an argument that takes no address.
 pub fn takes_none(verb: &str, argument: &str) -> Failure {
-    Failure::Usage(format!("{verb} takes no address as {argument}, but a path: {VERBS}"))
+    let build = if cfg!(feature = "mirror") { "" } else { "in a build with the feature `mirror` " };
+    Failure::Usage(format!("{verb} takes no address as {argument}, but a path: {build}{VERBS}"))
 }
 
 fn shown(argument: &Arg) -> String {
@@ -60,6 +64,20 @@ fn shown(argument: &Arg) -> String {
     }
 }
 
+/// The arguments of `mirror`, where this program is built without it.
+#[cfg(not(feature = "mirror"))]
+#[derive(clap::Args)]
+pub struct WithoutMirror {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _words: Vec<std::ffi::OsString>,
+}
+
+/// The error of `mirror`, where this program is built without it.
+#[cfg(not(feature = "mirror"))]
+pub fn without_mirror() -> Failure {
+    Failure::Usage(format!("mirror is not in this build: {BUILD}"))
+}
+
 /// Fails for an address that is not one of a mirror, and in a program without mirrors.
 fn check_store(verb: &str, path: &Path) -> Result<(), Failure> {
     if mirror_address(path).is_none() {
@@ -67,8 +85,7 @@ fn check_store(verb: &str, path: &Path) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{verb} cannot read this address: {reason}")));
     }
     if !cfg!(feature = "mirror") {
-        let reason = "build burn-ckpt with the feature `mirror`";
-        return Err(Failure::Usage(format!("{verb} cannot read an address in this build: {reason}")));
+        return Err(Failure::Usage(format!("{verb} cannot read an address in this build: {BUILD}")));
     }
     Ok(())
 }

@@ -100,7 +100,9 @@ fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
     // Those that prune removes.
     let is_damaged =
         |broken: &Broken<'_>| broken.why_kept.is_none() && broken.row.problem.as_ref().is_some_and(is_damage);
-    let has_damaged = |listing: &&Listing| Broken::of(listing).iter().any(is_damaged);
+    // prune leaves a run of which nothing whole would stay.
+    let has_whole = |listing: &Listing| listing.rows.iter().any(|row| row.problem.is_none());
+    let has_damaged = |listing: &&Listing| has_whole(listing) && Broken::of(listing).iter().any(is_damaged);
     let removes = match listings.iter().filter(has_damaged).collect::<Vec<_>>().as_slice() {
         [] => String::new(),
         [one] if one.directory.ends_with(CHECKPOINT_DIR) => {

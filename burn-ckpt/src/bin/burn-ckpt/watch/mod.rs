@@ -200,9 +200,10 @@ impl Watching<'_> {
     fn waits(&mut self, state: &RunState) {
         let run = one(&self.args.run);
         let line = match state {
-            RunState::NotBegun => {
-                format!("waiting for the run {run}: it has no checkpoint, and no process writes to it")
-            }
+            RunState::NotBegun => match is_gone(&self.args.run) {
+                Ok(true) => format!("waiting for the run {run}: there is no such directory yet"),
+                _ => format!("waiting for the run {run}: it has no checkpoint, and no process writes to it"),
+            },
             RunState::Running(holder) => format!("watching {run}: {holder} writes to it"),
             RunState::Stopped(why) => format!(
                 "waiting for {run} to be resumed: no process writes to it, and it is not done ({why}); --until-stopped ends here"
