@@ -304,6 +304,28 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
 
     /// Validates the trained model on a named validation set, this time, also where
     /// [`validate_with`](Self::validate_with) gives another one for the others.
+    /// Whether the run validates.
+    pub(super) fn validates(&self) -> bool {
+        self.run.validates
+    }
+
+    /// Notes that this callback gives the model of each validation.
+    ///
+    /// # Errors
+    ///
+    /// When another one does: the metrics would be those of one, and not say of which.
+    pub(super) fn claim_validations(&mut self) -> CallbackResult {
+        if let Some(other) = &self.requests.validates_with {
+            let reason = format!(
+                "the run validates with the average of {other} already, and a validation uses one model: set with_validates(false) \
+                 on one of the two"
+            );
+            return Err(reason.into());
+        }
+        self.requests.validates_with = Some(self.name.to_owned());
+        Ok(())
+    }
+
     ///
     /// # Errors
     ///
