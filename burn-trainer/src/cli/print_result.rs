@@ -12,7 +12,7 @@ use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::mirror::MirrorResult;
 use crate::process::console::say;
-use crate::process::progress::figures::{count, exact_time, significant};
+use crate::process::progress::figures::{count, significant, span};
 use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::run_speed::RunSpeed;
@@ -120,13 +120,15 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         });
     }
     lines.push(format!(
-        "epochs {}, steps {}, {:.1} s",
-        result.epochs, result.global_step, result.training_time_seconds
+        "epochs {}, steps {}, {}",
+        result.epochs,
+        result.global_step,
+        span(result.training_time_seconds)
     ));
     lines.extend(result.speed.as_ref().and_then(speed));
     if let Some(longest) = result.longest_save {
         let saves = count(result.saves, "save");
-        let longest = exact_time(longest);
+        let longest = span(longest.as_secs_f64());
         lines.push(match result.saves {
             1 => format!("{saves}, durable after {longest}"),
             _ => format!("{saves}, the longest durable after {longest}"),

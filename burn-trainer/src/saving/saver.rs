@@ -23,7 +23,7 @@ use super::requested_save::RequestedSave;
 use super::save_summary::SaveSummary;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::process::signals::SignalDeadline;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
@@ -234,7 +234,7 @@ impl Saver {
         saves.iter_mut().for_each(|save| save.urgent = true);
         let places = SaveRequest::paths(&saves);
         if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::Skipped {
-            log::error!("the last state was not saved: the writer was busy for {}", exact_time(wait));
+            log::error!("the last state was not saved: the writer was busy for {}", span(wait.as_secs_f64()));
         }
         Ok(places)
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
+use crate::process::signals::StopSignal;
 
 /// What a run can end by: a setting by its name, early stopping by what people call it.
 const MAX_STEPS: &str = "max_steps";
@@ -94,7 +95,7 @@ impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MaxSteps(steps) => write!(f, "{MAX_STEPS}: {steps} optimizer steps are done"),
-            Self::MaxTime(time) => write!(f, "{MAX_TIME}: {} of training are over", exact_time(*time)),
+            Self::MaxTime(time) => write!(f, "{MAX_TIME}: {} of training are over", span(time.as_secs_f64())),
             Self::EarlyStopping(reason) | Self::Callback { reason, .. } => f.write_str(reason),
         }
     }

@@ -13,7 +13,7 @@ use super::save_from_outside::{SaveFromOutside, SavedFromOutside};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::process::console::say;
 use crate::process::launcher::requeue_after;
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::process::signals::{EndFromOutside, StopSignal};
 use crate::process::temporary_root;
 use crate::saving::run_checkpoints;
@@ -84,7 +84,10 @@ fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Du
         return SavedFromOutside::Failed(format!("the system gives no thread: {error}"));
     }
     let failed = |_| {
-        SavedFromOutside::Failed(format!("a device or a strategy does not answer in {}", exact_time(limit)))
+        SavedFromOutside::Failed(format!(
+            "a device or a strategy does not answer in {}",
+            span(limit.as_secs_f64())
+        ))
     };
     saved.recv_timeout(limit.saturating_add(MARGIN)).unwrap_or_else(failed)
 }

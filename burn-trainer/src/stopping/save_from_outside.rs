@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::snapshot::take_snapshot_of;
 use crate::metrics::{METRICS_LIMIT, RunMetrics, burn_epoch};
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::saving::run_saves::RunSaves;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
@@ -49,7 +49,7 @@ pub(crate) enum SavedFromOutside {
 
 impl SavedFromOutside {
     pub(crate) fn not_within(limit: Duration) -> Self {
-        Self::Failed(format!("not within {}", exact_time(limit)))
+        Self::Failed(format!("not within {}", span(limit.as_secs_f64())))
     }
 }
 

@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 
 use super::say;
 use crate::process::progress::epochs_table::SplitValues;
-use crate::process::progress::figures::significant;
+use crate::process::progress::figures::{significant, span};
 use crate::process::progress::shown_speed::{ShownSpeed, SpeedSource};
 
 /// burn's name of the training split.
@@ -193,7 +193,7 @@ impl PlainRenderer {
             line.push_str(&format!("  {}", speed.line()));
         }
         let left = speed.map_or_else(String::new, |speed| speed.time_left());
-        line.push_str(&format!("  ({:.1} s{left})", self.started.elapsed().as_secs_f64()));
+        line.push_str(&format!("  ({}{left})", span(self.started.elapsed().as_secs_f64())));
         say(&line);
     }
 
