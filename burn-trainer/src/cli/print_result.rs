@@ -9,7 +9,7 @@ use burn_ckpt::{Metadata, chain};
 
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
-use crate::error::{Error, Result};
+use crate::error::{Result, Stage};
 use crate::mirror::MirrorResult;
 use crate::process::console::say;
 use crate::process::progress::figures::{count, significant, span};
@@ -64,8 +64,8 @@ pub(super) fn print_and_keep_model<M>(
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            let has_begun = has_begun(&error) && !config.fast_dev_run;
-            if has_begun && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
+            let may_have_trained = error.stage() != Stage::Start && !config.fast_dev_run;
+            if may_have_trained && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
                 print(&[resume_line(config, program, config.max_epochs)]);
             }
             return Err(if config.fast_dev_run { error } else { restart::after(error, config) });
@@ -239,32 +239,6 @@ pub(super) fn print(lines: &[String]) {
     let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
 }
 
-/// Whether an error came after training began. Each has to be decided on.
-fn has_begun(error: &Error) -> bool {
-    match error {
-        Error::Panicked { .. }
-        | Error::Training { .. }
-        | Error::Callback { .. }
-        | Error::DeviceLost { .. }
-        | Error::RemoteDevice { .. }
-        | Error::SaveFailed { .. }
-        | Error::MetricNotLogged { .. }
-        | Error::NoBatch { .. } => true,
-        Error::Config { .. }
-        | Error::Device { .. }
-        | Error::Checkpoint(_)
-        | Error::RunExists { .. }
-        | Error::MirrorNotDownloaded { .. }
-        | Error::MirrorUnreadable { .. }
-        | Error::UnknownMetric { .. }
-        | Error::NoBatchFits { .. }
-        | Error::Evaluation { .. }
-        | Error::NothingToResume { .. }
-        | Error::MidEpoch { .. }
-        | Error::Unusable { .. } => false,
-    }
-}
-
 /// The command that resumes the run, before [`print_result`] says how the program is started: as this process
 /// was.
 pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
@@ -282,17 +256,4 @@ fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
 /// Whether all parameters of a checkpoint were finite when it was saved, as far as its metadata says it.
 fn is_finite(path: &Path) -> bool {
     Metadata::of_checkpoint(path).is_ok_and(|metadata| metadata.is_finite())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_callback_fails_after_training_has_begun_and_a_setting_before() {
-        let (name, source) = ("mine".to_owned(), "it is full".into());
-        let callback = Error::Callback { name, method: "on_epoch_end", source, saved: None };
-        assert!(has_begun(&callback));
-        assert!(!has_begun(&Error::config("seed", "it is odd")));
-    }
 }

@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use super::loop_state::{LoopProgress, LoopState};
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::config::TrainerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Stage};
 use crate::learner_state::restore::restore;
 use crate::metrics::{METRICS_LIMIT, burn_epoch};
 use crate::process::signals::StopSignal;
@@ -74,10 +74,9 @@ impl Outcome {
 
     /// Whether training has begun: an error of the settings or the data did not come before the first step.
     pub(crate) fn has_begun(&self) -> bool {
-        let is_of_start = |error: &Error| {
-            !matches!(error, Error::Panicked { .. } | Error::Training { .. } | Error::DeviceLost { .. })
-        };
-        self.steps > 0 || self.saves.unfinished || !self.error.as_ref().is_some_and(is_of_start)
+        // What can come before the first step came there, as no step is done.
+        let is_of_training = self.error.as_ref().is_none_or(|error| error.stage() == Stage::Training);
+        self.steps > 0 || self.saves.unfinished || is_of_training
     }
 }
 
