@@ -17,7 +17,7 @@ use crate::metrics::{RunMetrics, is_of_validation};
 use crate::process::console::warn;
 use crate::state::end_reason::EndReason;
 use crate::state::position::EndPosition;
-use crate::state::run_info::{RunEnd, RunInfo, RunOutcome};
+use crate::state::run_info::{RunEnd, RunInfo};
 
 /// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
 ///
@@ -215,7 +215,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
 
     /// Says that it has looked at none, unless that was said before.
     pub(super) fn warn_if_never_validated(&self, metric: &str) {
-        let is_done = matches!(self.run.ended, Some(RunEnd { outcome: RunOutcome::Done(_), .. }));
+        let is_done = self.run.ended.is_some_and(|ended| ended.outcome.is_done());
         let never = is_of_validation(metric) && !self.run.was_validated && self.run.global_step > 0;
         if is_done && never && self.why_never_due(metric).is_none() {
             warn(&ended_before_validation(self.name, metric));
@@ -368,9 +368,9 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     }
 
     /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved,
-    /// and [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. Before `min_epochs`
-    /// and `min_steps` it has no effect, as [`can_stop`](Self::can_stop) says. If a signal or a
-    /// failure comes before the end, the saved state has the request, and the run that resumes ends with it.
+    /// and [`FitResult::outcome`](crate::FitResult::outcome) has the reason. Before `min_epochs` and
+    /// `min_steps` it has no effect, as [`can_stop`](Self::can_stop) says. If a signal or a failure comes
+    /// before the end, the saved state has the request, and the run that resumes ends with it.
     ///
     /// A callback that has ended a run, and that should not continue when it is started again, stops it again
     /// in [`on_fit_start`](super::Callback::on_fit_start). Where it does so by its

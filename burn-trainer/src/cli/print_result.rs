@@ -17,7 +17,7 @@ use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::run_speed::RunSpeed;
 use crate::saving::run_checkpoints;
-use crate::state::end_reason::EndReason;
+use crate::state::end_reason::{EndReason, RunOutcome};
 use crate::strategy::FAST_DEV_RUN;
 
 /// Prints where the checkpoints are, the best score, and the command that resumes the run, also where
@@ -85,18 +85,18 @@ pub(super) fn print_and_keep_model<M>(
     };
     let mirror = config.mirror.as_ref();
     let saved = saved && !result.mirror.as_ref().is_some_and(|result| result.is_failure(mirror));
-    let status = match (saved, result.stopped_by) {
+    let status = match (saved, result.outcome.signal()) {
         (false, _) => ExitCode::FAILURE,
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),
         (true, None) => ExitCode::SUCCESS,
     };
-    let FitResult { renderer, model, run_dir, interrupted, temporary, checkpoints, .. } = result;
+    let FitResult { renderer, model, run_dir, outcome, temporary, checkpoints, .. } = result;
     drop(renderer);
     let saved = checkpoints.get(FAST_DEV_RUN).map(|saved| saved.path.clone());
     let fast_dev_run = saved.zip(temporary);
     print(&lines);
     notes.iter().for_each(|note| say(note));
-    Ok(Reported { status, model, run_dir, is_interrupted: interrupted.is_some(), fast_dev_run })
+    Ok(Reported { status, model, run_dir, is_interrupted: outcome.is_stopped(), fast_dev_run })
 }
 
 /// A path in a line of results: the line stays one.
@@ -135,28 +135,28 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         });
     }
     lines.extend(result.mirror.as_ref().map(MirrorResult::line));
-    if result.stopped_early {
-        let epochs = count(result.epochs, "epoch");
-        let why = result.ended_because.iter().map(|reason| format!(": {}", shown_reason(reason)));
-        let why = why.collect::<String>();
-        lines.push(format!("early stopping ended the run after {epochs}{why}"));
-    }
     if result.finished_before {
         let epochs = count(result.epochs, "epoch");
         lines.push(format!("nothing to do: the run {} is complete after {epochs}", result.run_id));
     }
-    let ended_by_limit = result.ended_because.as_ref().and_then(EndReason::limit);
-    if let Some(reason) = result.ended_because.as_ref().filter(|_| !result.stopped_early) {
-        let steps = count(result.global_step, "step");
-        lines.push(match ended_by_limit {
-            Some(limit) => format!("{limit} ended the run after {steps}: a larger one trains it further"),
-            None => format!("a callback ended the run after {steps}: {}", shown_reason(reason)),
-        });
-    }
-    if !result.stopped_early && ended_by_limit.is_none() {
+    let reason = result.outcome.end_reason();
+    lines.extend(reason.map(|reason| ended_by(reason, result)));
+    // A larger limit, or more patience, trains the others further.
+    if matches!(reason, None | Some(EndReason::Callback { .. })) {
         lines.extend(how_to_resume(result, config, program));
     }
     lines
+}
+
+/// What has ended a run before its last epoch.
+fn ended_by<M>(reason: &EndReason, result: &FitResult<M>) -> String {
+    let (epochs, steps) = (count(result.epochs, "epoch"), count(result.global_step, "step"));
+    let why = shown_reason(reason);
+    match (reason, reason.limit()) {
+        (_, Some(limit)) => format!("{limit} ended the run after {steps}: a larger one trains it further"),
+        (EndReason::EarlyStopping(_), None) => format!("early stopping ended the run after {epochs}: {why}"),
+        (_, None) => format!("a callback ended the run after {steps}: {why}"),
+    }
 }
 
 /// The command that resumes the run, or why there is none. `None` without a checkpoint that has a state.
@@ -193,11 +193,11 @@ fn speed(speed: &RunSpeed) -> Option<String> {
 /// Notes, for standard error.
 fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(reason) = &result.interrupted {
+    if let RunOutcome::Stopped { reason, .. } = &result.outcome {
         notes.push(format!("stopped before the last epoch: {reason}"));
-    }
-    if result.interrupted.is_some() && result.checkpoints.is_empty() {
-        notes.push("there is no checkpoint: the run resumes from its beginning".to_owned());
+        if result.checkpoints.is_empty() {
+            notes.push("there is no checkpoint: the run resumes from its beginning".to_owned());
+        }
     }
     if let Some(job) = &result.requeued {
         notes.push(format!("the Slurm job {job} is requeued"));

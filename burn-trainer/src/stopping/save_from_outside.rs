@@ -17,6 +17,7 @@ use crate::learner_state::snapshot::take_snapshot_of;
 use crate::metrics::{METRICS_LIMIT, RunMetrics, burn_epoch};
 use crate::process::progress::figures::span;
 use crate::saving::run_saves::RunSaves;
+use crate::state::end_reason::{EndReason, RunOutcome, StopRequest};
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
 use crate::state::run_clock::RunClock;
@@ -89,6 +90,10 @@ pub(crate) type StateOfLoop =
 impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
     fn is_busy(&self) -> bool {
         self.slot.is_computing() || self.saves.is_locked()
+/// The end of the run at a position where callbacks have this request: what the loop would have said next.
+/// `None` where the run continues.
+pub(crate) type EndOfLoop = Box<dyn Fn(Position, Option<StopRequest>) -> Option<RunOutcome> + Send + Sync>;
+
     }
 
     fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside {
@@ -136,7 +141,12 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         }
     }
 
-    /// Hands the state to the writer, as a stop that the loop sees would be saved.
+    /// The end of the run with a parked state. `None` where it continues.
+    fn end_of(&self, parked: &ParkedState<M>) -> Option<RunOutcome> {
+        (self.end_at)(parked.position, parked.callbacks.stop())
+    }
+
+    /// Hands the state to the writer, as a stop that the loop sees would be saved, or the end of the run.
     fn submit(
         &self,
         parked: ParkedState<M>,
@@ -152,8 +162,12 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let values = self.metrics.whole_values();
         let latest = || position.own_metrics(values.clone());
         let progress = RunProgress::new(position, &self.clock, &latest);
-        let event = TrainingEvent::Interrupted(reason);
-        let requested = saver.requested_saves(&[event], position, &progress);
+        let event = match end {
+            Some(_) => TrainingEvent::TrainingEnd,
+            None => TrainingEvent::Interrupted(reason),
+        };
+        let because = end.as_ref().and_then(RunOutcome::end_reason).map(EndReason::named);
+        let requested = saver.requested_from_outside(event, position, &progress);
         if let Some(ended) = event.ended().filter(|_| requested.is_empty()) {
             // The state was saved already, in a checkpoint that does not say how the run ended, or no
             // strategy saves it.
@@ -162,7 +176,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         }
         // With the values that the strategies were shown: burn's thread may log others meanwhile.
         let state = (self.trainer_state)(position, rates, event.ended());
-        let state = TrainerState { metrics: values, stop_requested: callbacks.stop(), ..state };
+        let stop_requested = callbacks.stop().filter(|_| end.is_none());
+        let state = TrainerState { metrics: values, ended_because: because, stop_requested, ..state };
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let model = valid.clone().unwrap_or_else(|| learner.model().valid());
             let validated = position.validated_step();

@@ -7,6 +7,8 @@ use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
 use crate::state::training_data::TrainingData;
 
+use crate::state::end_reason::{EndReason, RunOutcome};
+use crate::state::position::Position;
 /// What the configuration says of the loop, for the data that there is.
 #[derive(Clone, Copy)]
 pub(crate) struct LoopRules {
@@ -74,6 +76,25 @@ impl LoopRules {
 
     /// Whether the run validates.
     pub(in crate::training_loop) fn validates(&self) -> bool {
+    /// The end of the run with the state of a position, where callbacks have `asked` for it. `None` where the
+    /// run continues.
+    pub(in crate::training_loop) fn end_at(
+        &self,
+        position: Position,
+        trained: Duration,
+        asked: Option<EndReason>,
+    ) -> Option<RunOutcome> {
+        let is_last_batch = self.epoch_batches.is_some_and(|all| position.batches >= all);
+        let epoch_ends = !position.epoch_complete && (position.trained || is_last_batch);
+        // A validation, or the rest of an epoch's end, comes first.
+        if position.validation_due || epoch_ends {
+            return None;
+        }
+        let asked = || asked.filter(|_| self.limits.may_end_early(position));
+        let reason = self.limits.reached(position, trained).or_else(asked);
+        (reason.is_some() || position.epochs() >= self.max_epochs).then_some(RunOutcome::Done(reason))
+    }
+
         self.schedule != ValidationSchedule::Never
     }
 }
