@@ -158,6 +158,18 @@ impl Saver {
         requested
     }
 
+    /// The same for a run that is ended from outside of its loop, which may have saved that state.
+    pub(crate) fn requested_from_outside(
+        &mut self,
+        event: TrainingEvent<'_>,
+        position: Position,
+        progress: &RunProgress<'_>,
+    ) -> Vec<RequestedSave> {
+        let mut requested = self.requested_saves(&[event], position, progress);
+        self.leave_out_saved(&mut requested, position, progress.step);
+        requested
+    }
+
     /// A run that is stopped right after a save, or right after its start, has that state already.
     fn leave_out_saved(&self, requested: &mut Vec<RequestedSave>, position: Position, step: u64) {
         if self.saved_state(position).is_some() {

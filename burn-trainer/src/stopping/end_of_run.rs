@@ -111,12 +111,16 @@ fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) 
         SavedFromOutside::ByTheLoop => "the state is saved".to_owned(),
         SavedFromOutside::LastEpoch => "the last epoch that was saved stands".to_owned(),
         SavedFromOutside::Step(step) => format!("the state of step {step} is saved"),
+        SavedFromOutside::Done(step) => format!("the run is done, and the state of step {step} is saved"),
         SavedFromOutside::Failed(reason) => format!("the newest state is not on disk: {reason}"),
     };
     say(&format!(
         "training did not end by itself after {name}: {state}; threads that still work (a step, a data loader's worker) are \
          left behind"
     ));
+    if matches!(saved, SavedFromOutside::Done(_)) {
+        return;
+    }
     say(&format!("stopped before the last epoch: {name}"));
     if run_checkpoints::newest_resumable(config).is_some() {
         let line = resume_command::line(config, config.max_epochs);

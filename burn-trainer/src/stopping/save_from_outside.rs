@@ -44,6 +44,8 @@ pub(crate) enum SavedFromOutside {
     LastEpoch,
     /// The state of this step is on disk.
     Step(u64),
+    /// The run was done with this step, and its last state is on disk.
+    Done(u64),
     /// It is not, for this reason.
     Failed(String),
 }
@@ -80,6 +82,7 @@ pub(crate) struct LoopFromOutside<M: LearnerModel> {
     pub(crate) store: KeptStore,
     pub(crate) clock: RunClock,
     pub(crate) trainer_state: StateOfLoop,
+    pub(crate) end_at: EndOfLoop,
     pub(crate) reading: ReadTiming,
 }
 
@@ -87,13 +90,13 @@ pub(crate) struct LoopFromOutside<M: LearnerModel> {
 pub(crate) type StateOfLoop =
     Box<dyn Fn(Position, LearningRates, Option<String>) -> TrainerState + Send + Sync>;
 
-impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
-    fn is_busy(&self) -> bool {
-        self.slot.is_computing() || self.saves.is_locked()
 /// The end of the run at a position where callbacks have this request: what the loop would have said next.
 /// `None` where the run continues.
 pub(crate) type EndOfLoop = Box<dyn Fn(Position, Option<StopRequest>) -> Option<RunOutcome> + Send + Sync>;
 
+impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
+    fn is_busy(&self) -> bool {
+        self.slot.is_computing() || self.saves.is_locked()
     }
 
     fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside {
@@ -104,6 +107,7 @@ pub(crate) type EndOfLoop = Box<dyn Fn(Position, Option<StopRequest>) -> Option<
             return SavedFromOutside::Failed("a strategy or an older save does not end".to_owned());
         };
         let step = parked.as_ref().map(|parked| parked.position.global_step);
+        let is_done = parked.as_ref().is_some_and(|parked| self.end_of(parked).is_some());
         // A device that hangs or has failed can do so here again.
         let submitted = catch_unwind(AssertUnwindSafe(|| match parked {
             Some(parked) => self.submit(parked, &mut saves, reason, left()),
@@ -121,6 +125,7 @@ pub(crate) type EndOfLoop = Box<dyn Fn(Position, Option<StopRequest>) -> Option<
             (None, Some(_)) if !summary.newest_is_durable => {
                 SavedFromOutside::Failed("its save has failed".to_owned())
             }
+            (None, Some(step)) if is_done => SavedFromOutside::Done(step),
             (None, Some(step)) => SavedFromOutside::Step(step),
             (None, None) if !self.slot.has_updated() => SavedFromOutside::NoUpdate,
             (None, None) => SavedFromOutside::Failed("the optimizer's step does not end".to_owned()),
@@ -154,6 +159,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         reason: &str,
         limit: Duration,
     ) -> Result<()> {
+        let end = self.end_of(&parked);
         let ParkedState { learner, valid, position, learning_rate, callbacks } = parked;
         let rates = LearningRates::of(&learner, learning_rate, callbacks.rate_scale());
         let (Some(saver), Some(store)) = (saves.saver(), &self.store.0) else { return Ok(()) };
@@ -169,9 +175,9 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let because = end.as_ref().and_then(RunOutcome::end_reason).map(EndReason::named);
         let requested = saver.requested_from_outside(event, position, &progress);
         if let Some(ended) = event.ended().filter(|_| requested.is_empty()) {
-            // The state was saved already, in a checkpoint that does not say how the run ended, or no
+            // The state was saved already, in a checkpoint that may not say how the run ended, or no
             // strategy saves it.
-            self.metrics.log.note_end(&ended, None, position.global_step);
+            self.metrics.log.note_end(&ended, because.as_deref(), position.global_step);
             self.metrics.log.end();
         }
         // With the values that the strategies were shown: burn's thread may log others meanwhile.

@@ -1,14 +1,16 @@
 //! The settings by which the loop decides how long it trains, and when it validates.
 
+use std::time::Duration;
+
 use super::run_limits::{BatchLimits, RunLimits};
 use super::validation_schedule::ValidationSchedule;
 use crate::config::{NeverDue, TrainerConfig, ValidateAtStart};
 use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
-use crate::state::training_data::TrainingData;
-
 use crate::state::end_reason::{EndReason, RunOutcome};
 use crate::state::position::Position;
+use crate::state::training_data::TrainingData;
+
 /// What the configuration says of the loop, for the data that there is.
 #[derive(Clone, Copy)]
 pub(crate) struct LoopRules {
@@ -74,8 +76,6 @@ impl LoopRules {
         })
     }
 
-    /// Whether the run validates.
-    pub(in crate::training_loop) fn validates(&self) -> bool {
     /// The end of the run with the state of a position, where callbacks have `asked` for it. `None` where the
     /// run continues.
     pub(in crate::training_loop) fn end_at(
@@ -95,6 +95,8 @@ impl LoopRules {
         (reason.is_some() || position.epochs() >= self.max_epochs).then_some(RunOutcome::Done(reason))
     }
 
+    /// Whether the run validates.
+    pub(in crate::training_loop) fn validates(&self) -> bool {
         self.schedule != ValidationSchedule::Never
     }
 }
