@@ -159,7 +159,9 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     pub fn scale_learning_rate(&mut self, factor: f64) -> CallbackResult {
         let scale = self.requests.rate_scale * factor;
         if !(factor > 0.0 && scale > 0.0 && scale.is_finite()) {
-            return Err(format!("the learning rate cannot be scaled by {factor}").into());
+            let reason =
+                format!("the learning rate cannot be scaled by {factor}: give a finite factor above 0");
+            return Err(reason.into());
         }
         // An earlier scale was taken.
         if self.requests.rate_scale == 1.0 && !takes_scale(self.run.learner) {
