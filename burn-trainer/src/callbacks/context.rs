@@ -304,8 +304,6 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.requests.validated = Some(model);
     }
 
-    /// Validates the trained model on a named validation set, this time, also where
-    /// [`validate_with`](Self::validate_with) gives another one for the others.
     /// Whether the run validates.
     pub(super) fn validates(&self) -> bool {
         self.run.validates
@@ -328,6 +326,8 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         Ok(())
     }
 
+    /// Validates the trained model on a named validation set, this time, also where
+    /// [`validate_with`](Self::validate_with) gives another one for the others.
     ///
     /// # Errors
     ///

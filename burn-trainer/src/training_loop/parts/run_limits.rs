@@ -40,7 +40,7 @@ impl RunLimits {
         }
     }
 
-    /// Which limit a run has come to, at a position and after so much time of training.
+    /// Which limit a run has come to, at a position and after this time of training.
     pub(crate) fn reached(&self, position: Position, trained: Duration) -> Option<EndReason> {
         let steps = self.max_steps.filter(|steps| position.global_step >= *steps);
         // A run does at least one step.
