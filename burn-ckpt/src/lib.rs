@@ -103,6 +103,7 @@ mod run_dir;
 mod save;
 mod scoped_work;
 mod strategy_names;
+mod time_span;
 pub mod watch;
 
 pub use average::average;
@@ -226,4 +227,5 @@ pub mod plumbing {
     pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
     pub use crate::strategy_names::{STRATEGY_KINDS, metric_name, primary_metric, with_named_strategies};
+    pub use crate::time_span::span;
 }

@@ -256,7 +256,42 @@ impl fmt::Debug for Error {
     }
 }
 
+/// When an error comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Before training.
+    Start,
+    /// Before training, or in it.
+    StartOrTraining,
+    /// In training.
+    Training,
+}
+
 impl Error {
+    /// When it comes. Each has to be decided on.
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::Panicked { .. } | Self::Training { .. } | Self::DeviceLost { .. } => Stage::Training,
+            Self::Callback { .. }
+            | Self::RemoteDevice { .. }
+            | Self::SaveFailed { .. }
+            | Self::MetricNotLogged { .. }
+            | Self::NoBatch { .. } => Stage::StartOrTraining,
+            Self::Config { .. }
+            | Self::Device { .. }
+            | Self::Checkpoint(_)
+            | Self::RunExists { .. }
+            | Self::MirrorNotDownloaded { .. }
+            | Self::MirrorUnreadable { .. }
+            | Self::UnknownMetric { .. }
+            | Self::NoBatchFits { .. }
+            | Self::Evaluation { .. }
+            | Self::NothingToResume { .. }
+            | Self::MidEpoch { .. }
+            | Self::Unusable { .. } => Stage::Start,
+        }
+    }
+
     pub(crate) fn config(setting: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Config { setting: setting.into(), reason: reason.into() }
     }
@@ -324,6 +359,14 @@ fn found_on_this_machine(adapters: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_callback_can_fail_in_training_and_a_setting_only_before() {
+        let (name, source) = ("mine".to_owned(), "it is full".into());
+        let callback = Error::Callback { name, method: "on_epoch_end", source, saved: None };
+        assert_eq!(callback.stage(), Stage::StartOrTraining);
+        assert_eq!(Error::config("seed", "it is odd").stage(), Stage::Start);
+    }
 
     #[test]
     fn a_run_that_exists_in_a_mirror_is_not_to_be_overwritten() {

@@ -173,5 +173,5 @@ pub use model_summary::{ModelSummary, ModuleSummary, model_summary};
 pub use process::KeepingAllocator;
 pub use result::FitResult;
 pub use run_speed::RunSpeed;
-pub use state::end_reason::EndReason;
+pub use state::end_reason::{EndReason, RunOutcome};
 pub use trainer::Trainer;

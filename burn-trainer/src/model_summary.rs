@@ -93,7 +93,7 @@ pub fn model_summary<M: Module>(model: &M) -> ModelSummary {
 }
 
 impl ModelSummary {
-    /// The modules down to so many levels below the model; with 1 its fields.
+    /// The modules down to `depth` levels below the model; with 1 its fields.
     pub fn down_to(&self, depth: usize) -> impl Iterator<Item = &ModuleSummary> {
         self.modules.iter().filter(move |module| module.depth() <= depth)
     }

@@ -13,10 +13,9 @@ use indexmap::IndexMap;
 
 use crate::error::Result;
 use crate::mirror::MirrorResult;
-use crate::process::signals::StopSignal;
 use crate::process::temporary_root::TemporaryRoot;
 use crate::run_speed::RunSpeed;
-use crate::state::end_reason::EndReason;
+use crate::state::end_reason::RunOutcome;
 use crate::state::run_info::{best_of, last_of};
 
 /// The result of training.
@@ -32,6 +31,10 @@ pub struct FitResult<M> {
     /// burn's renderer, for an evaluation that follows. While a terminal dashboard is not dropped, what is
     /// printed goes to its screen and is lost with it.
     pub renderer: Box<dyn MetricsRenderer>,
+    /// How the run ended: done, and why if that was before its last epoch, or stopped, and by what.
+    pub outcome: RunOutcome,
+    /// Whether this call had nothing to train: the run was done before it.
+    pub finished_before: bool,
     /// The run's directory.
     pub run_dir: PathBuf,
     /// The run's id.
@@ -51,18 +54,6 @@ pub struct FitResult<M> {
     pub checkpoints: IndexMap<String, SavedCheckpoint>,
     /// The checkpoint that the run resumed from.
     pub resumed_from: Option<PathBuf>,
-    /// Whether there was nothing to do: the checkpoint has all the epochs, or early stopping had ended the
-    /// run.
-    pub finished_before: bool,
-    /// Whether early stopping has ended the run, now or before.
-    pub stopped_early: bool,
-    /// Why a limit (`max_steps`) or a callback has ended the run before its last epoch, as done.
-    pub ended_because: Option<EndReason>,
-    /// Why training stopped before its last epoch, if it was asked to: by a signal, by `q` on the dashboard,
-    /// or through burn's interrupter.
-    pub interrupted: Option<String>,
-    /// The signal that asked for it.
-    pub stopped_by: Option<StopSignal>,
     /// The Slurm job that was requeued.
     pub requeued: Option<String>,
     /// States that were written.
@@ -93,6 +84,7 @@ pub struct FitResult<M> {
 impl<M> fmt::Debug for FitResult<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FitResult")
+            .field("outcome", &self.outcome)
             .field("run_dir", &self.run_dir)
             .field("epochs", &self.epochs)
             .field("global_step", &self.global_step)

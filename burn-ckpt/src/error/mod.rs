@@ -98,8 +98,8 @@ pub enum Error {
         /// The newest format version that this program reads.
         supported: u32,
     },
-    /// A file of JSON is too large or invalid: the metadata beside a checkpoint, or a run's tags or
-    /// directories.
+    /// A file of JSON is too large or invalid: the metadata or the evaluations beside a checkpoint, or a
+    /// run's tags or directories.
     #[error("the file {} is invalid: {reason}", path.display())]
     Metadata {
         /// The file.

@@ -29,7 +29,7 @@ use crate::learner_state::restore::LearnerRecords;
 use crate::metrics::{RunMetrics, StepOfBatch, is_of_validation};
 use crate::optimizer::state_names;
 use crate::process::console::warn;
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::process::signals::StopSignal;
 use crate::run::launch::PreparedRun;
 use crate::saving::run_saves::RunSaves;
@@ -217,7 +217,7 @@ impl EpochEndSaves {
             ..Outcome::default()
         };
         let Some(mut state) = self.lock_until(deadline.filter(|_| is_limited)) else {
-            log::error!("a save did not end in {}", exact_time(limit));
+            log::error!("a save did not end in {}", span(limit.as_secs_f64()));
             outcome.saves.unfinished = true;
             return outcome;
         };

@@ -257,7 +257,10 @@ pub trait Callback<M: LearnerModel>: Send {
     ) -> CallbackResult<Restored> {
         match state {
             None => Ok(Restored::Complete),
-            Some(_) => Err("it stores a state, and has no `restore`".into()),
+            Some(_) => {
+                Err("it stores a state, and does not say how that comes back: implement Callback::restore"
+                    .into())
+            }
         }
     }
 }

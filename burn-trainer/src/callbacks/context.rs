@@ -17,7 +17,7 @@ use crate::metrics::{RunMetrics, is_of_validation};
 use crate::process::console::warn;
 use crate::state::end_reason::EndReason;
 use crate::state::position::EndPosition;
-use crate::state::run_info::{RunEnd, RunInfo, RunOutcome};
+use crate::state::run_info::{RunEnd, RunInfo};
 
 /// The run at the time of a callback's method: where it is, what it has, and what a callback can ask of it.
 ///
@@ -159,7 +159,9 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     pub fn scale_learning_rate(&mut self, factor: f64) -> CallbackResult {
         let scale = self.requests.rate_scale * factor;
         if !(factor > 0.0 && scale > 0.0 && scale.is_finite()) {
-            return Err(format!("the learning rate cannot be scaled by {factor}").into());
+            let reason =
+                format!("the learning rate cannot be scaled by {factor}: give a finite factor above 0");
+            return Err(reason.into());
         }
         // An earlier scale was taken.
         if self.requests.rate_scale == 1.0 && !takes_scale(self.run.learner) {
@@ -215,7 +217,7 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
 
     /// Says that it has looked at none, unless that was said before.
     pub(super) fn warn_if_never_validated(&self, metric: &str) {
-        let is_done = matches!(self.run.ended, Some(RunEnd { outcome: RunOutcome::Done(_), .. }));
+        let is_done = self.run.ended.is_some_and(|ended| ended.outcome.is_done());
         let never = is_of_validation(metric) && !self.run.was_validated && self.run.global_step > 0;
         if is_done && never && self.why_never_due(metric).is_none() {
             warn(&ended_before_validation(self.name, metric));
@@ -302,6 +304,28 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
         self.requests.validated = Some(model);
     }
 
+    /// Whether the run validates.
+    pub(super) fn validates(&self) -> bool {
+        self.run.validates
+    }
+
+    /// Notes that this callback gives the model of each validation.
+    ///
+    /// # Errors
+    ///
+    /// When another one does: the metrics would be those of one, and not say of which.
+    pub(super) fn claim_validations(&mut self) -> CallbackResult {
+        if let Some(other) = &self.requests.validates_with {
+            let reason = format!(
+                "the run validates with the average of {other} already, and a validation uses one model: set with_validates(false) \
+                 on one of the two"
+            );
+            return Err(reason.into());
+        }
+        self.requests.validates_with = Some(self.name.to_owned());
+        Ok(())
+    }
+
     /// Validates the trained model on a named validation set, this time, also where
     /// [`validate_with`](Self::validate_with) gives another one for the others.
     ///
@@ -346,9 +370,9 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     }
 
     /// Ends the run after this step, or this validation, as if it had no more to train. The state is saved,
-    /// and [`FitResult::ended_because`](crate::FitResult::ended_because) has the reason. Before `min_epochs`
-    /// and `min_steps` it has no effect, as [`can_stop`](Self::can_stop) says. If a signal or a
-    /// failure comes before the end, the saved state has the request, and the run that resumes ends with it.
+    /// and [`FitResult::outcome`](crate::FitResult::outcome) has the reason. Before `min_epochs` and
+    /// `min_steps` it has no effect, as [`can_stop`](Self::can_stop) says. If a signal or a failure comes
+    /// before the end, the saved state has the request, and the run that resumes ends with it.
     ///
     /// A callback that has ended a run, and that should not continue when it is started again, stops it again
     /// in [`on_fit_start`](super::Callback::on_fit_start). Where it does so by its

@@ -39,4 +39,4 @@ pub use crate::config::EarlyStopping;
 pub use crate::error::CallbackResult;
 pub use crate::saving::checkpoint_events::CheckpointInfo;
 pub use crate::state::callback_state::CallbackState;
-pub use crate::state::run_info::{RunEnd, RunInfo, RunOutcome};
+pub use crate::state::run_info::{RunEnd, RunInfo};

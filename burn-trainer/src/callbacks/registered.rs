@@ -79,11 +79,12 @@ impl<M: LearnerModel> Callbacks<M> {
         for (position, registered) in self.all.iter().enumerate() {
             let name = &registered.name;
             if !is_valid_name(name) {
-                let reason = "its name has other characters than letters, digits, _ and -, or none";
+                let reason = "a callback's name has at least one character, and only letters, digits, _ and -: rename it";
                 return Err(Error::config(format!("the callback {name:?}"), reason));
             }
             if self.all[..position].iter().any(|other| other.name == *name) {
-                let reason = "two callbacks have this name: their states would be one";
+                let reason = "two callbacks have this name, under which a checkpoint has their state: give one another name \
+                              (Ema and ReduceOnPlateau have with_name), or leave it out";
                 return Err(Error::config(format!("the callback {name:?}"), reason));
             }
         }

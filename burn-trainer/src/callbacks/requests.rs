@@ -7,6 +7,8 @@ use crate::state::end_reason::EndReason;
 pub(crate) struct Requests<M> {
     /// Why the run is to end: the first that asks for it.
     pub(crate) stop: Option<EndReason>,
+    /// The callback whose model every validation uses, if one has said so.
+    pub(crate) validates_with: Option<String>,
     /// The model for the validation that begins.
     pub(crate) validated: Option<M>,
     /// The named validation sets on which it is the trained one all the same.
@@ -17,6 +19,6 @@ pub(crate) struct Requests<M> {
 
 impl<M> Default for Requests<M> {
     fn default() -> Self {
-        Self { stop: None, validated: None, trained_on: Vec::new(), rate_scale: 1.0 }
+        Self { stop: None, validates_with: None, validated: None, trained_on: Vec::new(), rate_scale: 1.0 }
     }
 }

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::evaluation::Evaluation;
 use crate::mirror::send_evaluations;
 use crate::process::console::{say, warn};
+use crate::process::progress::figures::span;
 use crate::process::run_output::OpenOutput;
 use crate::result::FitResult;
 use crate::run::find_checkpoint::best;
@@ -142,7 +143,7 @@ impl EvaluateArgs {
 fn lines(evaluation: &Evaluation, checkpoint: &Path) -> Vec<String> {
     let Evaluation { split, items, seconds, .. } = evaluation;
     let checkpoint = evaluation.checkpoint.as_ref().map_or(checkpoint, |checkpoint| &checkpoint.path);
-    let head = format!("evaluated on {split}: {} ({items} items, {seconds:.1} s)", shown(checkpoint));
+    let head = format!("evaluated on {split}: {} ({items} items, {})", shown(checkpoint), span(*seconds));
     let metrics = evaluation.metrics.iter().map(|(name, value)| format!("{name}: {value}"));
     std::iter::once(head).chain(metrics).collect()
 }

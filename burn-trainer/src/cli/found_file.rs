@@ -14,7 +14,7 @@ const MARKS: [&str; 3] = [
     "batch_size,fit,seconds,items_per_second,memory_bytes\n",
     "<title>Loss over learning rate</title>",
 ];
-/// So many bytes are read.
+/// Bytes that are read.
 const BEGINNING: usize = 512;
 
 /// Checks, before a search of minutes, that its file can be written, and takes the place of no other file.

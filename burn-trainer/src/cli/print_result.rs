@@ -11,15 +11,15 @@ use jiff::Timestamp;
 
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
-use crate::error::{Error, Result};
+use crate::error::{Result, Stage};
 use crate::mirror::MirrorResult;
 use crate::process::console::say;
-use crate::process::progress::figures::{count, exact_time, significant};
+use crate::process::progress::figures::{count, significant, span};
 use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::run_speed::RunSpeed;
 use crate::saving::run_checkpoints;
-use crate::state::end_reason::EndReason;
+use crate::state::end_reason::{EndReason, RunOutcome};
 use crate::strategy::FAST_DEV_RUN;
 
 /// Prints where the checkpoints are, the best score, and the command that resumes the run, also where
@@ -66,8 +66,8 @@ pub(super) fn print_and_keep_model<M>(
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            let has_begun = has_begun(&error) && !config.fast_dev_run;
-            if has_begun && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
+            let may_have_trained = error.stage() != Stage::Start && !config.fast_dev_run;
+            if may_have_trained && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
                 print(&[resume_line(config, program, config.max_epochs)]);
             }
             return Err(if config.fast_dev_run { error } else { restart::after(error, config) });
@@ -87,18 +87,18 @@ pub(super) fn print_and_keep_model<M>(
     };
     let mirror = config.mirror.as_ref();
     let saved = saved && !result.mirror.as_ref().is_some_and(|result| result.is_failure(mirror));
-    let FitResult { renderer, model, run_dir, interrupted, stopped_by, temporary, checkpoints, .. } = result;
+    let FitResult { renderer, model, run_dir, outcome, temporary, checkpoints, .. } = result;
     drop(renderer);
     let tried = checkpoints.get(FAST_DEV_RUN).map(|tried| tried.path.clone());
     let fast_dev_run = tried.zip(temporary);
     let printed = print(&lines);
     notes.iter().for_each(|note| say(note));
-    let status = match (saved && printed, stopped_by) {
+    let status = match (saved && printed, outcome.signal()) {
         (false, _) => ExitCode::FAILURE,
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),
         (true, None) => ExitCode::SUCCESS,
     };
-    Ok(Reported { status, model, run_dir, is_interrupted: interrupted.is_some(), fast_dev_run })
+    Ok(Reported { status, model, run_dir, is_interrupted: outcome.is_stopped(), fast_dev_run })
 }
 
 /// A path in a line of results: the line stays one.
@@ -129,41 +129,43 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         });
     }
     lines.push(format!(
-        "epochs {}, steps {}, {:.1} s",
-        result.epochs, result.global_step, result.training_time_seconds
+        "epochs {}, steps {}, {}",
+        result.epochs,
+        result.global_step,
+        span(result.training_time_seconds)
     ));
     lines.extend(result.speed.as_ref().and_then(speed));
     if let Some(longest) = result.longest_save {
         let saves = count(result.saves, "save");
-        let longest = exact_time(longest);
+        let longest = span(longest.as_secs_f64());
         lines.push(match result.saves {
             1 => format!("{saves}, durable after {longest}"),
             _ => format!("{saves}, the longest durable after {longest}"),
         });
     }
     lines.extend(result.mirror.as_ref().map(MirrorResult::line));
-    if result.stopped_early {
-        let epochs = count(result.epochs, "epoch");
-        let why = result.ended_because.iter().map(|reason| format!(": {}", shown_reason(reason)));
-        let why = why.collect::<String>();
-        lines.push(format!("early stopping ended the run after {epochs}{why}"));
-    }
     if result.finished_before {
         let epochs = count(result.epochs, "epoch");
         lines.push(format!("nothing to do: the run {} is complete after {epochs}", result.run_id));
     }
-    let ended_by_limit = result.ended_because.as_ref().and_then(EndReason::limit);
-    if let Some(reason) = result.ended_because.as_ref().filter(|_| !result.stopped_early) {
-        let steps = count(result.global_step, "step");
-        lines.push(match ended_by_limit {
-            Some(limit) => format!("{limit} ended the run after {steps}: a larger one trains it further"),
-            None => format!("a callback ended the run after {steps}: {}", shown_reason(reason)),
-        });
-    }
-    if !result.stopped_early && ended_by_limit.is_none() {
+    let reason = result.outcome.end_reason();
+    lines.extend(reason.map(|reason| ended_by(reason, result)));
+    // A larger limit, or more patience, trains the others further.
+    if matches!(reason, None | Some(EndReason::Callback { .. })) {
         lines.extend(how_to_resume(result, config, program));
     }
     lines
+}
+
+/// What has ended a run before its last epoch.
+fn ended_by<M>(reason: &EndReason, result: &FitResult<M>) -> String {
+    let (epochs, steps) = (count(result.epochs, "epoch"), count(result.global_step, "step"));
+    let why = shown_reason(reason);
+    match (reason, reason.limit()) {
+        (_, Some(limit)) => format!("{limit} ended the run after {steps}: a larger one trains it further"),
+        (EndReason::EarlyStopping(_), None) => format!("early stopping ended the run after {epochs}: {why}"),
+        (_, None) => format!("a callback ended the run after {steps}: {why}"),
+    }
 }
 
 /// The command that resumes the run, or why there is none. `None` without a checkpoint that has a state.
@@ -202,11 +204,11 @@ fn speed(speed: &RunSpeed) -> Option<String> {
 /// Notes, for standard error.
 fn notes<M>(result: &FitResult<M>) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(reason) = &result.interrupted {
+    if let RunOutcome::Stopped { reason, .. } = &result.outcome {
         notes.push(format!("stopped before the last epoch: {reason}"));
-    }
-    if result.interrupted.is_some() && result.checkpoints.is_empty() {
-        notes.push("there is no checkpoint: the run resumes from its beginning".to_owned());
+        if result.checkpoints.is_empty() {
+            notes.push("there is no checkpoint: the run resumes from its beginning".to_owned());
+        }
     }
     if let Some(job) = &result.requeued {
         notes.push(format!("the Slurm job {job} is requeued"));
@@ -256,32 +258,6 @@ pub(super) fn print(lines: &[String]) -> bool {
     }
 }
 
-/// Whether an error came after training began. Each has to be decided on.
-fn has_begun(error: &Error) -> bool {
-    match error {
-        Error::Panicked { .. }
-        | Error::Training { .. }
-        | Error::Callback { .. }
-        | Error::DeviceLost { .. }
-        | Error::RemoteDevice { .. }
-        | Error::SaveFailed { .. }
-        | Error::MetricNotLogged { .. }
-        | Error::NoBatch { .. } => true,
-        Error::Config { .. }
-        | Error::Device { .. }
-        | Error::Checkpoint(_)
-        | Error::RunExists { .. }
-        | Error::MirrorNotDownloaded { .. }
-        | Error::MirrorUnreadable { .. }
-        | Error::UnknownMetric { .. }
-        | Error::NoBatchFits { .. }
-        | Error::Evaluation { .. }
-        | Error::NothingToResume { .. }
-        | Error::MidEpoch { .. }
-        | Error::Unusable { .. } => false,
-    }
-}
-
 /// The command that resumes the run, before [`print_result`] says how the program is started: as this process
 /// was.
 pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
@@ -307,17 +283,4 @@ fn values(metrics: &IndexMap<String, f64>) -> Vec<String> {
     let values = metrics.iter().map(|(name, value)| format!("{name} {}", significant(*value)));
     let values = values.collect::<Vec<_>>().join(", ");
     if values.is_empty() { Vec::new() } else { vec![values] }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_callback_fails_after_training_has_begun_and_a_setting_before() {
-        let (name, source) = ("mine".to_owned(), "it is full".into());
-        let callback = Error::Callback { name, method: "on_epoch_end", source, saved: None };
-        assert!(has_begun(&callback));
-        assert!(!has_begun(&Error::config("seed", "it is odd")));
-    }
 }

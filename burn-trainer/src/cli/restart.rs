@@ -13,7 +13,7 @@ use super::print_error::say_error;
 use crate::config::TrainerConfig;
 use crate::error::Error;
 use crate::process::console::say;
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 
 /// Tells the restarted program how often it was restarted.
 const VARIABLE: &str = "BURN_TRAINER_RESTARTED";
@@ -67,7 +67,7 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
         }
     };
     say_error(&error);
-    let after = if wait.is_zero() { String::new() } else { format!(" after {}", exact_time(wait)) };
+    let after = if wait.is_zero() { String::new() } else { format!(" after {}", span(wait.as_secs_f64())) };
     say(&format!("restarting{after}: restart {} of {restarts}", restarted + 1));
     std::thread::sleep(wait);
     let problem =

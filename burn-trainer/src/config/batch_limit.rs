@@ -23,14 +23,14 @@ const ROUNDING: f64 = 1e-6;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum BatchLimit {
-    /// So many batches, or all if there are fewer.
+    /// This number of batches, or all if there are fewer.
     Count(u64),
     /// This fraction of them, from 0 to 1. A part of a batch counts as a whole one.
     Fraction(f64),
 }
 
 impl BatchLimit {
-    /// The number of batches, of so many.
+    /// The number of batches, of those that there are.
     #[must_use]
     pub fn of(self, batches: u64) -> u64 {
         match self {

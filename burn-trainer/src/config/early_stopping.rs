@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::strategy::MetricConfig;
 
-/// Ends the run when a metric has not improved over so many validations (for a metric of the training:
+/// Ends the run when a metric has not improved over `patience` validations (for a metric of the training:
 /// epochs). In the configuration: `{"early_stopping": {"metric": "val_loss", "patience": 3}}`.
 ///
 /// ```

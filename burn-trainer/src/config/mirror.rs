@@ -54,7 +54,7 @@ pub struct MirrorConfig {
     /// mirror. 0 does not wait. A signal ends the wait.
     pub wait_at_end_seconds: f64,
     /// After how many seconds another process may write to the mirror, if this one gives no sign of life. A
-    /// run that is started again on another machine, after this one was killed, waits so long.
+    /// run that is started again on another machine, after this one was killed, waits that long.
     pub lease_timeout_seconds: u64,
 }
 

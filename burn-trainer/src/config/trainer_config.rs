@@ -24,11 +24,11 @@ use crate::strategy::{Best, Interval, Last, MetricConfig, OnException, StrategyC
 /// | `min_epochs` | 0 | before them neither early stopping nor a callback ends the run |
 /// | `min_steps` | 0 | the same in optimizer steps; with both, both must be done |
 /// | `early_stopping` | none | ends the run when a metric no longer improves |
-/// | `max_steps`, `max_time` | none | end the run at so many optimizer steps, or after so much training |
+/// | `max_steps`, `max_time` | none | end the run at this optimizer step, or after this time of training |
 /// | `limit_train_batches`, `limit_valid_batches` | none | use a part of each epoch's batches: a number, or a fraction of all |
 /// | `overfit_batches` | none | train on the same few batches again and again |
 /// | `fast_dev_run` | false | one batch of everything, a save and a load, in a temporary directory: nothing is left |
-/// | `validation` | each epoch's end | every so many steps, every so much time, each part of an epoch, or every so many epochs |
+/// | `validation` | each epoch's end | every N steps, every T of training, each part of an epoch, or every N epochs |
 /// | `validate_at_start` | false | validate a new run before its first step, or try that on a few batches |
 /// | `checkpoint_saving` | true | false turns all saving off |
 /// | `metric_files` | true | false: no files of burn's for each metric and epoch, only `metrics.jsonl` |
@@ -105,8 +105,8 @@ pub struct TrainerConfig {
     pub limit_train_batches: Option<BatchLimit>,
     /// The same for each validation. 0 leaves validation out.
     pub limit_valid_batches: Option<BatchLimit>,
-    /// Trains on the first so many batches of the first epoch in each epoch, and validates on as many: a
-    /// model without a mistake then reaches a loss near 0. In place of the two limits.
+    /// Trains on the first batches of the first epoch in each epoch, and validates on as many: a model
+    /// without a mistake then reaches a loss near 0. In place of the two limits.
     pub overfit_batches: Option<BatchLimit>,
     /// Trains, validates and evaluates on one batch each, with one optimizer step and all callbacks, saves
     /// the state, loads it back as a resume does, and leaves nothing: all files are in a temporary directory,

@@ -23,8 +23,8 @@ pub enum ValidateAtStart {
     Off,
     /// It validates as after a step: the untrained state, or that of `init_from`, can be the best one.
     Whole,
-    /// It tries the validation on so many batches, so that a mistake shows before the training. The numbers
-    /// are not kept, and callbacks are not called.
+    /// It tries the validation on this number of batches, so that a mistake shows before the training. The
+    /// numbers are not kept, and callbacks are not called.
     Batches(u64),
 }
 

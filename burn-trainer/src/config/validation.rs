@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::strategy::Interval;
 
 /// Each choice, as an error offers it.
@@ -82,7 +82,7 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
-            Self::Time(time) => f.write_str(&exact_time(*time)),
+            Self::Time(time) => f.write_str(&span(time.as_secs_f64())),
         }
     }
 }

@@ -47,12 +47,12 @@ impl LoaderSize {
         }
     }
 
-    /// The same loader with so many items.
+    /// The same loader with this number of items.
     pub(crate) fn with_items(self, items: u64) -> Self {
         Self { items: usize::try_from(items).unwrap_or(usize::MAX), ..self }
     }
 
-    /// So many batches of one item.
+    /// This number of batches of one item.
     #[cfg(test)]
     pub(crate) fn of_batches(batches: usize) -> Self {
         Self { items: batches, batch_size: 1, drop_last: false }

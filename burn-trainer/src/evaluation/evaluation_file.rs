@@ -17,6 +17,7 @@ use super::evaluator::evaluated;
 use super::result::Evaluation;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
+use crate::process::progress::figures::count;
 
 /// What is in the file.
 #[derive(Serialize, Deserialize)]
@@ -42,8 +43,9 @@ impl Evaluation {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when the model is not from a checkpoint, and when the file would have more than 1
-    /// MiB; [`Error::Checkpoint`] when the checkpoint was deleted meanwhile, or the file cannot be written.
+    /// [`Error::Config`] when the model is not from a checkpoint; [`Error::Checkpoint`] when the checkpoint
+    /// was deleted meanwhile, or the file cannot be written, with [`burn_ckpt::Error::TooLarge`] where it
+    /// would have more than 1 MiB.
     pub fn keep(&self) -> Result<PathBuf> {
         let Some(checkpoint) = &self.checkpoint else {
             let reason = "the model is not from a checkpoint: evaluate it with ModelEvaluator::of_checkpoint";
@@ -78,7 +80,7 @@ impl Evaluation {
             start_timestamp: Some(checkpoint.start_timestamp),
             evaluations,
         };
-        let text = to_json(&kept).map_err(|reason| Error::config(file.display().to_string(), reason))?;
+        let text = to_json(&kept, &file)?;
         write_whole(&file, Existing::Replace, |file| {
             let written = file.write_all(text.as_bytes());
             written.map_err(burn_ckpt::Error::io("write", file.path()))
@@ -91,14 +93,18 @@ impl Evaluation {
     ///
     /// # Errors
     ///
-    /// [`Error::Checkpoint`] when the checkpoint cannot be opened, [`Error::Config`] for a file that is
-    /// damaged or has more than 1 MiB.
+    /// [`Error::Checkpoint`] when the checkpoint cannot be opened, and with [`burn_ckpt::Error::Metadata`]
+    /// for a file of evaluations that is damaged or has more than 1 MiB.
     pub fn kept(checkpoint: impl AsRef<Path>) -> Result<Vec<Self>> {
         let checkpoint = evaluated(&Checkpoint::open(checkpoint)?)?;
         let file = evaluation_path(&checkpoint.path);
         let kept = match read(&file)? {
             None => return Ok(Vec::new()),
-            Some(kept) => kept.map_err(|reason| Error::config(file.display().to_string(), reason))?,
+            Some(kept) => kept.map_err(|reason| burn_ckpt::Error::Metadata {
+                reason: format!("{reason}: delete it, and evaluate the checkpoint again"),
+                path: file.clone(),
+                source: None,
+            })?,
         };
         if kept.checkpoint_checksum != checkpoint.checksum {
             return Ok(Vec::new());
@@ -108,15 +114,22 @@ impl Evaluation {
     }
 }
 
-/// The text of the file. The error is a reason.
-fn to_json(kept: &EvaluationFile) -> std::result::Result<String, String> {
-    let text = serde_json::to_string_pretty(kept).map_err(|error| error.to_string())? + "\n";
+/// The text of the file at `path`.
+fn to_json(kept: &EvaluationFile, path: &Path) -> burn_ckpt::Result<String> {
+    let invalid = |source| {
+        let reason = "the evaluations are not JSON".to_owned();
+        burn_ckpt::Error::Metadata { path: path.to_path_buf(), reason, source: Some(source) }
+    };
+    let text = serde_json::to_string_pretty(kept).map_err(invalid)? + "\n";
     if text.len() as u64 > MAX_BYTES {
-        let many = kept.evaluations.len();
-        return Err(format!(
-            "with {many} evaluations it would have {} bytes, and {MAX_BYTES} are allowed: delete it to keep later ones",
-            text.len()
-        ));
+        let evaluations = count(kept.evaluations.len() as u64, "evaluation");
+        return Err(burn_ckpt::Error::TooLarge {
+            what: format!("{} with {evaluations}", path.display()),
+            unit: "bytes",
+            found: text.len() as u64,
+            limit: MAX_BYTES,
+            advice: "delete the file to keep later evaluations",
+        });
     }
     Ok(text)
 }
@@ -169,12 +182,13 @@ mod tests {
 
     #[test]
     fn a_file_beyond_the_limit_is_neither_written_nor_read() {
-        assert!(to_json(&kept(10)).is_ok());
-        let reason = to_json(&kept(20_000)).unwrap_err();
-        assert!(reason.contains("1048576 are allowed"), "{reason}");
-
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a.ckpt.evaluation.json");
+        assert!(to_json(&kept(10), &path).is_ok());
+        let error = to_json(&kept(20_000), &path).unwrap_err();
+        assert_eq!(error.kind(), burn_ckpt::ErrorKind::TooLarge);
+        assert!(error.to_string().contains("a.ckpt.evaluation.json with 1 evaluation would have"), "{error}");
+
         std::fs::write(&path, serde_json::to_vec(&kept(20_000)).unwrap()).unwrap();
         let reason = read(&path).unwrap().unwrap().err().unwrap();
         assert!(reason.contains("more than 1048576 bytes"), "{reason}");

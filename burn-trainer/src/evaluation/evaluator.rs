@@ -131,8 +131,8 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         self
     }
 
-    /// Evaluates on the first batches alone: so many, or a fraction of all, which needs a loader of ours. The
-    /// numbers are then those of a part of the data, and [`Evaluation::limit_batches`] says so.
+    /// Evaluates on the first batches alone: a number, or a fraction of all, which needs a loader of ours.
+    /// The numbers are then those of a part of the data, and [`Evaluation::limit_batches`] says so.
     #[must_use]
     pub fn limit_batches(mut self, limit: impl Into<BatchLimit>) -> Self {
         self.limit = Some(limit.into());
@@ -203,7 +203,9 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
             return Err(Error::config(LIMIT, reason));
         }
         if limit.is_zero() {
-            return Err(Error::config(LIMIT, "0 leaves nothing to evaluate"));
+            let reason =
+                "0 leaves nothing to evaluate: give a number of batches above 0, or a fraction of all";
+            return Err(Error::config(LIMIT, reason));
         }
         let all = LoaderSize::of(loader).map(LoaderSize::batches);
         let used = limit.of_loader(LIMIT, all)?;

@@ -15,7 +15,8 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 55.0;
 /// Lines across, between the lowest and the highest loss.
 const LINES: usize = 4;
-/// Single losses below the smoothed ones make the picture higher by so many times the range of those at most.
+/// Single losses below the smoothed ones make the picture higher by this multiple of the range of those at
+/// most.
 const MOST_BELOW: f64 = 2.0;
 
 /// The ranges of the axes: logarithms of the rates, and losses.

@@ -13,10 +13,10 @@ use crate::error::Result;
 const FEWEST: usize = 10;
 /// A slope is that of a line through this part of the losses on each side,
 const ON_A_SIDE: usize = 8;
-/// and at least through so many.
+/// and at least through this number.
 const FEWEST_ON_A_SIDE: usize = 2;
-/// The loss falls if the slope of the line through all of it, up to the lowest, is so many times its standard
-/// error: batches differ.
+/// The loss falls if the slope of the line through all of it, up to the lowest, is this multiple of its
+/// standard error: batches differ.
 const CERTAIN: f64 = 3.0;
 
 /// How a sweep has ended. [`LearningRateSweep::suggestion`] uses the losses up to there.

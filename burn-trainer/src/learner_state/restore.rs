@@ -199,7 +199,7 @@ pub(crate) fn records_for_burn<M: LearnerModel>(
     Ok(records)
 }
 
-/// The learner with its scheduler so many steps further.
+/// The learner with its scheduler some steps further.
 fn moved_forward<M: LearnerModel>(learner: &Learner<M>, steps: u64) -> Result<Learner<M>, String> {
     check_repeatable(steps)?;
     let mut moved = learner.clone();

@@ -34,7 +34,7 @@ pub struct WarmupCosine {
 }
 
 impl WarmupCosine {
-    /// A rate that falls from `top` to 0 within so many optimizer steps.
+    /// A rate that falls from `top` to 0 within `steps` optimizer steps.
     #[must_use]
     pub fn new(top: f64, steps: u64) -> Self {
         Self { top, floor: 0.0, warmup_steps: 0, steps, steps_done: 0 }

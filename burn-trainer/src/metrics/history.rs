@@ -67,7 +67,8 @@ pub(crate) struct HistoryAt {
 }
 
 impl SharedHistory {
-    /// Restores the history of a checkpoint that was saved in `epoch` (burn's number), after so many updates.
+    /// Restores the history of a checkpoint that was saved in `epoch` (burn's number), after `updates`
+    /// updates.
     pub(crate) fn restore(&self, history: History, epoch: usize, updates: u64) {
         let no_means = history.no_means.into_iter().map(|metric| (0, metric)).collect();
         let entries = history.entries.into_iter().map(|(metric, lines)| (metric, lines.until(updates)));
@@ -193,7 +194,7 @@ impl SharedHistory {
         self.of_epoch(epoch, |log| log.updates)
     }
 
-    /// Waits until the training split of an epoch (burn's number) has logged so many updates. burn's thread,
+    /// Waits until the training split of an epoch (burn's number) has logged `count` updates. burn's thread,
     /// which logs them, may have panicked or hang, so the wait ends when nothing new comes for `patience`.
     pub(crate) fn await_count(&self, epoch: usize, count: u64, patience: Duration) {
         let (mut seen, mut since) = (self.updates(epoch), Instant::now());

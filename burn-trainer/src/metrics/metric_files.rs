@@ -202,7 +202,10 @@ impl MetricFiles {
     pub(super) fn remove_later(&self, epoch: usize) {
         for (split, first) in [(Split::Train, epoch.saturating_add(1)), (Split::Valid, epoch)] {
             if let Err(error) = remove_metric_files(&self.run_dir, &split, first) {
-                warn(&format!("metric files that are out of date stay: {}", chain(&error)));
+                let why = chain(&error);
+                warn(&format!(
+                    "metric files of steps after the checkpoint cannot be removed, and stay: {why}"
+                ));
             }
         }
     }

@@ -15,7 +15,7 @@ use super::queue::{Present, Queue};
 use crate::callbacks::{Callback, CallbackContext, CallbackResult, CheckpointInfo};
 use crate::config::{MirrorConfig, TrainerConfig};
 use crate::process::console::{note, warn};
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::process::signals::StopView;
 use crate::saving::run_checkpoints::{elsewhere, scan};
 
@@ -137,13 +137,13 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
             let what = if waiting == 1 { "checkpoint" } else { "checkpoints" };
             note(&format!(
                 "waiting for the mirror, {} at most: {waiting} {what} to send (a signal ends the wait)",
-                exact_time(wait)
+                span(wait.as_secs_f64())
             ));
         }
         self.queue.end(wait, &is_stopped);
         self.say_what_is_missing(&|| match is_stopped() {
             true => "a signal has ended the wait".to_owned(),
-            false => format!("it took longer than {}", exact_time(wait)),
+            false => format!("it took longer than {}", span(wait.as_secs_f64())),
         });
         Ok(())
     }

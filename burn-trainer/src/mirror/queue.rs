@@ -1,5 +1,5 @@
-//! What waits to be sent to the mirror: at most so many checkpoints, the best ones and then the newest first,
-//! and those whose files fail behind all others. What was deleted on disk before its turn is not sent.
+//! What waits to be sent to the mirror: at most a number of checkpoints, the best ones and then the newest
+//! first, and those whose files fail behind all others. What was deleted on disk before its turn is not sent.
 
 mod outside;
 mod state;
@@ -125,7 +125,7 @@ impl Queue {
         was_waiting && state.result.failed == 0
     }
 
-    /// Waits until there is something to do, for at most so long.
+    /// Waits until there is something to do, for a limited time.
     pub(super) fn next(&self, limit: Duration) -> Next {
         let until = Instant::now() + limit;
         let mut state = self.state.lock();
@@ -261,8 +261,8 @@ impl Queue {
         left.filter(|(path, _)| !state.is_over && wanted.contains(path.as_path())).count()
     }
 
-    /// The run has ended. Waits until the newest and the best checkpoints are sent, at most so long, and not
-    /// when it `is_stopped`. Then nothing more is sent.
+    /// The run has ended. Waits until the newest and the best checkpoints are sent, for a limited time, and
+    /// not when it `is_stopped`. Then nothing more is sent.
     pub(super) fn end(&self, wait: Duration, is_stopped: &dyn Fn() -> bool) {
         let deadline = Instant::now() + wait.min(MAX_WAIT);
         let mut state = self.state.lock();

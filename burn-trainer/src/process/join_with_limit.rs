@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use super::console::warn;
-use super::progress::figures::exact_time;
+use super::progress::figures::span;
 
 /// How long a thread may take to end.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -68,6 +68,9 @@ impl<T: ?Sized + Send + Sync> Drop for DropWithLimit<T> {
 }
 
 fn warn_of(subject: &str) {
-    let limit = exact_time(LIMIT);
-    warn(&format!("{subject} not end in {limit}, with a batch in the making: left behind"));
+    let limit = span(LIMIT.as_secs_f64());
+    warn(&format!(
+        "{subject} not end within {limit} after training, as a batch is still being made: the program does not wait for them longer. \
+         See what the data set or the batcher waits for"
+    ));
 }

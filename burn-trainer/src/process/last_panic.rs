@@ -14,7 +14,7 @@ use crate::process::panic_hook;
 
 /// How cubecl names the threads on which its devices work.
 const DEVICE_THREADS: &str = "DS";
-/// So many messages of them are kept.
+/// The most messages of them that are kept.
 const MAX_OF_DEVICES: usize = 16;
 
 static OF_DEVICES: Mutex<Vec<String>> = Mutex::new(Vec::new());

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
 use crate::process::panic_hook;
+use crate::process::progress::figures::span;
 
 /// How long a device may take to open and to compute a few numbers. Opening the cards of a large machine
 /// takes some 20 seconds; a driver that hangs never answers.
@@ -77,7 +78,7 @@ fn within(
     match answered.recv_timeout(limit) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
-            Err(format!("its driver has not answered for {} seconds", limit.as_secs()))
+            Err(format!("its driver has not answered for {}", span(limit.as_secs_f64())))
         }
         // It panicked, and has dropped its end.
         Err(RecvTimeoutError::Disconnected) => match thread.join() {

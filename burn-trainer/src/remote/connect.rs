@@ -10,7 +10,7 @@ use super::address::RemoteAddress;
 use super::token::Token;
 use crate::error::{Error, Result};
 use crate::process::console::warn;
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 
 /// The limit for connecting all devices: longer than burn's own limits. burn has none for a host that does
 /// not exist, where the operating system decides, nor for a program that accepts the connection and sends
@@ -73,7 +73,7 @@ fn connect_within(
             Ok(connected) => connected,
             Err(RecvTimeoutError::Timeout) => {
                 let advice = "see that it is a server of burn's there";
-                Err(failed(format!("it has not answered for {}; {advice}", exact_time(limit)), false))
+                Err(failed(format!("it has not answered for {}; {advice}", span(limit.as_secs_f64())), false))
             }
             Err(RecvTimeoutError::Disconnected) => Err(failed("burn has panicked".to_owned(), true)),
         }

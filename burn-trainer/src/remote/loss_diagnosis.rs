@@ -15,7 +15,7 @@ use super::device_names::IROH;
 #[cfg(feature = "remote")]
 use super::{iroh_endpoint, registry};
 use crate::error::Error;
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 
 /// Devices that are lost, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl LostDevices {
         let reason = format!(
             "no answer for {}; see that the machine and the network are up, or allow more with \
              device_timeout_seconds where a step takes that long",
-            exact_time(since)
+            span(since.as_secs_f64())
         );
         (!devices.is_empty()).then_some(Self { devices, reason })
     }
@@ -103,7 +103,7 @@ fn problem_of_iroh_server(name: &str, limit: Duration) -> Option<String> {
 }
 
 fn no_answer_within(limit: Duration) -> String {
-    format!("its server does not answer within {}", exact_time(limit))
+    format!("its server does not answer within {}", span(limit.as_secs_f64()))
 }
 
 /// Requests a page from a WebSocket server and reads one byte of the answer: it is an HTTP server first.

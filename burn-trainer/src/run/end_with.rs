@@ -18,7 +18,7 @@ pub(super) fn load<M: Module>(mut result: FitResult<M>, end_with: EndWith) -> Re
     if end_with == EndWith::Last {
         return Ok(result);
     }
-    if result.best().is_none() && result.interrupted.is_some() {
+    if result.best().is_none() && result.outcome.is_stopped() {
         warn(&format!(
             "end_with is \"best\", and the run has no best checkpoint yet: the model that training returns is that of step {}",
             result.global_step

@@ -182,11 +182,11 @@ impl PreparedRun {
             return Err(Error::Training { source, saved: None });
         }
         // burn's loop does not tell what it saw, but what the interrupter says after the end.
-        let is_done = outcome.is_done(self.config.max_epochs as u64);
-        let stop = outcome.stop.or(interrupted.map(Stop::from)).filter(|_| !is_done);
-        let stopped_by = stop.as_ref().and_then(|_| signals.received());
+        let after_end = interrupted.map(Stop::from);
+        let stop = outcome.stop.as_ref().or(after_end.as_ref());
+        let ended = outcome.without_error(self.config.max_epochs as u64, stop, signals.received());
         let requeues = self.writes && self.config.slurm_requeue;
-        let requeued = stopped_by.filter(|_| requeues).and_then(requeue_after);
+        let requeued = ended.signal().filter(|_| requeues).and_then(requeue_after);
         if requeued.is_some() {
             // At a time limit Slurm sends SIGTERM soon after its warning. It must not cut short what the
             // program does at its end, however late the thread that handles signals gets to it.
@@ -199,6 +199,8 @@ impl PreparedRun {
             model,
             model_checkpoint: None,
             renderer,
+            outcome: ended,
+            finished_before: outcome.finished_before,
             run_dir: self.run.layout.run_dir().to_path_buf(),
             run_id: self.run.layout.run_id().to_owned(),
             epochs: outcome.epochs,
@@ -208,12 +210,7 @@ impl PreparedRun {
             metrics: self.metrics.whole_values(),
             checkpoints: outcome.checkpoints,
             resumed_from: self.resumed_from.clone(),
-            finished_before: outcome.finished_before,
-            stopped_early: outcome.stopped_early,
-            ended_because: outcome.ended_because,
-            stopped_by,
             requeued,
-            interrupted: stop.map(|stop| stop.reason),
             saves,
             longest_save: outcome.saves.longest,
             skipped_saves: outcome.saves.skipped,

@@ -331,7 +331,7 @@ fn saver_opener(
         // Of a validation set that is gone, all were said with one line.
         for name in dropped.filter(|name| !sets_gone.iter().any(|set| is_of_set(name, set))) {
             warn(&format!(
-                "the checkpoint has a value of {name}, which is not registered now: later checkpoints do not have it"
+                "the checkpoint has a value of the metric {name}, which this program does not register: later checkpoints are without it"
             ));
         }
         let chosen = choose_strategies(&config, own, &watched, &table)?;

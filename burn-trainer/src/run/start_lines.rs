@@ -115,7 +115,7 @@ pub(super) fn newer_checkpoints(config: &TrainerConfig, present: &Catalog, resum
     ));
 }
 
-/// What becomes of so many states, of which some have only finite values. Another one never ranks.
+/// What becomes of `all` states, of which some have only finite values. Another one never ranks.
 fn ranks_of_newer(finite: usize, all: usize) -> &'static str {
     match finite {
         0 => "none ranks among the best, as their values are not finite",

@@ -8,7 +8,7 @@ use burn_ckpt::plumbing::{SaveReport, is_there};
 
 use super::checkpoint_events::CheckpointEvents;
 use crate::process::console::{say, warn};
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 
 /// What became of a run's saves.
 #[derive(Debug, Default)]
@@ -133,7 +133,7 @@ fn log_report(report: &SaveReport) {
         }
         Ok(()) => {
             let bytes = report.size_bytes;
-            let time = exact_time(report.duration);
+            let time = span(report.duration.as_secs_f64());
             log::info!("saved step {}: {bytes} bytes in {time}", report.global_step);
         }
         Err(error) => {

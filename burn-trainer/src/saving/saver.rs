@@ -23,7 +23,7 @@ use super::requested_save::RequestedSave;
 use super::save_summary::SaveSummary;
 use crate::config::FailedSaves;
 use crate::error::{Error, Result};
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::process::signals::SignalDeadline;
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
@@ -158,6 +158,18 @@ impl Saver {
         requested
     }
 
+    /// The same for a run that is ended from outside of its loop, which may have saved that state.
+    pub(crate) fn requested_from_outside(
+        &mut self,
+        event: TrainingEvent<'_>,
+        position: Position,
+        progress: &RunProgress<'_>,
+    ) -> Vec<RequestedSave> {
+        let mut requested = self.requested_saves(&[event], position, progress);
+        self.leave_out_saved(&mut requested, position, progress.step);
+        requested
+    }
+
     /// A run that is stopped right after a save, or right after its start, has that state already.
     fn leave_out_saved(&self, requested: &mut Vec<RequestedSave>, position: Position, step: u64) {
         if self.saved_state(position).is_some() {
@@ -234,7 +246,7 @@ impl Saver {
         saves.iter_mut().for_each(|save| save.urgent = true);
         let places = SaveRequest::paths(&saves);
         if !saves.is_empty() && self.writer.try_submit(saves, wait)? == Submitted::Skipped {
-            log::error!("the last state was not saved: the writer was busy for {}", exact_time(wait));
+            log::error!("the last state was not saved: the writer was busy for {}", span(wait.as_secs_f64()));
         }
         Ok(places)
     }

@@ -253,7 +253,7 @@ impl LastValidation {
     /// Checks the values that come from a file. The error says what is wrong.
     fn check(self, position: Position) -> Result<(), String> {
         let Self { pass, epoch, batches, global_step, training_time_seconds } = self;
-        // A loader without positions begins so many passes.
+        // A loader without positions begins that number of passes.
         if pass >= MAX_EPOCHS as u64 || batches >= MAX_COUNT {
             return Err(format!(
                 "its last validation has the pass {pass} and {batches} batches, which no run reaches"

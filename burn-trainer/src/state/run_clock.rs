@@ -37,7 +37,7 @@ impl RunClock {
     }
 }
 
-/// So many seconds, as a file can say them, as a time.
+/// Seconds, as a file can say them, as a time.
 pub(crate) fn training_time(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::metrics::HistoryLines;
-use crate::state::end_reason::EndReason;
+use crate::state::end_reason::RunOutcome;
 
 /// What a run is: its names, its settings, and where it began.
 /// [`CallbackContext::run`](crate::callbacks::CallbackContext::run) gives it.
@@ -125,17 +125,4 @@ pub(crate) fn best_of<'a>(
 pub(crate) fn last_of(checkpoints: &IndexMap<String, SavedCheckpoint>) -> Option<&SavedCheckpoint> {
     let mut all = checkpoints.iter();
     all.find(|(name, _)| *name == "last" || name.starts_with("last:")).map(|(_, leading)| leading)
-}
-
-/// Whether a run is done, was stopped, or failed. [`RunEnd`] has it, which
-/// [`CallbackContext`](crate::callbacks::CallbackContext) gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RunOutcome {
-    /// It is done: after its last epoch, or earlier for this reason.
-    Done(Option<EndReason>),
-    /// It was stopped for this reason, and can resume.
-    Stopped(String),
-    /// It failed with this error.
-    Failed(String),
 }

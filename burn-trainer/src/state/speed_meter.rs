@@ -54,8 +54,8 @@ impl SpeedMeter {
         self.with(|measured, now| measured.begin_training(plan, now));
     }
 
-    /// The next batches were read, or the end, after the loop had asked at `asked`. So many items of the
-    /// epoch were done before.
+    /// The next batches were read, or the end, after the loop had asked at `asked`. This number of items of
+    /// the epoch were done before.
     pub(crate) fn read(&self, asked: Duration, items: u64) {
         self.with(|measured, now| measured.read(asked, now, items));
     }

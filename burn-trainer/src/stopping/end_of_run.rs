@@ -13,7 +13,7 @@ use super::save_from_outside::{SaveFromOutside, SavedFromOutside};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::process::console::say;
 use crate::process::launcher::requeue_after;
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::process::signals::{EndFromOutside, StopSignal};
 use crate::process::temporary_root;
 use crate::saving::run_checkpoints;
@@ -84,7 +84,10 @@ fn save_within(training: Arc<dyn SaveFromOutside>, signal: StopSignal, limit: Du
         return SavedFromOutside::Failed(format!("the system gives no thread: {error}"));
     }
     let failed = |_| {
-        SavedFromOutside::Failed(format!("a device or a strategy does not answer in {}", exact_time(limit)))
+        SavedFromOutside::Failed(format!(
+            "a device or a strategy does not answer in {}",
+            span(limit.as_secs_f64())
+        ))
     };
     saved.recv_timeout(limit.saturating_add(MARGIN)).unwrap_or_else(failed)
 }
@@ -108,12 +111,16 @@ fn report(config: &TrainerConfig, signal: StopSignal, saved: &SavedFromOutside) 
         SavedFromOutside::ByTheLoop => "the state is saved".to_owned(),
         SavedFromOutside::LastEpoch => "the last epoch that was saved stands".to_owned(),
         SavedFromOutside::Step(step) => format!("the state of step {step} is saved"),
+        SavedFromOutside::Done(step) => format!("the run is done, and the state of step {step} is saved"),
         SavedFromOutside::Failed(reason) => format!("the newest state is not on disk: {reason}"),
     };
     say(&format!(
         "training did not end by itself after {name}: {state}; threads that still work (a step, a data loader's worker) are \
          left behind"
     ));
+    if matches!(saved, SavedFromOutside::Done(_)) {
+        return;
+    }
     say(&format!("stopped before the last epoch: {name}"));
     if run_checkpoints::newest_resumable(config).is_some() {
         let line = resume_command::line(config, config.max_epochs);

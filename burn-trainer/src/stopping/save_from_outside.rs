@@ -15,8 +15,9 @@ use crate::error::Result;
 use crate::learner_state::learning_rates::LearningRates;
 use crate::learner_state::snapshot::take_snapshot_of;
 use crate::metrics::{METRICS_LIMIT, RunMetrics, burn_epoch};
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 use crate::saving::run_saves::RunSaves;
+use crate::state::end_reason::{EndReason, RunOutcome, StopRequest};
 use crate::state::event::{RunProgress, TrainingEvent};
 use crate::state::position::{Position, TrainerState};
 use crate::state::run_clock::RunClock;
@@ -43,13 +44,15 @@ pub(crate) enum SavedFromOutside {
     LastEpoch,
     /// The state of this step is on disk.
     Step(u64),
+    /// The run was done with this step, and its last state is on disk.
+    Done(u64),
     /// It is not, for this reason.
     Failed(String),
 }
 
 impl SavedFromOutside {
     pub(crate) fn not_within(limit: Duration) -> Self {
-        Self::Failed(format!("not within {}", exact_time(limit)))
+        Self::Failed(format!("not within {}", span(limit.as_secs_f64())))
     }
 }
 
@@ -79,12 +82,17 @@ pub(crate) struct LoopFromOutside<M: LearnerModel> {
     pub(crate) store: KeptStore,
     pub(crate) clock: RunClock,
     pub(crate) trainer_state: StateOfLoop,
+    pub(crate) end_at: EndOfLoop,
     pub(crate) reading: ReadTiming,
 }
 
 /// The trainer's part of a checkpoint of the loop at a position, and how the run has ended, if it has.
 pub(crate) type StateOfLoop =
     Box<dyn Fn(Position, LearningRates, Option<String>) -> TrainerState + Send + Sync>;
+
+/// The end of the run at a position where callbacks have this request: what the loop would have said next.
+/// `None` where the run continues.
+pub(crate) type EndOfLoop = Box<dyn Fn(Position, Option<StopRequest>) -> Option<RunOutcome> + Send + Sync>;
 
 impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
     fn is_busy(&self) -> bool {
@@ -99,6 +107,7 @@ impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
             return SavedFromOutside::Failed("a strategy or an older save does not end".to_owned());
         };
         let step = parked.as_ref().map(|parked| parked.position.global_step);
+        let is_done = parked.as_ref().is_some_and(|parked| self.end_of(parked).is_some());
         // A device that hangs or has failed can do so here again.
         let submitted = catch_unwind(AssertUnwindSafe(|| match parked {
             Some(parked) => self.submit(parked, &mut saves, reason, left()),
@@ -116,6 +125,7 @@ impl<M: LearnerModel> SaveFromOutside for LoopFromOutside<M> {
             (None, Some(_)) if !summary.newest_is_durable => {
                 SavedFromOutside::Failed("its save has failed".to_owned())
             }
+            (None, Some(step)) if is_done => SavedFromOutside::Done(step),
             (None, Some(step)) => SavedFromOutside::Step(step),
             (None, None) if !self.slot.has_updated() => SavedFromOutside::NoUpdate,
             (None, None) => SavedFromOutside::Failed("the optimizer's step does not end".to_owned()),
@@ -136,7 +146,12 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         }
     }
 
-    /// Hands the state to the writer, as a stop that the loop sees would be saved.
+    /// The end of the run with a parked state. `None` where it continues.
+    fn end_of(&self, parked: &ParkedState<M>) -> Option<RunOutcome> {
+        (self.end_at)(parked.position, parked.callbacks.stop())
+    }
+
+    /// Hands the state to the writer, as a stop that the loop sees would be saved, or the end of the run.
     fn submit(
         &self,
         parked: ParkedState<M>,
@@ -144,6 +159,7 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         reason: &str,
         limit: Duration,
     ) -> Result<()> {
+        let end = self.end_of(&parked);
         let ParkedState { learner, valid, position, learning_rate, callbacks } = parked;
         let rates = LearningRates::of(&learner, learning_rate, callbacks.rate_scale());
         let (Some(saver), Some(store)) = (saves.saver(), &self.store.0) else { return Ok(()) };
@@ -152,17 +168,22 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         let values = self.metrics.whole_values();
         let latest = || position.own_metrics(values.clone());
         let progress = RunProgress::new(position, &self.clock, &latest);
-        let event = TrainingEvent::Interrupted(reason);
-        let requested = saver.requested_saves(&[event], position, &progress);
+        let event = match end {
+            Some(_) => TrainingEvent::TrainingEnd,
+            None => TrainingEvent::Interrupted(reason),
+        };
+        let because = end.as_ref().and_then(RunOutcome::end_reason).map(EndReason::named);
+        let requested = saver.requested_from_outside(event, position, &progress);
         if let Some(ended) = event.ended().filter(|_| requested.is_empty()) {
-            // The state was saved already, in a checkpoint that does not say how the run ended, or no
+            // The state was saved already, in a checkpoint that may not say how the run ended, or no
             // strategy saves it.
-            self.metrics.log.note_end(&ended, None, position.global_step);
+            self.metrics.log.note_end(&ended, because.as_deref(), position.global_step);
             self.metrics.log.end();
         }
         // With the values that the strategies were shown: burn's thread may log others meanwhile.
         let state = (self.trainer_state)(position, rates, event.ended());
-        let state = TrainerState { metrics: values, stop_requested: callbacks.stop(), ..state };
+        let stop_requested = callbacks.stop().filter(|_| end.is_none());
+        let state = TrainerState { metrics: values, ended_because: because, stop_requested, ..state };
         saver.submit_within(limit, &requested, &state, |weights_only| {
             let model = valid.clone().unwrap_or_else(|| learner.model().valid());
             let validated = position.validated_step();

@@ -57,7 +57,7 @@ pub(super) struct Unsent {
 }
 
 impl Queue {
-    /// Adds lines, at most up to so many. Others are dropped.
+    /// Adds lines, up to a limit. Others are dropped.
     pub(super) fn push(&self, lines: &[Line], limit: usize) {
         let mut state = self.state.lock();
         let room = limit.saturating_sub(state.lines.len() + state.in_work).min(lines.len());
@@ -67,7 +67,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// The run has ended. Waits until the thread is done with everything, at most so long.
+    /// The run has ended. Waits until the thread is done with everything, for a limited time.
     pub(super) fn end(&self, end: RunEnd, wait: Duration) -> Unsent {
         let deadline = Instant::now() + wait.min(MAX_WAIT);
         let mut state = self.state.lock();
@@ -103,7 +103,7 @@ impl Queue {
         Next::Lines(state.lines.drain(..count).collect())
     }
 
-    /// The lines of the last [`next`](Self::next) are done. So many of them were rejected.
+    /// The lines of the last [`next`](Self::next) are done. This number of them was rejected.
     pub(super) fn done(&self, rejected: usize) {
         let mut state = self.state.lock();
         state.in_work = 0;

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::process::console::say;
 use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
+use crate::state::end_reason::RunOutcome;
 
 /// Makes the configuration that of a fast dev run, if it asks for one. Says where that writes.
 ///
@@ -50,7 +51,7 @@ pub(super) fn end<M>(
 }
 
 fn summary<M>(result: &FitResult<M>) -> String {
-    if let Some(reason) = &result.interrupted {
+    if let RunOutcome::Stopped { reason, .. } = &result.outcome {
         return format!("stopped: {reason}; nothing is left");
     }
     let steps = match result.global_step {

@@ -41,15 +41,15 @@ impl RunPage {
 #[cfg(feature = "report")]
 fn status_of<M>(ended: &Result<FitResult<M>>) -> crate::callbacks::built_in::report::PageStatus {
     use crate::callbacks::built_in::report::PageStatus;
-    use crate::state::end_reason::{EARLY_STOPPING_TEXT, EndReason};
+    use crate::state::end_reason::{EndReason, RunOutcome};
     let result = match ended {
         Ok(result) => result,
         Err(error) => return PageStatus::new("failed", burn_ckpt::chain(error)),
     };
-    let (word, why) = match (&result.interrupted, &result.ended_because) {
-        (Some(reason), _) => ("stopped", Some(reason.clone())),
-        (None, None) if result.stopped_early => ("done", Some(EARLY_STOPPING_TEXT.to_owned())),
-        (None, reason) => ("done", reason.as_ref().map(EndReason::named)),
+    let (word, why) = match &result.outcome {
+        RunOutcome::Done(reason) => ("done", reason.as_ref().map(EndReason::named)),
+        RunOutcome::Stopped { reason, .. } => ("stopped", Some(reason.clone())),
+        RunOutcome::Failed(error) => ("failed", Some(error.clone())),
     };
     let unsaved = result.last_save_failed.then(|| "its last state is not saved".to_owned());
     let reasons: Vec<String> = why.into_iter().chain(unsaved).collect();

@@ -32,6 +32,7 @@ use crate::learner_state::snapshot::optimizer_and_scheduler;
 use crate::metrics::RunMetrics;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
+use crate::state::end_reason::EndReason;
 use crate::state::position::{DataLengths, EpochLengths};
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
@@ -160,7 +161,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// What the thread sees that ends the run when this loop does not see a stop.
     fn seen_from_outside(&self, slot: ParkingSlot<M>, reading: ReadTiming) -> Arc<LoopFromOutside<M>> {
-        let (progress, seed, metrics) = (self.progress.clone(), self.rules.seed, self.metrics.clone());
+        let (progress, rules, metrics) = (self.progress.clone(), self.rules, self.metrics.clone());
+        let clock = progress.clock.clone();
         Arc::new(LoopFromOutside {
             slot,
             saves: Arc::clone(&self.saves),
@@ -169,7 +171,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
             clock: self.progress.clock.clone(),
             trainer_state: Box::new(move |position, rates, ended| {
                 let progress = LoopProgress { position, ..progress.clone() };
-                progress.trainer_state(seed, rates, &metrics, ended)
+                progress.trainer_state(rules.seed, rates, &metrics, ended)
+            }),
+            end_at: Box::new(move |position, asked| {
+                rules.end_at(position, clock.training_time(), asked.map(EndReason::from))
             }),
             reading,
         })

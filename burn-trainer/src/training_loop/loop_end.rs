@@ -14,16 +14,16 @@ use indexmap::IndexMap;
 use super::loop_state::{LoopProgress, LoopState};
 use crate::callbacks::{Callback, CallbackContext, CallbackResult};
 use crate::config::TrainerConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Stage};
 use crate::learner_state::restore::restore;
 use crate::metrics::{METRICS_LIMIT, burn_epoch};
 use crate::process::signals::StopSignal;
 use crate::run_speed::RunSpeed;
 use crate::saving::save_summary::SaveSummary;
-use crate::state::end_reason::EndReason;
+use crate::state::end_reason::{EndReason, RunOutcome};
 use crate::state::event::TrainingEvent;
 use crate::state::resume_point::ResumePoint;
-use crate::state::run_info::{RunEnd, RunOutcome};
+use crate::state::run_info::RunEnd;
 use crate::strategy::FAST_DEV_RUN;
 
 /// How training ended.
@@ -40,9 +40,7 @@ pub(crate) struct Outcome {
     pub(crate) checkpoints: IndexMap<String, SavedCheckpoint>,
     /// Whether a resumed run had nothing left to train.
     pub(crate) finished_before: bool,
-    /// Whether early stopping has ended the run.
-    pub(crate) stopped_early: bool,
-    /// Why a limit or a callback has ended the run.
+    /// Why a limit, early stopping or a callback has ended the run.
     pub(crate) ended_because: Option<EndReason>,
     /// The stop that the loop saw when it ended. `None` from a loop that is not the trainer's.
     pub(crate) stop: Option<Stop>,
@@ -69,15 +67,28 @@ impl Outcome {
     /// Whether the run is done: all its epochs are, or it has ended before as if they were. A stop that came
     /// after that has stopped nothing.
     pub(crate) fn is_done(&self, max_epochs: u64) -> bool {
-        self.stopped_early || self.ended_because.is_some() || self.epochs >= max_epochs
+        self.ended_because.is_some() || self.epochs >= max_epochs
+    }
+
+    /// How a run ended that has not failed. `stop` is what asked it to stop, and `signal` the first signal
+    /// that came.
+    pub(crate) fn without_error(
+        &self,
+        max_epochs: u64,
+        stop: Option<&Stop>,
+        signal: Option<StopSignal>,
+    ) -> RunOutcome {
+        match stop.filter(|_| !self.is_done(max_epochs)) {
+            Some(Stop { reason }) => RunOutcome::Stopped { reason: reason.clone(), signal },
+            None => RunOutcome::Done(self.ended_because.clone()),
+        }
     }
 
     /// Whether training has begun: an error of the settings or the data did not come before the first step.
     pub(crate) fn has_begun(&self) -> bool {
-        let is_of_start = |error: &Error| {
-            !matches!(error, Error::Panicked { .. } | Error::Training { .. } | Error::DeviceLost { .. })
-        };
-        self.steps > 0 || self.saves.unfinished || !self.error.as_ref().is_some_and(is_of_start)
+        // What can come before the first step came there, as no step is done.
+        let is_of_training = self.error.as_ref().is_none_or(|error| error.stage() == Stage::Training);
+        self.steps > 0 || self.saves.unfinished || is_of_training
     }
 }
 
@@ -114,9 +125,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epochs: self.progress.position.epochs(),
             steps: self.progress.position.global_step,
             finished_before: self.progress.finished_before,
-            stopped_early: self.early_stopping.has_stopped()
-                || matches!(self.progress.ended_because, Some(EndReason::EarlyStopping(_))),
-            ended_because: self.progress.ended_because.clone(),
+            ended_because: self.progress.end_reason(&self.early_stopping),
             seconds: self.progress.clock.seconds(),
             speed: self.progress.speed_at_end(),
             stop,
@@ -235,7 +244,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                     }
                     None => {
                         let is_early = outcome.epochs < self.rules.max_epochs;
-                        because = self.progress.end_reason(&self.early_stopping).filter(|_| is_early);
+                        because = outcome.ended_because.as_ref().filter(|_| is_early).map(EndReason::named);
                         TrainingEvent::TrainingEnd.ended()
                     }
                 }
@@ -249,11 +258,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// How the run ended, for the callbacks.
     fn run_end(&self, outcome: &Outcome) -> RunEnd {
-        let is_done = outcome.is_done(self.rules.max_epochs);
-        let ended = match (&outcome.error, &outcome.stop) {
-            (Some(error), _) => RunOutcome::Failed(chain(error)),
-            (None, Some(stop)) if !is_done => RunOutcome::Stopped(stop.reason.clone()),
-            (None, _) => RunOutcome::Done(outcome.ended_because.clone()),
+        let signal = self.stop.view.received();
+        let ended = match &outcome.error {
+            Some(error) => RunOutcome::Failed(chain(error)),
+            None => outcome.without_error(self.rules.max_epochs, outcome.stop.as_ref(), signal),
         };
         let Outcome { epochs, steps: global_step, .. } = *outcome;
         let config = self.callbacks.info.trainer_config.clone();

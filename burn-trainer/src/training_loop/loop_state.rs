@@ -105,9 +105,9 @@ impl LoopProgress {
         self.position.next() != self.begun.next()
     }
 
-    /// Why the run is done before its last epoch, as a checkpoint says it.
-    pub(super) fn end_reason(&self, early_stopping: &BurnEarlyStopping) -> Option<String> {
-        self.ended_because.as_ref().map(EndReason::named).or_else(|| early_stopping.reason())
+    /// Why the run is done before its last epoch.
+    pub(super) fn end_reason(&self, early_stopping: &BurnEarlyStopping) -> Option<EndReason> {
+        self.ended_because.clone().or_else(|| early_stopping.reason())
     }
 
     /// The trainer's part of a checkpoint.
@@ -254,7 +254,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let rates = learner.rates(callbacks.rate_scale());
         let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
         match events.contains(&TrainingEvent::TrainingEnd) {
-            true => state.ended_because = progress.end_reason(early_stopping),
+            true => state.ended_because = progress.end_reason(early_stopping).map(|reason| reason.named()),
             false => state.stop_requested = callbacks.stop(),
         }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {

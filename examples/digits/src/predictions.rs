@@ -13,7 +13,7 @@ use digits::{CLASSES, Digits, DigitsConfig, ImageBatcher, probabilities};
 ///
 /// Nothing is written for a run that was stopped: its model is not yet the one that was asked for.
 pub fn write(path: &Path, result: &FitResult<Digits>, hparams: &DigitsConfig) -> Result<()> {
-    if result.interrupted.is_some() {
+    if result.outcome.is_stopped() {
         eprintln!("the predictions are not written: the run was stopped");
         return Ok(());
     }

@@ -9,17 +9,21 @@ use serde::{Deserialize, Serialize};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
+use crate::process::console::note;
 use crate::state::callback_state::CallbackState;
 
 /// Version of the stored state.
 const VERSION: u32 = 1;
+/// The name, unless another one is given.
+const NAME: &str = "ema";
 
 /// Averages the parameters over the steps: `average = decay * average + (1 - decay) * parameter` after an
 /// optimizer step.
 ///
 /// The average begins with the parameters after the first step that counts. Running statistics (of a batch
-/// normalisation) are averaged, too. The state is the section `user.ema`, in checkpoints of weights alone as
-/// well; a model with it loads by [`CheckpointLoader::part`](burn_ckpt::CheckpointLoader::part):
+/// normalisation) are averaged, too. The state is the section `user.ema` (of another
+/// [name](Self::with_name): `user.<name>`), in checkpoints of weights alone as well; a model with it loads by
+/// [`CheckpointLoader::part`](burn_ckpt::CheckpointLoader::part):
 ///
 /// ```no_run
 /// # use burn::tensor::Device;
@@ -30,6 +34,7 @@ const VERSION: u32 = 1;
 /// ```
 #[derive(Debug)]
 pub struct Ema<M> {
+    name: String,
     settings: EmaSettings,
     /// The named validation sets that are validated with the parameters of the training.
     trained_on: Vec<String>,
@@ -62,10 +67,31 @@ impl<M: LearnerModel> Ema<M> {
     #[must_use]
     pub fn new(decay: f64) -> Self {
         let settings = EmaSettings { decay, every_n_steps: 1, start_step: 0, validates: true };
-        Self { settings, trained_on: Vec::new(), averaged: None, since_step: None }
+        Self { name: NAME.to_owned(), settings, trained_on: Vec::new(), averaged: None, since_step: None }
     }
 
-    /// Averages after every so many optimizer steps.
+    /// Sets the name of the callback and of its part in checkpoints, `ema` by default: letters, digits, `_`
+    /// and `-`. Several averages in a run need different names, and at most one of them
+    /// [validates](Self::with_validates).
+    ///
+    /// ```no_run
+    /// # use burn::train::LearnerModel;
+    /// # use burn_trainer::Trainer;
+    /// # fn averages<M: LearnerModel + 'static>(trainer: Trainer<M>) -> Trainer<M> {
+    /// use burn_trainer::callbacks::Ema;
+    ///
+    /// trainer
+    ///     .callback(Ema::new(0.999))
+    ///     .callback(Ema::new(0.9999).with_name("ema_slow").with_validates(false))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Averages after every `steps` optimizer steps.
     #[must_use]
     pub fn with_every_n_steps(mut self, steps: u64) -> Self {
         self.settings.every_n_steps = steps;
@@ -114,18 +140,29 @@ impl<M: LearnerModel> Ema<M> {
 
 impl<M: LearnerModel> Callback<M> for Ema<M> {
     fn name(&self) -> String {
-        "ema".to_owned()
+        self.name.clone()
     }
 
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        let EmaSettings { decay, every_n_steps, .. } = self.settings;
+        let EmaSettings { decay, every_n_steps, start_step, validates } = self.settings;
         if !(0.0..1.0).contains(&decay) {
             return Err(format!("its decay is {decay}: it must be at least 0 and below 1").into());
         }
         if every_n_steps == 0 {
             return Err("it is to average every 0 steps: 1 is every step".into());
         }
-        self.trained_on.iter().try_for_each(|set| context.check_validation_set(set))
+        self.trained_on.iter().try_for_each(|set| context.check_validation_set(set))?;
+        if validates {
+            context.claim_validations()?;
+            if context.validates() {
+                let first = start_step.saturating_add(every_n_steps);
+                note(&format!(
+                    "from step {first} on, the run validates with the averaged parameters of {}: val_ metrics are theirs",
+                    self.name
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {

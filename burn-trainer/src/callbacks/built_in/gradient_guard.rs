@@ -29,10 +29,10 @@ pub enum NonFinite {
     /// The run ends with an error that names the step and its batches. See
     /// [`GradientGuard::with_checks_before_step`] for what is saved.
     Error,
-    /// The step is left out, at most so many times in a row. After that it is an error. This has to be known
-    /// before the step, so the loop waits for the device at each step.
+    /// The step is left out. One more than `most_in_a_row` in a row is an error. This has to be known before
+    /// the step, so the loop waits for the device at each step.
     Skip {
-        /// How many steps in a row.
+        /// How many steps in a row are left out at most.
         most_in_a_row: u64,
     },
     /// Nothing is checked.
@@ -207,7 +207,11 @@ impl<L> GradientGuard<L> {
                 Ok(true)
             }
             NonFinite::Skip { most_in_a_row } => {
-                Err(format!("{found}, after {most_in_a_row} steps in a row that were left out").into())
+                Err(format!(
+                    "{found}, after {most_in_a_row} steps in a row that were left out: look at those batches and the learning rate, or \
+                     allow more with most_in_a_row"
+                )
+                .into())
             }
             NonFinite::Error => Err(format!(
                 "{found}: look at those batches and the learning rate, limit gradients with clip_norm, or have such steps left out \

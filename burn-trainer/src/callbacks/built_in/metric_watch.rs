@@ -155,7 +155,11 @@ impl MetricWatch {
         let name = &self.metric.name;
         let value = context.metrics().get(name).copied();
         let Some(value) = value.filter(|_| context.is_logged(name)) else {
-            return Err(format!("the metric {name} was not logged: register it for its split").into());
+            let split = if is_of_validation(name) { "validation" } else { "training" };
+            return Err(format!(
+                "the metric {name} was not logged: register a numeric metric for the {split}"
+            )
+            .into());
         };
         self.counts.looked_at = Some(context.end_position());
         Ok(self.note(value))

@@ -11,8 +11,11 @@ use crate::learner_state::learning_rates::HOW_TO_SCALE;
 use crate::state::callback_state::CallbackState;
 use crate::strategy::MetricConfig;
 
-/// Multiplies the learning rate by a factor when a metric has not improved for more than so many validations
-/// (for a metric of the training: epochs), as PyTorch's
+/// The name, unless another one is given.
+const NAME: &str = "reduce_on_plateau";
+
+/// Multiplies the learning rate by a factor when a metric has not improved for more validations than its
+/// patience (for a metric of the training: epochs), as PyTorch's
 /// [`ReduceLROnPlateau`](https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html)
 /// does. Other than there, any improvement counts unless [`with_min_delta`](Self::with_min_delta) is set.
 ///
@@ -28,6 +31,7 @@ use crate::strategy::MetricConfig;
 /// ```
 #[derive(Debug, Clone)]
 pub struct ReduceOnPlateau {
+    name: String,
     watch: MetricWatch,
     factor: f64,
     patience: u64,
@@ -43,7 +47,17 @@ impl ReduceOnPlateau {
     #[must_use]
     pub fn new(metric: impl Into<MetricConfig>) -> Self {
         let watch = MetricWatch::new(metric.into(), None, 0.0);
-        Self { watch, factor: 0.1, patience: 10, cooldown: 0, min_scale: 0.0, cooling: 0 }
+        let name = NAME.to_owned();
+        Self { name, watch, factor: 0.1, patience: 10, cooldown: 0, min_scale: 0.0, cooling: 0 }
+    }
+
+    /// Sets the name of the callback and of its state in checkpoints, `reduce_on_plateau` by default:
+    /// letters, digits, `_` and `-`. Several in a run need different names. Each multiplies the rate that the
+    /// others have left.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
     }
 
     /// Sets the factor, above 0 and below 1.
@@ -114,7 +128,7 @@ impl ReduceOnPlateau {
 
 impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
     fn name(&self) -> String {
-        "reduce_on_plateau".to_owned()
+        self.name.clone()
     }
 
     fn watched_metrics(&self) -> Vec<String> {

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use BatchSizeMode::{BinarySearch, Power};
 
-    /// The sizes that are tried where so many items fit, and what is found.
+    /// The sizes that are tried where this number of items fits, and what is found.
     fn tried(
         mode: BatchSizeMode,
         first: usize,

@@ -22,7 +22,7 @@ use crate::run_files::line_file::LineFile;
 
 /// How long lines wait at most for others, to be written together.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// A line of a batch has the speed if the last line with it was so long ago.
+/// A line of a batch has the speed if the last line with it was this long ago or longer.
 const SPEED_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of lines that are written at once.
 const BLOCK: usize = 1 << 16;

@@ -14,13 +14,13 @@ use indexmap::IndexMap;
 
 use super::say;
 use crate::process::progress::epochs_table::SplitValues;
-use crate::process::progress::figures::significant;
+use crate::process::progress::figures::{significant, span};
 use crate::process::progress::shown_speed::{ShownSpeed, SpeedSource};
 
 /// burn's name of the training split.
 const TRAIN: &str = "train";
 /// More items than any data set has. A loader that does not know its length may give such a number. In the
-/// sums of burn's dashboard, some 65,000 epochs of so many items do not overflow.
+/// sums of burn's dashboard, some 65,000 epochs of that number of items do not overflow.
 pub(crate) const MAX_ITEMS: usize = usize::MAX >> 16;
 /// Time between two lines within a split.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ impl PlainRenderer {
         Self { hidden: true, ..Self::new() }
     }
 
-    /// A renderer for a run that resumes in an epoch after so many batches. burn shows a renderer the metrics
+    /// A renderer for a run that resumes in an epoch after some batches. burn shows a renderer the metrics
     /// of the batches since the resume, and the first line says so. Files and checkpoints have those of the
     /// whole epoch.
     pub(crate) fn resumed(batches: ResumedBatches) -> Self {
@@ -195,7 +195,7 @@ impl PlainRenderer {
             line.push_str(&format!("  {}", speed.line()));
         }
         let left = speed.map_or_else(String::new, |speed| speed.time_left());
-        line.push_str(&format!("  ({:.1} s{left})", self.started.elapsed().as_secs_f64()));
+        line.push_str(&format!("  ({}{left})", span(self.started.elapsed().as_secs_f64())));
         say(&line);
     }
 

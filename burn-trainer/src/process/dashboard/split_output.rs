@@ -162,7 +162,7 @@ mod tests {
     /// One that changes nothing.
     const EMPTY: &str = "\x1b[39m\x1b[49m\x1b[59m\x1b[0m\x1b[?25l";
 
-    /// The whole, in pieces of so many bytes.
+    /// The whole, in pieces of that size.
     fn split(text: &str, size: usize) -> (String, Vec<String>, usize) {
         let mut splitter = Splitter::default();
         let (mut drawn, mut lines, mut marks) = (Vec::new(), Vec::new(), 0);

@@ -60,7 +60,7 @@ pub(crate) struct Dashboard {
 }
 
 impl Dashboard {
-    /// Draws the dashboard of a run with so many epochs done. The error says why that is not possible.
+    /// Draws the dashboard of a run with some epochs done. The error says why that is not possible.
     pub(crate) fn open(completed: usize) -> Result<Self, String> {
         let mut drawn = DRAWN.lock();
         if drawn.is_some() {

@@ -88,7 +88,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Draws the dashboard of a run with so many epochs done.
+    /// Draws the dashboard of a run with some epochs done.
     fn open_dashboard(&mut self, completed: usize) {
         if !std::mem::take(&mut self.wants_dashboard) {
             return;

@@ -127,7 +127,7 @@ impl EpochsTable {
         [row.epoch.to_string()]
             .into_iter()
             .chain(values)
-            .chain([row.time.map_or("-".to_owned(), span)])
+            .chain([row.time.map_or("-".to_owned(), |time| span(time.as_secs_f64()))])
             .collect()
     }
 }

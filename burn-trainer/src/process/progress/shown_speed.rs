@@ -47,7 +47,7 @@ impl ShownSpeed {
 
     /// `, 12 min left`.
     pub(crate) fn time_left(&self) -> String {
-        self.left.map_or_else(String::new, |left| format!(", {} left", span(left)))
+        self.left.map_or_else(String::new, |left| format!(", {} left", span(left.as_secs_f64())))
     }
 
     /// The values for the dashboard, in the order of [`DashboardSpeed::NAMES`].

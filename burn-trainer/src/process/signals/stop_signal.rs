@@ -7,7 +7,7 @@ use burn::train::Interrupter;
 ///
 /// ```
 /// fn ended_by<M>(result: &burn_trainer::FitResult<M>) -> Option<u8> {
-///     result.stopped_by.map(|signal| signal.exit_status())
+///     result.outcome.signal().map(|signal| signal.exit_status())
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

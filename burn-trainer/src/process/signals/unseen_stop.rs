@@ -13,7 +13,7 @@ use super::stop_signal::StopSignal;
 use super::watched_run::{Phase, WatchedRun};
 use crate::process::console::say;
 use crate::process::dashboard;
-use crate::process::progress::figures::exact_time;
+use crate::process::progress::figures::span;
 
 /// How long a loop that does not compute may take to see the stop.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ fn watch(run: &WatchedRun, signal: StopSignal) {
                     "error: the end of training after {} does not come within {}: the process ends now, and its last \
                      state may not be on disk",
                     signal.name(),
-                    exact_time(limit)
+                    span(limit.as_secs_f64())
                 ));
                 exit(FAILED);
             }

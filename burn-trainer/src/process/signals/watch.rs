@@ -81,7 +81,7 @@ impl SignalWatch {
 
     /// The first signal that came.
     pub(crate) fn received(&self) -> Option<StopSignal> {
-        self.0.0.as_ref().and_then(|run| run.lock().received.map(|(signal, _)| signal))
+        self.0.received()
     }
 }
 

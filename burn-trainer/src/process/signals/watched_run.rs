@@ -180,6 +180,11 @@ impl StopView {
         Some(state.limit.saturating_sub(received.elapsed()))
     }
 
+    /// The first signal that came.
+    pub(crate) fn received(&self) -> Option<StopSignal> {
+        self.0.as_ref()?.lock().received.map(|(signal, _)| signal)
+    }
+
     /// The loop has saved the state at its end.
     pub(crate) fn state_is_saved(&self) {
         if let Some(run) = &self.0 {

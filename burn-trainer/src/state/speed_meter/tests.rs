@@ -6,7 +6,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// So many optimizer steps, after which the next batch is read.
+/// Some optimizer steps, after which the next batch is read.
 fn read(measured: &mut Measured, asked: Duration, now: Duration, items: u64, steps: u64) {
     measured.split.as_mut().unwrap().steps += steps;
     measured.read(asked, now, items);

@@ -22,8 +22,9 @@ use self::client::Client;
 use self::requests::Metric;
 use self::settings::Settings;
 use super::tracker::{StartAt, Tracker, TrackerResult};
-use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
+use crate::callbacks::{RunEnd, RunInfo};
 use crate::error::Result;
+use crate::state::end_reason::RunOutcome;
 use crate::trackers::flattened::text_of;
 
 /// The tag with the reason why the run ended.
@@ -278,7 +279,7 @@ impl Tracker for Mlflow {
         let ServerRun { run_id, artifact_uri, .. } = &self.run()?.clone();
         let (status, reason) = match &end.outcome {
             RunOutcome::Done(reason) => ("FINISHED", reason.as_ref().map(ToString::to_string)),
-            RunOutcome::Stopped(reason) => ("KILLED", Some(reason.clone())),
+            RunOutcome::Stopped { reason, .. } => ("KILLED", Some(reason.clone())),
             RunOutcome::Failed(error) => ("FAILED", Some(error.clone())),
         };
         self.set_tag(run_id, ENDED, &reason.unwrap_or_default(), &Value::Null)?;

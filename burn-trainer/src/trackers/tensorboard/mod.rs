@@ -19,9 +19,10 @@ use self::message::Message;
 use super::flattened::{flattened, text_of};
 use super::scalar_name::scalar_name;
 use super::tracker::{StartAt, Tracker, TrackerResult};
-use crate::callbacks::{RunEnd, RunInfo, RunOutcome};
+use crate::callbacks::{RunEnd, RunInfo};
 use crate::run_files::line_file::LineFile;
 use crate::run_files::regular_file;
+use crate::state::end_reason::RunOutcome;
 
 /// Characters of a value in a text: the list of the program's packages has some 50,000.
 const MAX_VALUE: usize = 500;

@@ -4,7 +4,7 @@ use burn::train::CloneEarlyStoppingStrategy;
 use burn::train::metric::store::EventStoreClient;
 
 use crate::metrics::{RunMetrics, burn_epoch};
-use crate::state::end_reason::EARLY_STOPPING_TEXT;
+use crate::state::end_reason::EndReason;
 
 /// The program's early stopping, if it has one.
 pub(in crate::training_loop) struct BurnEarlyStopping {
@@ -23,8 +23,8 @@ impl BurnEarlyStopping {
     }
 
     /// That it has ended the run: burn does not say why. `None` where it has not.
-    pub(in crate::training_loop) fn reason(&self) -> Option<String> {
-        self.has_stopped.then(|| format!("{EARLY_STOPPING_TEXT}: a rule of the program"))
+    pub(in crate::training_loop) fn reason(&self) -> Option<EndReason> {
+        self.has_stopped.then(|| EndReason::EarlyStopping("a rule of the program".to_owned()))
     }
 
     /// Shows it the finished epochs of a resumed run once more, so that it has the state that it had then.

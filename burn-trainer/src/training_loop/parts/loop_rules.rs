@@ -1,10 +1,14 @@
 //! The settings by which the loop decides how long it trains, and when it validates.
 
+use std::time::Duration;
+
 use super::run_limits::{BatchLimits, RunLimits};
 use super::validation_schedule::ValidationSchedule;
 use crate::config::{NeverDue, TrainerConfig, ValidateAtStart};
 use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
+use crate::state::end_reason::{EndReason, RunOutcome};
+use crate::state::position::Position;
 use crate::state::training_data::TrainingData;
 
 /// What the configuration says of the loop, for the data that there is.
@@ -70,6 +74,25 @@ impl LoopRules {
             let batches = if of_epoch == 1 { "batch" } else { "batches" };
             format!("which is due after step {first}: {limit}, and an epoch has {of_epoch} {batches}")
         })
+    }
+
+    /// The end of the run with the state of a position, where callbacks have `asked` for it. `None` where the
+    /// run continues.
+    pub(in crate::training_loop) fn end_at(
+        &self,
+        position: Position,
+        trained: Duration,
+        asked: Option<EndReason>,
+    ) -> Option<RunOutcome> {
+        let is_last_batch = self.epoch_batches.is_some_and(|all| position.batches >= all);
+        let epoch_ends = !position.epoch_complete && (position.trained || is_last_batch);
+        // A validation, or the rest of an epoch's end, comes first.
+        if position.validation_due || epoch_ends {
+            return None;
+        }
+        let asked = || asked.filter(|_| self.limits.may_end_early(position));
+        let reason = self.limits.reached(position, trained).or_else(asked);
+        (reason.is_some() || position.epochs() >= self.max_epochs).then_some(RunOutcome::Done(reason))
     }
 
     /// Whether the run validates.

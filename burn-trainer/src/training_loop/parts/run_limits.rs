@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::TrainerConfig;
-use crate::process::progress::figures::{count, exact_time};
+use crate::process::progress::figures::{count, span};
 use crate::state::end_reason::EndReason;
 use crate::state::position::{EndPosition, Position};
 use crate::state::resume_point::ResumePoint;
@@ -40,7 +40,7 @@ impl RunLimits {
         }
     }
 
-    /// Which limit a run has come to, at a position and after so much time of training.
+    /// Which limit a run has come to, at a position and after this time of training.
     pub(crate) fn reached(&self, position: Position, trained: Duration) -> Option<EndReason> {
         let steps = self.max_steps.filter(|steps| position.global_step >= *steps);
         // A run does at least one step.
@@ -90,8 +90,8 @@ impl NothingLeft {
         let trained = training_time(resume.state.training_time_seconds);
         match RunLimits::of(config).reached(position, trained)? {
             EndReason::MaxTime(limit) => {
-                let done = format!("{} of training", exact_time(trained));
-                Some(Self { setting: "max_time", limit: exact_time(limit), done })
+                let done = format!("{} of training", span(trained.as_secs_f64()));
+                Some(Self { setting: "max_time", limit: span(limit.as_secs_f64()), done })
             }
             _ => {
                 let limit = config.max_steps.unwrap_or_default().to_string();

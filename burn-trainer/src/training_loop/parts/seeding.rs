@@ -16,7 +16,7 @@ pub(in crate::training_loop) enum SeededPart {
     TrainingBatch { epoch: u64, batch: u64 },
     /// The validation at the end of an epoch.
     Validation { epoch: u64 },
-    /// A validation within an epoch, after so many optimizer steps.
+    /// A validation within an epoch, after this number of optimizer steps.
     ValidationWithin { step: u64 },
 }
 

@@ -61,7 +61,7 @@ impl ValidationSchedule {
         !matches!(self, Self::EveryNEpochs(_) | Self::Never)
     }
 
-    /// The step after which the first validation is due, with so many batches in an epoch and in a step.
+    /// The step after which the first validation is due, with these batches in an epoch and in a step.
     /// `None` where time says it, and where there is none.
     pub(in crate::training_loop) fn first_step(self, of_epoch: u64, in_step: u64) -> Option<u64> {
         let in_step = in_step.max(1);
@@ -115,7 +115,7 @@ impl ValidationSchedule {
 mod tests {
     use super::*;
 
-    /// The batches of an epoch of ten after which a run validates, with so many batches in a step.
+    /// The batches of an epoch of ten after which a run validates, with these batches in a step.
     fn validated(schedule: ValidationSchedule, epoch: u64, in_step: usize) -> Vec<u64> {
         let clock = RunClock::start(None);
         let mut position = Position::at_start(epoch, epoch * 10);

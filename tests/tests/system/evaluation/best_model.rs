@@ -81,7 +81,7 @@ fn a_run_without_a_best_checkpoint_yet_returns_the_model_that_it_has() {
     let root = tempfile::tempdir().unwrap();
     let config = ranked(root.path()).with_end_with(EndWith::Best);
     let result = train_with_a_stop_at(3, config);
-    assert!(result.interrupted.is_some());
+    assert!(result.outcome.is_stopped());
     assert_eq!(result.model_checkpoint, None);
     let error = result.best_model(&backend::device()).map(|_| ()).unwrap_err();
     let Error::Checkpoint(error) = error else { panic!("{error}") };

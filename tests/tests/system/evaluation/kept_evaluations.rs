@@ -100,7 +100,9 @@ fn an_evaluation_of_another_state_is_not_believed() {
 
     std::fs::write(&other, "{\"checkpoint_path\": 3}").unwrap();
     let error = Evaluation::kept(at("epoch=1-step=20.ckpt")).unwrap_err();
-    assert!(matches!(error, Error::Config { .. }), "{error}");
+    let said = error.to_string();
+    assert!(matches!(error, Error::Checkpoint(burn_ckpt::Error::Metadata { .. })), "{said}");
+    assert!(said.contains("epoch=1-step=20.ckpt.evaluation.json") && said.contains("delete it"), "{said}");
     evaluated(&at("epoch=1-step=20.ckpt"), "val").keep().unwrap();
     assert_eq!(Evaluation::kept(at("epoch=1-step=20.ckpt")).unwrap().len(), 1);
 }

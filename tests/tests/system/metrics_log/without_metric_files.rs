@@ -38,8 +38,8 @@ fn it_ends_as_one_with_them_also_after_a_failure() {
     stopping(without(parts.path(), 6), Script { panic_in_step: Some(34), ..Script::default() }).unwrap_err();
     let result = stopping(without(parts.path(), 6), Script::default()).unwrap();
     assert_eq!(
-        (expected.metrics, expected.epochs, expected.stopped_early),
-        (result.metrics, result.epochs, result.stopped_early)
+        (expected.metrics, expected.epochs, expected.outcome.is_early_stop()),
+        (result.metrics, result.epochs, result.outcome.is_early_stop())
     );
     for strategy in ["best", "last"] {
         let [expected, found] = [&with, &parts].map(|root| stems(&checkpoints(root.path()).join(strategy)));

@@ -94,7 +94,7 @@ fn what_a_stop_saves_takes_the_place_of_no_finite_state() {
     let stop = Some((18, stopper(training.interrupter(), false)));
     let learner = system_tests::models::small::learner(Script { at_step: stop, ..script });
     let result = trainer.fit(training, learner).unwrap();
-    assert!(result.interrupted.is_some() && result.global_step == 18, "{:?}", result.interrupted);
+    assert!(result.outcome.is_stopped() && result.global_step == 18, "{:?}", result.outcome);
     assert!(saved(root.path()).iter().all(|(name, finite)| *finite && name.ends_with("step=10.ckpt")));
     let result = train_by(settings(root.path(), 2), Script::default(), |trainer| trainer).unwrap();
     assert!(result.metrics["val_loss"].is_finite());

@@ -12,7 +12,7 @@ use burn_ckpt::{Checkpoint, chain};
 use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::config::WhenBusy;
 use burn_trainer::strategy::{Last, OnException, Strategy, StrategyConfig};
-use burn_trainer::{Error, Trainer, TrainerConfig};
+use burn_trainer::{Error, RunOutcome, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use system_tests::backend;
 use system_tests::models::small::{Model, OnStep, Script, ScriptedMetric, learner, loader, stopper};
@@ -137,7 +137,8 @@ fn an_interrupters_failure_is_an_exception() {
 fn a_stop_is_not_an_exception_and_the_last_state_is_saved() {
     let root = tempfile::tempdir().unwrap();
     let result = stopped(root.path(), false).unwrap();
-    assert_eq!(result.interrupted.as_deref(), Some("the test called stop"));
+    let reason = "the test called stop".to_owned();
+    assert_eq!(result.outcome, RunOutcome::Stopped { reason, signal: None });
     assert_eq!(result.global_step, 23);
     let directory = checkpoints(root.path());
     assert_eq!(stems(&directory.join("last")), ["epoch=2-step=23"]);

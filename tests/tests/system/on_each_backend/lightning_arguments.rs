@@ -152,7 +152,7 @@ fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {
     let result = trainer.fit(training, learner).unwrap();
 
     assert_eq!((result.global_step, result.epochs), (18, 3), "max_steps, of 6 batches an epoch");
-    assert_eq!(result.ended_because, Some(EndReason::MaxSteps(18)));
+    assert_eq!(result.outcome.end_reason(), Some(&EndReason::MaxSteps(18)));
     for name in ["val_loss", "val_hard_loss", "train_grad_norm", "train_learning_rate"] {
         assert!(result.metrics.contains_key(name), "{name}: {:?}", result.metrics);
     }

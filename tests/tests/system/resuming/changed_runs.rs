@@ -91,7 +91,7 @@ fn a_metric_that_is_not_registered_any_more_is_named_and_has_no_old_value_in_lat
     run(root, "--epochs 1");
     let resumed = run(root, "--epochs 2 --ckpt-path auto --set accuracy=false");
     for name in ["train_accuracy", "val_accuracy"] {
-        assert_says(&resumed, &format!("the checkpoint has a value of {name}, which is not registered now"));
+        assert_says(&resumed, &format!("a value of the metric {name}, which this program does not register"));
     }
     let metrics = last_metadata(root).metrics;
     assert!(metrics.contains_key("val_loss") && !metrics.contains_key("val_accuracy"), "{metrics:?}");

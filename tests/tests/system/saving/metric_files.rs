@@ -59,7 +59,7 @@ fn training_without_metric_files_comes_to_the_same() {
     }));
     let script = Script { at_step: Some((15, action)), ..Script::default() };
     let result = train_scripted(config(without.path(), 3), script).unwrap();
-    assert!(result.interrupted.is_none() && !result.last_save_failed);
+    assert!(result.outcome.is_done() && !result.last_save_failed);
     assert_eq!((expected.metrics, expected.epochs), (result.metrics, result.epochs));
     let checkpoints = [whole, without].map(|root| stems(&checkpoints(root.path())));
     assert_eq!(checkpoints[0], checkpoints[1]);

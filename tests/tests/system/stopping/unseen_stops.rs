@@ -5,10 +5,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use system_tests::programs::commands::{burn_ckpt, stdout};
 use system_tests::programs::on_terminal::{OnTerminal, after_the_dashboard};
 use system_tests::programs::running::{Ended, Running, resumes_as, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
-use system_tests::run_files::{checkpoints, complete_checkpoints, metadata, run_dir, target};
+use system_tests::run_files::{
+    checkpoints, compare, complete_checkpoints, described_state, metadata, run_dir, target,
+};
 
 const FLAGS: &str = r#"--run-id r1 --epochs 3 --topk 2 --set on_exception={"timeout_seconds":6.0}"#;
 const LIMIT: Duration = Duration::from_secs(6);
@@ -53,6 +56,40 @@ fn a_batch_that_does_not_come_and_a_step_that_does_not_end_cost_nothing_of_the_l
         let ended = stopped_at(&TestHooks::wait(split, batch, &gate), &gate, &root, FLAGS);
         says_that_the_state_is_saved(&ended, step, &root);
         resumes_as(&ended, &root, &run_dir(&whole));
+    }
+}
+
+#[test]
+fn a_run_whose_last_step_is_done_is_done_though_its_loop_does_not_see_the_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let by_callback = TestHooks { ends_at_step: Some(41), ..TestHooks::default() };
+    for (name, flags, hooks, said) in [
+        ("limit", " --set max_steps=41", TestHooks::default(), "max_steps: 41 optimizer steps are done"),
+        ("callback", "", by_callback, "stop_once_at: this step is the last"),
+    ] {
+        let [whole, root] = ["whole", "stopped"].map(|run| directory.path().join(format!("{name}-{run}")));
+        let flags = format!("{FLAGS}{flags}");
+        Running::start(hooks.given_to(warmup(&whole, &flags))).end_well();
+        let gate = Gate::closed();
+        // The batch after step 41.
+        let ends_at_step = hooks.ends_at_step;
+        let waiting = TestHooks { ends_at_step, ..TestHooks::wait(Split::Load, 50, &gate) };
+        let ended = stopped_at(&waiting, &gate, &root, &flags);
+        assert!(ended.stderr.contains("the run is done, and the state of step 41 is saved"), "{ended:?}");
+        assert!(!ended.stderr.contains("stopped before") && !ended.stdout.contains("resume: "), "{ended:?}");
+        let [expected, found] =
+            [&whole, &root].map(|root| described_state(&checkpoints(root).join("last.ckpt")));
+        assert_eq!(found, expected);
+        let shown = stdout(&burn_ckpt(&[&"show", &run_dir(&root).join("last")]));
+        assert!(shown.contains(&format!("done, {said}")) && !shown.contains("SIGTERM"), "{shown}");
+        let runs = stdout(&burn_ckpt(&[&"runs", &root.join("burn_trainer_logs"), &"--json"]));
+        assert!(runs.contains("\"done\"") && runs.contains(said), "{runs}");
+        if ends_at_step.is_none() {
+            // The metric files get their last lines. After a callback's end a start trains further.
+            let again = Running::start(warmup(&root, &format!("{flags} --ckpt-path auto"))).end_well();
+            assert!(again.stdout.contains("nothing to do"), "{again:?}");
+            compare(&run_dir(&whole), &run_dir(&root)).unwrap();
+        }
     }
 }
 

@@ -8,9 +8,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
-use burn_trainer::Error;
-use burn_trainer::callbacks::RunOutcome;
 use burn_trainer::trackers::{TrackerCallback, TrackerError};
+use burn_trainer::{Error, RunOutcome};
 use parking_lot::Mutex;
 use system_tests::models::small::{OnStep, Script, train_by};
 use system_tests::programs::commands::{burn_ckpt, stdout};

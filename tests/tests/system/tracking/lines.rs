@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use burn::train::LearnerModel;
 use burn_ckpt::metrics_log::Line;
-use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, RunOutcome};
+use burn_trainer::RunOutcome;
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use burn_trainer::trackers::StartAt;
 use parking_lot::Mutex;
 use system_tests::models::small::{Script, train_by};

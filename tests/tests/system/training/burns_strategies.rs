@@ -16,7 +16,7 @@ use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, TrainingStrategy
 use burn_ckpt::{Checkpoint, ErrorKind};
 use burn_trainer::burn_loops::ddp;
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
-use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, RunOutcome, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::models::small::{
     Batch, Model, Script, ScriptedMetric, keeping_every_epoch, learner, loader, stopper,
@@ -71,7 +71,7 @@ fn several_devices_of_burns_save_the_best_and_the_last_epoch() {
     let root = in_memory();
     let result = train_with_strategy(config(root.path(), 3), multi()).unwrap();
     assert_eq!((result.epochs, result.global_step), (3, 30), "each device takes a batch in a step");
-    assert!(!result.last_save_failed && result.failed_saves.is_empty() && result.interrupted.is_none());
+    assert!(!result.last_save_failed && result.failed_saves.is_empty() && result.outcome.is_done());
     let (best, last) = (result.best().unwrap(), result.last().unwrap());
     assert_eq!(last.path.file_stem().unwrap(), "epoch=2-step=30");
     for held in [best, last] {
@@ -195,7 +195,8 @@ fn a_stop_is_reported_and_the_epoch_before_it_stands() {
     let at_step = Some((25, stopper(training.interrupter(), false)));
     let script = Script { at_step, ..Script::default() };
     let result = trainer.fit_with(training, learner(script), multi()).unwrap();
-    assert_eq!(result.interrupted.as_deref(), Some("the test called stop"));
+    let reason = "the test called stop".to_owned();
+    assert_eq!(result.outcome, RunOutcome::Stopped { reason, signal: None });
     assert_eq!(
         (result.epochs, result.last().unwrap().path.file_stem().unwrap()),
         (1, "epoch=0-step=10".as_ref())

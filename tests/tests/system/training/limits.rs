@@ -46,15 +46,15 @@ fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
         let with = |root: &Path, steps: u64| config(root, 5).with_max_steps(steps).with_ckpt_path("auto");
         let result = train(with(parts.path(), steps)).unwrap();
         assert_eq!((result.global_step, result.epochs), (steps, epochs));
-        let reason = result.ended_because.unwrap();
-        assert_eq!(reason, EndReason::MaxSteps(steps));
+        let reason = result.outcome.end_reason().unwrap();
+        assert_eq!(*reason, EndReason::MaxSteps(steps));
         assert_eq!(reason.to_string(), format!("max_steps: {steps} optimizer steps are done"));
-        assert!(result.interrupted.is_none() && !result.stopped_early);
+        assert!(result.outcome.is_done() && !result.outcome.is_early_stop());
         let last = Checkpoint::open(checkpoints(parts.path()).join("last.ckpt")).unwrap();
         assert_eq!(last.verify().unwrap().global_step, steps);
         assert_eq!(last.trainer_state::<Value>().unwrap()["ended_because"], reason.to_string());
         let again = train(with(parts.path(), steps)).unwrap();
-        assert!(again.finished_before && again.ended_because.is_some() && again.global_step == steps);
+        assert!(again.finished_before && again.outcome.end_reason().is_some() && again.global_step == steps);
         train(with(parts.path(), 42)).unwrap();
         train(with(whole.path(), 42)).unwrap();
         let last = |root: &Path| {
@@ -88,7 +88,7 @@ fn a_run_ends_after_its_time() {
     let config = config(root.path(), 5).with_max_time(Duration::from_nanos(1)).with_ckpt_path("auto");
     let result = train(config.clone()).unwrap();
     assert_eq!(result.global_step, 1);
-    assert_eq!(result.ended_because, Some(EndReason::MaxTime(Duration::from_nanos(1))));
+    assert_eq!(result.outcome.end_reason(), Some(&EndReason::MaxTime(Duration::from_nanos(1))));
     assert!(train(config).unwrap().finished_before);
 }
 
@@ -225,7 +225,7 @@ fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_epochs() {
     let config =
         |position: usize| config(roots[position].path(), 5).with_min_epochs(3).with_ckpt_path("auto");
     let result = train_by(config(0), Script::default(), |trainer| trainer.callback(AlwaysStops)).unwrap();
-    let reason = result.ended_because.map(|reason| reason.to_string());
+    let reason = result.outcome.end_reason().map(|reason| reason.to_string());
     assert_eq!((result.epochs, reason.as_deref()), (3, Some("at once")));
     let stopping = |training: SupervisedTraining<Model>| {
         let score = ScriptedMetric::new("Score", &[1.0, 2.0, 3.0, 4.0, 5.0]);
@@ -233,7 +233,7 @@ fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_epochs() {
         training.metrics((LossMetric::new(),)).metric_valid_numeric(score).early_stopping(stopping)
     };
     let result = train_with(config(1), Script::default(), stopping).unwrap();
-    assert_eq!((result.epochs, result.stopped_early), (3, true));
+    assert_eq!((result.epochs, result.outcome.is_early_stop()), (3, true));
     assert!(train_with(config(1), Script::default(), stopping).unwrap().finished_before);
 }
 
@@ -244,7 +244,7 @@ fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_steps() {
         |position: usize| config(roots[position].path(), 5).with_min_steps(25).with_ckpt_path("auto");
     let result = train_by(config(0), Script::default(), |trainer| trainer.callback(AlwaysStops)).unwrap();
     assert_eq!((result.global_step, result.epochs), (25, 2));
-    assert_eq!(result.ended_because.map(|reason| reason.to_string()).as_deref(), Some("at once"));
+    assert_eq!(result.outcome.end_reason().map(|reason| reason.to_string()).as_deref(), Some("at once"));
     // Of the two the later one counts.
     let both = config(1).with_min_epochs(4);
     let result = train_by(both, Script::default(), |trainer| trainer.callback(AlwaysStops)).unwrap();
@@ -256,7 +256,7 @@ fn neither_early_stopping_nor_a_callback_ends_the_run_before_so_many_steps() {
     };
     let by_burns = || train_with(config(2), Script::default(), stopping).unwrap();
     let result = by_burns();
-    assert_eq!((result.global_step, result.stopped_early), (30, true));
+    assert_eq!((result.global_step, result.outcome.is_early_stop()), (30, true));
     assert!(by_burns().finished_before);
 }
 
@@ -276,10 +276,10 @@ fn a_run_that_resumes_within_an_epoch_does_not_end_by_what_came_before_the_least
     };
     // It would have stopped after step 20, and trains to step 27, in the next epoch.
     let result = trained(27, &[1.0, 2.0, 3.0]);
-    assert_eq!((result.global_step, result.stopped_early), (27, false));
+    assert_eq!((result.global_step, result.outcome.is_early_stop()), (27, false));
     // Step 20 was too early, also seen from step 27.
     let result = trained(60, &[3.0, 4.0]);
-    assert_eq!((result.global_step, result.stopped_early, result.finished_before), (30, true, false));
+    assert!(result.global_step == 30 && result.outcome.is_early_stop() && !result.finished_before);
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn stopped_in(batch: usize, data: &Arc<dyn DataLoader<Batch>>) {
         trainer.fit(training.grads_accumulation(4), learner).unwrap()
     };
     fit(config(whole.path(), 2), None);
-    assert!(fit(config(parts.path(), 2), Some(batch)).interrupted.is_some());
+    assert!(fit(config(parts.path(), 2), Some(batch)).outcome.is_stopped());
     let resumed = fit(config(parts.path(), 2).with_ckpt_path("auto"), None);
     assert_eq!((resumed.epochs, resumed.global_step), (2, 6));
     compare(&run_dir(whole.path()), &run_dir(parts.path()))

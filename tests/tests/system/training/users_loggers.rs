@@ -37,7 +37,7 @@ fn a_users_logger_switches_off_neither_early_stopping_nor_the_history() {
             training.metrics((LossMetric::new(),)).metric_valid_numeric(score).early_stopping(early)
         });
         let result = result.unwrap();
-        assert!(result.stopped_early);
+        assert!(result.outcome.is_early_stop());
         let last = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();
         let history = last.section("history").unwrap().tensors;
         let bytes = history.iter().map(|tensor| (tensor.name.clone(), tensor.to_bytes().unwrap().to_vec()));

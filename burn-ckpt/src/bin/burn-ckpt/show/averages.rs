@@ -10,10 +10,11 @@ use crate::terminal::figures::{count, number};
 /// The section of `burn-ckpt average`, and its string.
 pub const OF_CHECKPOINTS: &str = "user.average";
 const SOURCES: &str = "sources";
-/// The section of the trainer's moving average, and its string.
+/// The section of the trainer's moving average, unless it has another name, and the string that says what it
+/// is.
 const MOVING: &str = "user.ema";
 const VALUE: &str = "callback.value";
-/// So many steps are listed.
+/// The most steps that are listed.
 const SHOWN_STEPS: usize = 8;
 
 /// The average that a section is. `None` for another section, or one that does not say since when.
@@ -25,7 +26,10 @@ pub fn of_section(name: &str, section: &Section) -> Option<String> {
     match name {
         OF_CHECKPOINTS => of_checkpoints(&json(SOURCES)?),
         MOVING => moving(&json(VALUE)?),
-        _ => None,
+        _ => {
+            let name = name.strip_prefix(Section::USER_PREFIX)?;
+            Some(format!("{name}: {}", moving(&json(VALUE)?)?))
+        }
     }
 }
 
@@ -46,7 +50,8 @@ fn moving(value: &Value) -> Option<String> {
         1 => "each step".to_owned(),
         steps => format!("each {steps} steps"),
     };
-    Some(format!("a moving one over {every} since step {since}, decay {}", number(decay)))
+    let validates = if value["validates"].as_bool()? { ", with which the run validates" } else { "" };
+    Some(format!("a moving one over {every} since step {since}, decay {}{validates}", number(decay)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How sizes, times, counts and metrics are written for humans.
 
-pub use burn_ckpt::plumbing::size;
+pub use burn_ckpt::plumbing::{size, span};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -17,16 +17,6 @@ pub fn age(when: Timestamp, now: Timestamp) -> String {
         60..3600 => format!("{} min", seconds / 60),
         3600..86_400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-/// A time span: `3.2 s`, `4 min 49 s`, `2 h 5 min`.
-pub fn span(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    match whole {
-        0..60 => format!("{seconds:.1} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
 }
 

@@ -9,8 +9,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::status::PageStatus;
 
-/// After a page the next one waits for so many times what it took: 2 % of one processor at most, however long
-/// the log of the run is.
+/// After a page the next one waits for this multiple of what it took: 2 % of one processor at most, however
+/// long the log of the run is.
 const PAUSE_FACTOR: u32 = 50;
 /// How long the end of a run waits for its last page.
 const END_LIMIT: Duration = Duration::from_secs(30);
@@ -92,7 +92,7 @@ impl PageWriter {
         false
     }
 
-    /// Waits for so long, or until the run has ended.
+    /// Waits for that time, or until the run has ended.
     fn pause(&self, time: Duration) {
         let deadline = Instant::now() + time;
         let mut state = self.state.lock();

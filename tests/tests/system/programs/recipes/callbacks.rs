@@ -6,7 +6,7 @@ use burn_trainer::callbacks::{
     Restored,
 };
 
-/// Ends the run when the loss of so many batches in a row is above a limit.
+/// Ends the run when the loss of `patience` batches in a row is above a limit.
 pub struct StopOnHighLoss {
     pub limit: f64,
     pub patience: u64,

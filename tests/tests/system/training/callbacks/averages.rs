@@ -1,5 +1,6 @@
 //! The moving average of the parameters: its values, its validation, and loading it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -10,7 +11,7 @@ use burn_trainer::{Error, Trainer};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, config, loader, train_by};
 use system_tests::programs::commands::{burn_ckpt, stdout};
-use system_tests::run_files::{checkpoints, described_state, in_memory};
+use system_tests::run_files::{checkpoints, compare, described_state, in_memory, run_dir};
 
 const DECAY: f64 = 0.8;
 
@@ -78,8 +79,8 @@ fn the_average_is_that_of_its_formula_and_loads_in_one_line() {
     }
 }
 
-fn run_path(root: &std::path::Path, name: &str) -> std::path::PathBuf {
-    system_tests::run_files::run_dir(root).join(name)
+fn run_path(root: &Path, name: &str) -> std::path::PathBuf {
+    run_dir(root).join(name)
 }
 
 #[test]
@@ -174,8 +175,52 @@ fn a_checkpoint_says_since_which_step_its_average_is_also_after_a_resume() {
         let ema = || Ema::new(DECAY).with_start_step(4).with_every_n_steps(3);
         train_by(config, Script::default(), |trainer| trainer.callback(ema())).unwrap();
         let shown = stdout(&burn_ckpt(&[&"show", &run_path(root.path(), "last")]));
-        assert!(shown.contains("a moving one over each 3 steps since step 7, decay 0.8000\n"), "{shown}");
+        assert!(
+            shown.contains(
+                "a moving one over each 3 steps since step 7, decay 0.8000, with which the run validates\n"
+            ),
+            "{shown}"
+        );
     }
+}
+
+#[test]
+fn two_averages_have_names_and_are_a_part_each_also_after_a_failure() {
+    let ended = |root: &Path, script: Script| {
+        let config = config(root, 2).with_ckpt_path("auto");
+        train_by(config, script, |trainer| {
+            let slow = Ema::new(0.9).with_name("ema_slow").with_validates(false);
+            trainer.callback(Ema::new(DECAY)).callback(slow)
+        })
+    };
+    let (whole, parts) = (in_memory(), in_memory());
+    ended(whole.path(), Script::default()).unwrap();
+    ended(parts.path(), Script { panic_in_step: Some(14), ..Script::default() }).unwrap_err();
+    ended(parts.path(), Script::default()).unwrap();
+    compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
+    let weights = |part: &str| {
+        let loaded = Model::loader(run_path(whole.path(), "last")).part(part).load(&Device::default());
+        flat(&burn_ckpt::Section::from_module(&loaded.unwrap().model))
+    };
+    assert_ne!(weights("ema"), weights("ema_slow"));
+    let shown = stdout(&burn_ckpt(&[&"show", &run_path(whole.path(), "last")]));
+    assert!(shown.contains("ema_slow: a moving one over each step since step 1, decay 0.9000\n"), "{shown}");
+}
+
+#[test]
+fn two_averages_of_one_name_or_that_both_validate_are_errors_before_the_first_step() {
+    let error = |other: Ema<Model>| {
+        let (root, script) = (in_memory(), Script { panic_in_step: Some(1), ..Script::default() });
+        let set_up = |trainer: Trainer<Model>| trainer.callback(Ema::new(DECAY)).callback(other);
+        train_by(config(root.path(), 1), script, set_up).unwrap_err()
+    };
+    let same = error(Ema::new(0.9));
+    assert!(matches!(&same, Error::Config { reason, .. } if reason.contains("with_name")), "{same}");
+    let Error::Callback { name, method, source, .. } = error(Ema::new(0.9).with_name("other")) else {
+        panic!()
+    };
+    assert_eq!((name.as_str(), method), ("other", "on_fit_start"));
+    assert!(source.to_string().contains("the average of ema already"), "{source}");
 }
 
 #[test]

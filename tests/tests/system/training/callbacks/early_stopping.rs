@@ -29,9 +29,9 @@ fn settings(root: &Path, early_stopping: EarlyStopping) -> TrainerConfig {
 fn ended(early_stopping: EarlyStopping, scores: &[f64]) -> (u64, Option<String>) {
     let root = in_memory();
     let result = scored(settings(root.path(), early_stopping), scores).unwrap();
-    assert_eq!(result.stopped_early, result.ended_because.is_some());
-    let reason = result.ended_because.map(|reason| match reason {
-        EndReason::EarlyStopping(reason) => reason,
+    assert_eq!(result.outcome.is_early_stop(), result.outcome.end_reason().is_some());
+    let reason = result.outcome.end_reason().map(|reason| match reason {
+        EndReason::EarlyStopping(reason) => reason.clone(),
         other => panic!("{other:?}"),
     });
     (result.epochs, reason)
@@ -89,7 +89,7 @@ fn it_stays_ended_and_continues_with_more_patience() {
     };
     assert_eq!(with(2, 0).epochs, 4);
     let again = with(2, 4);
-    assert!(again.finished_before && again.stopped_early && again.ended_because.is_some());
+    assert!(again.finished_before && again.outcome.is_early_stop() && again.outcome.end_reason().is_some());
     // One more epoch without an improvement is the third.
     assert_eq!(with(3, 4).epochs, 5);
     assert_eq!(with(4, 5).epochs, 8);
@@ -110,7 +110,7 @@ fn asking(config: TrainerConfig, panic_in_step: Option<usize>) -> Result<(u64, b
         .with_early_stopping(EarlyStopping::new("val_loss").with_threshold(f64::MAX))
         .with_last(Last::new().with_every_n_steps(1));
     let result = train_scripted(config, Script { panic_in_step, ..Script::default() })?;
-    Ok((result.global_step, result.stopped_early))
+    Ok((result.global_step, result.outcome.is_early_stop()))
 }
 
 #[test]

@@ -49,14 +49,11 @@ fn train(
     script: Script,
     rate: impl Into<ModuleLrScheduler>,
     scores: &[f64],
-    plateau: Option<ReduceOnPlateau>,
+    plateaus: impl IntoIterator<Item = ReduceOnPlateau>,
 ) -> (Result<FitResult<Model>>, Vec<f64>) {
     let rates = Rates::default();
     let trainer = Trainer::new(config, &script.hparams()).unwrap().callback(Noting(Arc::clone(&rates)));
-    let trainer = match plateau {
-        Some(plateau) => trainer.callback(plateau),
-        None => trainer,
-    };
+    let trainer = plateaus.into_iter().fold(trainer, Trainer::callback);
     let score = ScriptedMetric::new("Score", scores);
     let training: SupervisedTraining<Model> = trainer.training(loader(&script), loader(&script));
     let model = Model::new(script, &backend::device().autodiff());
@@ -111,6 +108,26 @@ fn it_falls_on_a_plateau() {
 
 fn highest() -> MetricConfig {
     MetricConfig::new("val_score").with_mode(MetricMode::Max)
+}
+
+#[test]
+fn two_with_names_multiply_the_rate_and_resume_exactly() {
+    let plateaus = || [plateau(), plateau().with_patience(2).with_name("after_two")];
+    let (whole, parts) = (in_memory(), in_memory());
+    let (result, rates) =
+        train(settings(whole.path(), 6), Script::default(), scaled(0.01), &SCORES, plateaus());
+    result.unwrap();
+    assert_eq!(by_epoch(&rates), [0.01, 0.01, 0.01, 0.005, 0.0025, 0.00125]);
+    let failing = Script { panic_in_step: Some(44), ..Script::default() };
+    train(settings(parts.path(), 6), failing, scaled(0.01), &SCORES, plateaus()).0.unwrap_err();
+    train(settings(parts.path(), 6), Script::default(), scaled(0.01), &SCORES[4..], plateaus()).0.unwrap();
+    assert_eq!(last(whole.path()), last(parts.path()));
+
+    let twice = [plateau(), plateau()];
+    let root = in_memory();
+    let (result, _) = train(settings(root.path(), 6), Script::default(), scaled(0.01), &SCORES, twice);
+    let Err(Error::Config { setting, reason }) = result else { panic!("{result:?}") };
+    assert!(setting.contains("reduce_on_plateau") && reason.contains("with_name"), "{setting}: {reason}");
 }
 
 #[test]

@@ -21,7 +21,10 @@ fn part(checkpoint: &Checkpoint, name: &str) -> Section {
 fn the_states_of_the_step_are_saved_and_resumed() {
     let directory = in_memory();
     let whole = directory.path().join("whole");
-    Running::start(warmup(&whole, FLAGS)).end_well();
+    let said = Running::start(warmup(&whole, FLAGS)).end_well().stderr;
+    let line =
+        "from step 5 on, the run validates with the averaged parameters of ema: val_ metrics are theirs";
+    assert_eq!(said.matches(line).count(), 1, "{said}");
     for signal in ["TERM", "USR1"] {
         let root = directory.path().join(signal);
         let gate = Gate::closed();

@@ -11,7 +11,7 @@ use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, GradientGuard, NonFinite};
 use burn_trainer::config::Validation;
 use burn_trainer::strategy::{OnException, StrategyConfig};
-use burn_trainer::{EndReason, Error, Trainer, TrainerConfig};
+use burn_trainer::{EndReason, Error, RunOutcome, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use serde_json::Value;
 use system_tests::backend;
@@ -130,7 +130,7 @@ fn a_request_that_comes_too_early_is_dropped_and_one_in_the_last_step_counts_at_
         let config = config(root.path(), 2).with_min_epochs(1);
         let result =
             train_by(config, Script::default(), |trainer| trainer.callback(StopOnceAt(step))).unwrap();
-        assert_eq!((result.global_step, result.ended_because.is_some()), (ended_at, step == 10));
+        assert_eq!((result.global_step, result.outcome.end_reason().is_some()), (ended_at, step == 10));
     }
 }
 
@@ -144,7 +144,7 @@ fn a_stop_of_the_program_in_the_last_step_saves_no_state_that_the_end_does_not()
         let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
         let at_step = is_stopped.then(|| (14, stopper(training.interrupter(), false)));
         let result = trainer.fit(training, learner(Script { at_step, ..script })).unwrap();
-        assert!(result.global_step == 14 && result.ended_because.is_some());
+        assert!(result.global_step == 14 && result.outcome.end_reason().is_some());
         assert!(result.checkpoints.is_empty(), "{is_stopped}: {:?}", result.checkpoints);
     }
 }
@@ -159,7 +159,7 @@ fn a_stop_of_the_program_in_the_same_step_does_not_come_before_it() {
         let result = trainer.fit(training, learner(Script { at_step, ..script })).unwrap();
         let last = Checkpoint::open(checkpoints(root).join("last.ckpt")).unwrap();
         let state: Value = last.trainer_state().unwrap();
-        (result.global_step, result.ended_because, state["ended"].clone(), state["ended_because"].clone())
+        (result.global_step, result.outcome, state["ended"].clone(), state["ended_because"].clone())
     };
     let (whole, stopped) = (in_memory(), in_memory());
     let expected = ended(whole.path(), false);
@@ -186,7 +186,7 @@ fn a_request_stands_after_a_failure_in_the_validation_of_its_step() {
         // Also in a program whose callback would not ask for it any more.
         let result = train(settings(config(parts.path(), 5)).with_ckpt_path("auto")).unwrap();
         let (name, reason) = ("stop_once_at".to_owned(), "this step is the last".to_owned());
-        assert_eq!(result.ended_because, Some(EndReason::Callback { name, reason }), "step {step}");
+        assert_eq!(result.outcome.end_reason(), Some(&EndReason::Callback { name, reason }), "step {step}");
         compare(&run_dir(whole.path()), &run_dir(parts.path())).unwrap();
         // Its end is reached. Started once more, the run continues.
         assert_eq!(train(config(parts.path(), 2).with_ckpt_path("auto")).unwrap().global_step, 20);
@@ -225,12 +225,49 @@ fn a_stop_of_the_program_in_a_step_that_is_left_out_does_not_come_before_it() {
         let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
         let at_step = is_stopped.then(|| (4, stopper(training.interrupter(), false)));
         let result = trainer.fit(training, learner(Script { at_step, ..script })).unwrap();
-        assert!(result.global_step == 3 && result.ended_because.is_some(), "{is_stopped}");
+        assert!(result.global_step == 3 && result.outcome.end_reason().is_some(), "{is_stopped}");
     };
     let (whole, stopped) = (in_memory(), in_memory());
     ended(whole.path(), false);
     ended(stopped.path(), true);
     compare(&run_dir(whole.path()), &run_dir(stopped.path())).unwrap();
+}
+
+/// Notes how the run ended.
+#[derive(Clone, Default)]
+struct NotingOutcome(Arc<Mutex<Option<RunOutcome>>>);
+
+impl Callback<Model> for NotingOutcome {
+    fn name(&self) -> String {
+        "noting_outcome".to_owned()
+    }
+
+    fn on_fit_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        *self.0.lock() = context.ended().map(|ended| ended.outcome.clone());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_callback_sees_the_outcome_that_the_result_has() {
+    let ended = |settings: fn(TrainerConfig) -> TrainerConfig, stops: bool| {
+        let (root, noting, script) = (in_memory(), NotingOutcome::default(), Script::default());
+        let config = settings(config(root.path(), 2));
+        let trainer = Trainer::new(config, &script.hparams()).unwrap().callback(noting.clone());
+        let training = trainer.training(loader(&script), loader(&script)).metrics((LossMetric::new(),));
+        let at_step = stops.then(|| (14, stopper(training.interrupter(), false)));
+        let result = trainer.fit(training, learner(Script { at_step, ..script })).unwrap();
+        assert_eq!(noting.0.lock().as_ref(), Some(&result.outcome));
+        result.outcome
+    };
+    assert_eq!(ended(|config| config, false), RunOutcome::Done(None));
+    let limited = ended(|config| config.with_max_steps(4), false);
+    assert_eq!(limited, RunOutcome::Done(Some(EndReason::MaxSteps(4))));
+    assert!(limited.is_done() && !limited.is_stopped() && !limited.is_early_stop());
+    let stopped = ended(|config| config, true);
+    let reason = "the test called stop".to_owned();
+    assert_eq!(stopped, RunOutcome::Stopped { reason, signal: None });
+    assert!(stopped.is_stopped() && stopped.end_reason().is_none() && stopped.signal().is_none());
 }
 
 #[test]
@@ -242,8 +279,8 @@ fn it_ends_as_done_with_its_state_saved() {
             train_by(settings(), Script::default(), |trainer| trainer.callback(StopAt(step))).unwrap();
         assert_eq!((result.global_step, result.epochs), (step, epochs));
         let (name, reason) = ("stop_at".to_owned(), format!("step {step} is done"));
-        assert_eq!(result.ended_because, Some(EndReason::Callback { name, reason }));
-        assert!(result.interrupted.is_none() && !result.finished_before);
+        assert_eq!(result.outcome.end_reason(), Some(&EndReason::Callback { name, reason }));
+        assert!(result.outcome.is_done() && !result.finished_before);
         let last = checkpoints(root.path()).join("last.ckpt");
         assert_eq!(Checkpoint::open(&last).unwrap().verify().unwrap().global_step, step);
         // Started again, there is nothing to do.

@@ -177,7 +177,7 @@ impl Pair {
         let what = format!("{self:?}, which fails in batch {batch} of {batches}");
         compare(&run_dir(whole.path()), &run_dir(parts.path()))
             .unwrap_or_else(|reason| panic!("{what}: {reason}"));
-        assert_eq!(resumed.ended_because, expected.ended_because, "{what}");
+        assert_eq!(resumed.outcome, expected.outcome, "{what}");
         assert_eq!(weights(&resumed.model), weights(&expected.model), "{what}");
     }
 }

@@ -183,7 +183,7 @@ fn what_is_best_and_when_a_run_ends_follows_the_set_that_a_setting_names() {
     let config = config.with_strategies([best, StrategyConfig::Last(Default::default())]);
     // The main set is best at the end.
     let result = scored(config, &[9.0, 3.0, 8.0, 1.0, 7.0, 2.0, 6.0, 4.0]);
-    assert!(result.stopped_early);
+    assert!(result.outcome.is_early_stop());
     assert_eq!((result.epochs, result.metrics["val_score"], result.metrics["val_hard_score"]), (4, 6.0, 4.0));
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["1.0", "2.0"]);
     let best = metadata(&checkpoints(root.path()).join("best_val_hard_score.ckpt"));

@@ -250,9 +250,9 @@ fn patience_counts_validations_and_min_epochs_counts_epochs() {
     let patience = || EarlyStopping::new("val_score").with_mode(MetricMode::Min).with_patience(2);
     let (first, second) = (root(), root());
     let result = scored(first.path(), &[1.0, 2.0, 3.0, 4.0], Some(patience()));
-    assert!(result.stopped_early);
+    assert!(result.outcome.is_early_stop());
     assert_eq!((result.global_step, result.epochs), (15, 1));
-    assert!(result.ended_because.unwrap().to_string().contains("2 validations"));
+    assert!(result.outcome.end_reason().unwrap().to_string().contains("2 validations"));
     // The state is validated, and saved with its metrics.
     let last = metadata(&checkpoints(first.path()).join("last.ckpt"));
     assert_eq!(last["metrics"]["val_score"], 3.0);
@@ -263,7 +263,7 @@ fn patience_counts_validations_and_min_epochs_counts_epochs() {
     let config = config.with_primary_metric("val_score");
     let result =
         train_with(config, Script::default(), |training| training.metric_valid_numeric(metric)).unwrap();
-    assert_eq!((result.global_step, result.epochs, result.stopped_early), (20, 2, true));
+    assert_eq!((result.global_step, result.epochs, result.outcome.is_early_stop()), (20, 2, true));
 }
 
 #[test]
@@ -275,6 +275,6 @@ fn a_metric_of_the_training_is_ranked_and_looked_at_at_the_ends_of_epochs() {
     let config = config.with_strategies([StrategyConfig::Best(best)]);
     let result = train_by(config, Script::default(), |trainer| trainer).unwrap();
     assert_eq!(result.epochs, 2);
-    assert!(result.ended_because.unwrap().to_string().ends_with("for 1 epoch"));
+    assert!(result.outcome.end_reason().unwrap().to_string().ends_with("for 1 epoch"));
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["epoch=0-step=10", "epoch=1-step=20"]);
 }
