@@ -179,6 +179,7 @@ pub mod plumbing {
     pub use crate::format::digest::{blake3_hex, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
     pub use crate::format::metadata::embedded::OWN_ENTRIES;
+    pub use crate::format::metadata::listed::MetadataParts;
     pub use crate::format::metadata::non_finite::non_finite_tensors;
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
@@ -192,7 +193,7 @@ pub mod plumbing {
     pub use crate::printable::{is_unsafe, lines_without_controls, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::retention::shared_ledger::SharedLedger;
-    pub use crate::run_dir::catalog::{check_sizes, scan_directory_listed};
+    pub use crate::run_dir::catalog::{check_sizes, scan_files};
     pub use crate::run_dir::cleanup::{
         clear, files_in_place_of_links, is_of_another_program, links_of_run, recover, unfinished_files,
     };

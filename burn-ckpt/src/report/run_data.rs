@@ -11,6 +11,7 @@ use crate::disk::storage::{self, StoredFile};
 use crate::error::{Error, Result, chain::chain, kind::ErrorKind};
 use crate::file_names::METADATA_SUFFIX;
 use crate::format::metadata::Metadata;
+use crate::format::metadata::listed::MetadataParts;
 use crate::format::run_start::RunStart;
 use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::{self, METRICS_FILE, is_metrics_log};
@@ -19,7 +20,8 @@ use crate::report::curves::Curves;
 use crate::run_dir::catalog::{Catalog, CatalogEntry};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{replaces_link_to, resolve, run_at};
-use crate::run_dir::other_runs::scan_all_listed;
+use crate::run_dir::other_runs::scan_with;
+use crate::run_dir::outside_directories::outside_directories;
 use crate::run_dir::tags::LaterTags;
 use crate::run_dir::training_progress::epochs_done;
 use crate::strategy_names::{primary_metric, with_named_strategies};
@@ -176,7 +178,9 @@ impl RunData {
 
 /// The run's checkpoints. Of the newest one all of its metadata is read, of the others what is listed.
 fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
-    let (mut catalog, mut again) = (scan_all_listed(layout)?, 0);
+    let outside = outside_directories(layout)?;
+    let list = || scan_with(layout, &outside, MetadataParts::Listed, |_| (), |_, _| ());
+    let (mut catalog, mut again) = (list()?, 0);
     while let Some(newest) = catalog.entries.last_mut() {
         match Metadata::of_checkpoint(&newest.path) {
             Ok(metadata) => {
@@ -186,7 +190,7 @@ fn checkpoints_of(layout: &RunLayout) -> Result<Catalog> {
             // The run has deleted it since, and has a newer one.
             Err(error) if error.kind() == ErrorKind::NotFound && again < LISTED_AGAIN => {
                 again += 1;
-                catalog = scan_all_listed(layout)?;
+                catalog = list()?;
             }
             Err(error) => {
                 let path = newest.path.clone();

@@ -53,7 +53,7 @@ impl Catalog {
     ///
     /// [`Error::Io`] when the directory cannot be listed. A missing one counts as empty.
     pub fn scan_directory(directory: &Path) -> Result<Self> {
-        scan_directory_reduced(directory, |_| ())
+        scan_files(directory, MetadataParts::All, |_| ())
     }
 
     /// Whether there is no file with a checkpoint's name, valid or not.
@@ -96,27 +96,17 @@ impl Catalog {
     }
 }
 
-/// The checkpoints in a run's own directory, of metadata that `reduce` leaves: a run of a thousand
-/// checkpoints has a thousand lists of packages.
+/// The checkpoints in a run's own directory, of these parts of their metadata and of what `reduce` leaves: a
+/// run of a thousand checkpoints has a thousand lists of packages.
 ///
 /// # Errors
 ///
 /// As for [`Catalog::scan_directory`].
-pub fn scan_reduced(layout: &RunLayout, reduce: fn(&mut Metadata)) -> Result<Catalog> {
-    scan_parts(layout, MetadataParts::All, reduce)
-}
-
-/// As [`scan_reduced`], of metadata without environment, model and starts, which no list shows. Reading it
-/// takes half of the time.
-///
-/// # Errors
-///
-/// As for [`Catalog::scan`].
-pub(crate) fn scan_listed(layout: &RunLayout) -> Result<Catalog> {
-    scan_parts(layout, MetadataParts::Listed, |_| ())
-}
-
-fn scan_parts(layout: &RunLayout, parts: MetadataParts, reduce: fn(&mut Metadata)) -> Result<Catalog> {
+pub(crate) fn scan_own(
+    layout: &RunLayout,
+    parts: MetadataParts,
+    reduce: fn(&mut Metadata),
+) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     for directory in subdirectories(&layout.checkpoint_dir())? {
         catalog.add_directory(&directory, parts, reduce)?;
@@ -125,27 +115,14 @@ fn scan_parts(layout: &RunLayout, parts: MetadataParts, reduce: fn(&mut Metadata
     Ok(catalog)
 }
 
-/// As [`Catalog::scan_directory`], of metadata that `reduce` leaves.
+/// As [`Catalog::scan_directory`], of these parts of the metadata and of what `reduce` leaves.
 ///
 /// # Errors
 ///
 /// As for [`Catalog::scan_directory`].
-pub fn scan_directory_reduced(directory: &Path, reduce: fn(&mut Metadata)) -> Result<Catalog> {
+pub fn scan_files(directory: &Path, parts: MetadataParts, reduce: fn(&mut Metadata)) -> Result<Catalog> {
     let mut catalog = Catalog::default();
-    catalog.add_directory(directory, MetadataParts::All, reduce)?;
-    catalog.sort();
-    Ok(catalog)
-}
-
-/// As [`Catalog::scan_directory`], of metadata without environment, model and starts, which no list shows,
-/// and which `reduce` leaves.
-///
-/// # Errors
-///
-/// As for [`Catalog::scan`].
-pub fn scan_directory_listed(directory: &Path, reduce: fn(&mut Metadata)) -> Result<Catalog> {
-    let mut catalog = Catalog::default();
-    catalog.add_directory(directory, MetadataParts::Listed, reduce)?;
+    catalog.add_directory(directory, parts, reduce)?;
     catalog.sort();
     Ok(catalog)
 }

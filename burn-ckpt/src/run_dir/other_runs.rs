@@ -15,7 +15,8 @@ use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{LOCK_FILE, is_checkpoint};
 use crate::format::metadata::Metadata;
-use crate::run_dir::catalog::{Catalog, scan_directory_reduced, scan_listed, scan_reduced};
+use crate::format::metadata::listed::MetadataParts;
+use crate::run_dir::catalog::{Catalog, scan_files, scan_own};
 use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, ON_EXCEPTION_DIR, RunLayout};
 use crate::run_dir::outside_directories::outside_directories;
 
@@ -37,7 +38,7 @@ pub fn check_own(layout: &RunLayout) -> Result<()> {
         return Ok(());
     }
     check_no_other_run(layout, &directory)?;
-    let catalog = scan_reduced(layout, |_| ())?;
+    let catalog = scan_own(layout, MetadataParts::Listed, |_| ())?;
     let whole = catalog.entries.into_iter().map(|entry| (entry.path, entry.metadata.run_id));
     // The metadata of one that is not complete can be readable.
     let broken = catalog.broken.into_iter().filter_map(|(path, _)| {
@@ -102,7 +103,8 @@ impl OwnCheckpoints {
     /// As for [`Catalog::scan`] and [`outside_directories`].
     pub fn of(layout: &RunLayout) -> Result<Self> {
         let is_own = |metadata: &Metadata| metadata.run_id == layout.run_id();
-        let own = scan_reduced(layout, reduce)?.entries.into_iter().map(|entry| entry.metadata);
+        let own = scan_own(layout, MetadataParts::Listed, reduce)?;
+        let own = own.entries.into_iter().map(|entry| entry.metadata);
         let mut starts: HashSet<Timestamp> =
             own.filter(is_own).map(|metadata| metadata.start_timestamp).collect();
         for path in list(&layout.checkpoint_dir())?.into_iter().filter(|path| is_checkpoint(path)) {
@@ -154,12 +156,13 @@ impl Catalog {
     /// [`Error::Io`] when a directory cannot be listed, [`Error::Metadata`] when the run's list of
     /// directories outside is invalid. A missing directory counts as empty.
     pub fn scan(layout: &RunLayout) -> Result<Self> {
-        scan_with(layout, &outside_directories(layout)?, |_| (), |_, _| ())
+        scan_with(layout, &outside_directories(layout)?, MetadataParts::All, |_| (), |_, _| ())
     }
 }
 
-/// The run's checkpoints in its own directory and in these outside of it, of metadata that `reduce` leaves.
-/// `others` is called with a directory and the number of checkpoints in it of another run with the same id.
+/// The run's checkpoints in its own directory and in these outside of it, of these parts of their metadata
+/// and of what `reduce` leaves. `others` is called with a directory and the number of checkpoints in it of
+/// another run with the same id.
 ///
 /// # Errors
 ///
@@ -167,23 +170,12 @@ impl Catalog {
 pub fn scan_with(
     layout: &RunLayout,
     outside: &[PathBuf],
+    parts: MetadataParts,
     reduce: fn(&mut Metadata),
     others: impl FnMut(&Path, u64),
 ) -> Result<Catalog> {
-    let mut catalog = scan_reduced(layout, reduce)?;
-    add_outside(&mut catalog, layout, outside, reduce, others)?;
-    Ok(catalog)
-}
-
-/// As [`Catalog::scan`], of metadata without environment, model and starts of what is in the run's own
-/// directory.
-///
-/// # Errors
-///
-/// As for [`Catalog::scan`].
-pub(crate) fn scan_all_listed(layout: &RunLayout) -> Result<Catalog> {
-    let mut catalog = scan_listed(layout)?;
-    add_outside(&mut catalog, layout, &outside_directories(layout)?, |_| (), |_, _| ())?;
+    let mut catalog = scan_own(layout, parts, reduce)?;
+    add_outside(&mut catalog, layout, outside, parts, reduce, others)?;
     Ok(catalog)
 }
 
@@ -196,6 +188,7 @@ pub fn add_outside(
     catalog: &mut Catalog,
     layout: &RunLayout,
     outside: &[PathBuf],
+    parts: MetadataParts,
     reduce: fn(&mut Metadata),
     mut others: impl FnMut(&Path, u64),
 ) -> Result<()> {
@@ -204,7 +197,7 @@ pub fn add_outside(
     }
     let own = OwnCheckpoints::of(layout)?;
     for directory in outside {
-        let Catalog { entries, broken } = scan_directory_reduced(directory, reduce)?;
+        let Catalog { entries, broken } = scan_files(directory, parts, reduce)?;
         let is_own = |metadata: &Metadata| own.have(directory, metadata);
         let (ours, theirs): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| is_own(&entry.metadata));
         catalog.entries.extend(ours);

@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, check_no_other_run, is_directory, outside_directories, scan_with, storage,
+    DIRECTORIES_FILE, MetadataParts, check_no_other_run, is_directory, outside_directories, scan_with,
+    storage,
 };
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, Metadata, RunLayout, Section};
 use serde_json::Value;
@@ -59,7 +60,7 @@ pub(crate) fn scan(layout: &RunLayout, elsewhere: &[PathBuf]) -> Result<Catalog>
             ));
         }
     };
-    Ok(scan_with(layout, elsewhere, reduce, warn_of_others)?)
+    Ok(scan_with(layout, elsewhere, MetadataParts::All, reduce, warn_of_others)?)
 }
 
 /// The listed checkpoint that has the same content: the file that a link led to before a copy turned it into

@@ -15,7 +15,8 @@ const LEFT_OUT: [&str; 2] = ["model", "starts"];
 
 /// How much of a checkpoint's metadata is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MetadataParts {
+pub enum MetadataParts {
+    /// All of it.
     All,
     /// Without environment, model and starts.
     Listed,

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, add_outside, check_sizes, is_checkpoint,
-    is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there, outside_directories,
-    replaces_link_to, scan_directory_listed, storage, unfinished_files,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, MetadataParts, add_outside, check_sizes,
+    is_checkpoint, is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there,
+    outside_directories, replaces_link_to, scan_files, storage, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
@@ -70,8 +70,9 @@ impl Listing {
         // Which checkpoints outside are the run's, those in its own directory say.
         if unreadable.is_empty() {
             let outside = outside_directories(run);
-            let added =
-                outside.and_then(|outside| add_outside(&mut catalog, run, &outside, reduce, |_, _| ()));
+            let added = outside.and_then(|outside| {
+                add_outside(&mut catalog, run, &outside, MetadataParts::Listed, reduce, |_, _| ())
+            });
             unreadable.extend(added.err());
         }
         let mut listing = Self::of_catalog(catalog, name_of(run.run_dir()), &directory);
@@ -96,7 +97,7 @@ impl Listing {
     }
 
     pub fn of_directory(directory: &Path) -> Result<Self, Error> {
-        let catalog = scan_directory_listed(directory, reduce)?;
+        let catalog = scan_files(directory, MetadataParts::Listed, reduce)?;
         let mut listing = Self::of_catalog(catalog, name_of(directory), directory);
         listing.add_links(false)?;
         Ok(listing)
@@ -296,7 +297,9 @@ fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     let (mut catalog, mut unreadable) = (Catalog::default(), Vec::new());
     let mut open = directories_of(list(directory)?, &mut unreadable);
     while let Some(directory) = open.pop() {
-        match list(&directory).and_then(|paths| Ok((paths, scan_directory_listed(&directory, reduce)?))) {
+        match list(&directory)
+            .and_then(|paths| Ok((paths, scan_files(&directory, MetadataParts::Listed, reduce)?)))
+        {
             Ok((paths, found)) => {
                 open.extend(directories_of(paths, &mut unreadable));
                 catalog.entries.extend(found.entries);

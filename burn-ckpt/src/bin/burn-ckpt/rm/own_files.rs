@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::plumbing::{
-    OwnCheckpoints, REPORT_FILE, RUN_MARKS, TAGS_LOCK_FILE, check_no_other_run, clear, evaluation_path,
-    files_in_place_of_links, is_checkpoint, is_report_page, is_symlink, links_of_run, list, metadata_path,
-    outside_directories, remove_unfinished, scan_with, shards_directory, storage, tracker_files,
-    unfinished_files,
+    MetadataParts, OwnCheckpoints, REPORT_FILE, RUN_MARKS, TAGS_LOCK_FILE, check_no_other_run, clear,
+    evaluation_path, files_in_place_of_links, is_checkpoint, is_report_page, is_symlink, links_of_run, list,
+    metadata_path, outside_directories, remove_unfinished, scan_with, shards_directory, storage,
+    tracker_files, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
@@ -50,7 +50,7 @@ impl OwnFiles {
     /// When a directory cannot be listed, and when nothing shows that this is a run of burn-trainer's.
     pub fn of(layout: &RunLayout, shows_a_run: bool) -> Result<Self, Failure> {
         let (outside, mut of_other_runs) = directories_outside(layout)?;
-        let mut catalog = scan_with(layout, &[], |_| (), |_, _| ())?;
+        let mut catalog = scan_with(layout, &[], MetadataParts::All, |_| (), |_, _| ())?;
         let in_place = files_in_place_of_links(layout)?;
         let own = own_ids(layout, &catalog, &in_place);
         of_other_runs.extend(take_others(&mut catalog, &own));
