@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use burn_ckpt::metadata::NonFiniteTensors;
 use burn_ckpt::mirror::{MirrorAddress, MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name, numbers};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name};
 use burn_ckpt::{Checkpoint, chain};
 use indexmap::IndexSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ls::metrics::{ALL, shown_by_default, unknown_metric};
+use crate::metrics::json::json_metrics;
 use crate::mirror::runs_at;
 use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::{Output, say};
@@ -154,7 +155,7 @@ fn state(checkpoint: &MirroredCheckpoint) -> &'static str {
 fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
     let links = links(run)?;
     let whole = run.checkpoints().iter().map(|checkpoint| row_json(run, checkpoint, &links));
-    let mut rows = whole.collect::<Result<Vec<Value>, Failure>>()?;
+    let mut rows: Vec<Value> = whole.collect();
     rows.extend(run.broken().iter().map(|(name, error)| {
         json!({
             "file": name,
@@ -193,9 +194,7 @@ fn row_json(
     run: &MirroredRun,
     checkpoint: &MirroredCheckpoint,
     links: &BTreeMap<String, Vec<String>>,
-) -> Result<Value, Failure> {
-    let metrics = numbers::serialize(&checkpoint.metrics, serde_json::value::Serializer)
-        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))?;
+) -> Value {
     let path = run.address_of(&checkpoint.name);
     // Which tensors are not finite, the metadata alone says.
     let metadata = || Checkpoint::open(&path)?.metadata();
@@ -207,7 +206,7 @@ fn row_json(
             None
         }
     };
-    Ok(json!({
+    json!({
         "file": checkpoint.name,
         "path": path,
         "links": links.get(&checkpoint.name).cloned().unwrap_or_default(),
@@ -219,11 +218,11 @@ fn row_json(
         "checkpoint_timestamp": checkpoint.checkpoint_timestamp,
         "epoch": checkpoint.epoch,
         "global_step": checkpoint.global_step,
-        "metrics": metrics,
+        "metrics": json_metrics(&checkpoint.metrics),
         "reason": checkpoint.reason,
         "tags": null,
         "notes": null,
         "checkpoint_checksum": checkpoint.sha256(),
         "files": checkpoint.files,
-    }))
+    })
 }

@@ -14,12 +14,12 @@ use burn_ckpt::{RunLayout, locate};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use crate::metrics::json::json_number;
 use crate::metrics::read::for_each;
 use crate::plot::chart::Chart;
 use crate::plot::curves::{Along, Curve, RunCurves};
 use crate::plot::marks::SavedSteps;
 use crate::plot::style::Style;
-use crate::runs::report::json_number;
 use crate::runs::run_directory::run_in;
 use crate::runs::summary::RunSummary;
 use crate::terminal::output::{Output, say};
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> VerbResult {
     let curves = curves::wanted(&runs, &metrics, args.batches, args.by)?;
     let mut output = Output::new();
     if args.json {
-        output.json(&as_json(&curves)?)?;
+        output.json(&as_json(&curves))?;
     } else {
         let single = if layouts.len() == 1 { layouts.first() } else { None };
         print(args, &curves, single, &mut output)?;
@@ -171,18 +171,17 @@ fn print(
     Ok(())
 }
 
-fn as_json(curves: &[Curve]) -> Result<Value, Failure> {
+fn as_json(curves: &[Curve]) -> Value {
     let curve_json = |curve: &Curve| {
-        let points = curve.points.iter().map(|point| {
-            let value = json_number(point.value)?;
-            Ok(json!({ "step": point.step, "epoch": point.epoch, "value": value }))
-        });
-        Ok(json!({
+        let points = curve.points.iter().map(
+            |point| json!({ "step": point.step, "epoch": point.epoch, "value": json_number(point.value) }),
+        );
+        json!({
             "run": curve.run,
             "metric": curve.metric,
             "scope": curve.scope,
-            "points": points.collect::<Result<Vec<Value>, Failure>>()?,
-        }))
+            "points": points.collect::<Vec<Value>>(),
+        })
     };
-    curves.iter().map(curve_json).collect::<Result<Vec<Value>, Failure>>().map(Value::from)
+    curves.iter().map(curve_json).collect()
 }

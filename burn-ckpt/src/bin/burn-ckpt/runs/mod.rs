@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> VerbResult {
     }
     let mut output = Output::new();
     if args.json {
-        output.json(&report::as_json(&runs)?)?;
+        output.json(&report::as_json(&runs))?;
     } else {
         let columns = columns::chosen(&args.columns, sorted_by.as_ref(), &runs)?;
         let ranks = report::Ranks { is_chosen: !args.columns.is_empty(), sorted_by: sorted_by.as_ref() };

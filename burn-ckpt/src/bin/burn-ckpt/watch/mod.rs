@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::numbers;
 use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent, is_final};
 use serde_json::{Value, json};
 
+use crate::metrics::json::json_metrics;
 use crate::runs::run_directory::{check_is_not_a_checkpoint, check_is_not_of_runs};
 use crate::terminal::figures::{count, number};
 use crate::terminal::output::{Output, say};
@@ -167,13 +167,13 @@ impl Watching<'_> {
     fn new_checkpoint(&mut self, new: &NewCheckpoint) -> Result<(), Failure> {
         self.checkpoints += 1;
         match self.args.json {
-            true => self.output.json_line(&as_json(new)?)?,
+            true => self.output.json_line(&as_json(new))?,
             false => self.output.line(line(new))?,
         }
         self.output.flush()?;
         let Some(command) = &self.command else { return Ok(()) };
         let path = new.checkpoint.path();
-        let metrics = metrics(new)?.to_string();
+        let metrics = json_metrics(&new.metadata.metrics).to_string();
         match command.run(path, &new.metadata, &metrics, &self.stop)? {
             Ran::Well => {}
             // The program has the path alone, and the run goes its own way.
@@ -238,25 +238,20 @@ fn line(new: &NewCheckpoint) -> String {
     in_one_line(&std::iter::once(position).chain(metrics).collect::<String>())
 }
 
-fn metrics(new: &NewCheckpoint) -> Result<Value, Failure> {
-    numbers::serialize(&new.metadata.metrics, serde_json::value::Serializer)
-        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))
-}
-
-fn as_json(new: &NewCheckpoint) -> Result<Value, Failure> {
+fn as_json(new: &NewCheckpoint) -> Value {
     let metadata = &new.metadata;
-    Ok(json!({
+    json!({
         "path": new.checkpoint.path().display().to_string(),
         "run_id": metadata.run_id,
         "epoch": metadata.epoch,
         "global_step": metadata.global_step,
-        "metrics": metrics(new)?,
+        "metrics": json_metrics(&metadata.metrics),
         "reason": metadata.reason,
         "checkpoint_timestamp": metadata.checkpoint_timestamp,
         "size_bytes": metadata.total_bytes(),
         "checkpoint_checksum": metadata.checkpoint_checksum,
         "non_finite": metadata.non_finite,
-    }))
+    })
 }
 
 fn one(path: &Path) -> String {
