@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> VerbResult {
     }
     let mut output = Output::new();
     output.json(&json!({
-        "checkpoint": checkpoint.path().display().to_string(),
+        "from": checkpoint.path().display().to_string(),
         "path": path.display().to_string(),
         "run_id": metadata.run_id,
         "epoch": metadata.epoch,

@@ -44,7 +44,7 @@ fn as_json_it_says_what_was_described_and_what_was_written() {
     let said: Value = serde_json::from_str(&out).unwrap();
     let metadata = metadata(&path);
     assert!(err.is_empty(), "{err}");
-    assert_eq!(said["checkpoint"], json!(path));
+    assert_eq!(said["from"], json!(path));
     assert_eq!(said["path"], json!(beside(&path)));
     for key in ["run_id", "epoch", "global_step", "checkpoint_checksum"] {
         assert!(!said[key].is_null() && said[key] == metadata[key], "{key}: {said}");

@@ -137,8 +137,8 @@ pub fn print_written(path: &Path, tensors: usize, as_json: bool) -> VerbResult {
     let shown = path.display().to_string();
     let mut output = Output::new();
     if as_json {
-        output
-            .json(&json!({ "path": shown, "tensors": tensors, "size_bytes": bytes, "checksum": digest }))?;
+        let checksum = if is_checkpoint(path) { "checkpoint_checksum" } else { "checksum" };
+        output.json(&json!({ "path": shown, "tensors": tensors, "size_bytes": bytes, checksum: digest }))?;
     } else {
         let tensors = count(tensors, "tensor");
         output.line(format!("{}: {tensors}, {bytes} bytes{files}, {digest}", in_one_line(&shown)))?;

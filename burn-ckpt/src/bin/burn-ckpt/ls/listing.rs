@@ -14,6 +14,7 @@ use burn_ckpt::plumbing::{
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::parallel_verify::size_of;
 
@@ -114,6 +115,12 @@ impl Listing {
     /// A path as it is shown: relative to the directory if it is inside.
     pub fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.directory).unwrap_or(path).display().to_string()
+    }
+
+    /// The unfinished files as JSON.
+    pub fn unfinished_json(&self) -> Vec<Value> {
+        let shown = |(path, bytes): &(PathBuf, u64)| json!({ "file": self.shown(path), "size_bytes": bytes });
+        self.unfinished.iter().map(shown).collect()
     }
 
     fn of_catalog(catalog: Catalog, name: String, directory: &Path) -> Self {

@@ -246,15 +246,11 @@ fn listing_json(listing: &Listing) -> Value {
         .map(|link| json!({ "link": listing.shown(&link.path), "target": link.target.display().to_string() }))
         .collect();
     json!({
-        "name": listing.name,
+        "run": listing.name,
         "directory": listing.directory.display().to_string(),
         "checkpoints": rows,
         "dangling_links": dangling,
-        "unfinished": listing
-            .unfinished
-            .iter()
-            .map(|(path, bytes)| json!({ "file": listing.shown(path), "size_bytes": bytes }))
-            .collect::<Vec<_>>(),
+        "unfinished": listing.unfinished_json(),
         "unreadable": listing.unreadable.iter().map(|error| chain(error)).collect::<Vec<_>>(),
     })
 }

@@ -180,7 +180,7 @@ fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
     let dangling = dangling(run, &links);
     let dangling = dangling.into_iter().map(|(link, target)| json!({ "link": link, "target": target }));
     Ok(json!({
-        "name": run.run_id(),
+        "run": run.run_id(),
         "directory": directory(run),
         "checkpoints": rows,
         "dangling_links": dangling.collect::<Vec<Value>>(),

@@ -168,7 +168,7 @@ fn line(outcome: &Outcome) -> String {
 
 fn as_json(outcome: &Outcome) -> Value {
     json!({
-        "name": outcome.name,
+        "file": outcome.name,
         "bytes_sent": outcome.bytes,
         "was_there": outcome.was_there,
         "problem": outcome.problem,

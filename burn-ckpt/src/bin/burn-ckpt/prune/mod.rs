@@ -324,7 +324,7 @@ fn as_json(plan: &Plan<'_>, done: &[(&Row, u64)], listing: &Listing, dry_run: bo
             .iter()
             .map(|row| json!({ "file": file(row), "links": row.links }))
             .collect::<Vec<_>>(),
-        "unfinished": listing.unfinished.iter().map(|(path, _)| listing.shown(path)).collect::<Vec<_>>(),
+        "unfinished": listing.unfinished_json(),
         "broken": plan
             .broken
             .iter()
