@@ -218,6 +218,12 @@ fn verbs_of_one_run_name_the_runs_of_a_directory_and_runs_says_that_a_file_is_on
         let expected = format!("but one of runs: name one of them: {}", logs.join("r1").display());
         assert!(err.contains(&expected), "{err}");
     }
+    // Each of these takes a run by its directory alone, and says what to name for its id.
+    for words in [&["log"][..], &["csv"], &["plot"], &["tag"], &["rm"], &["prune", "--broken"]] {
+        let output = burn_ckpt_command().args(words).arg("r1").current_dir(root.path()).output().unwrap();
+        let (_, err) = ended_with(&output, 1);
+        assert_eq!(err, "error: r1 is not there: name burn_trainer_logs/r1\n", "{words:?}");
+    }
     let file = logs.join("r1/metrics.jsonl");
     for verb in ["runs", "report"] {
         let (_, err) = ended_with(&burn_ckpt(&[&verb, &file]), 1);

@@ -181,11 +181,13 @@ fn a_checkpoint_is_not_waited_for_as_a_run() {
     let (one, several) = ("a checkpoint", "a directory of checkpoints");
     for (name, what) in [("best", one), ("last", one), ("checkpoint/last", several)] {
         let path = run_dir(root.path()).join(name);
-        for verb in ["watch", "log", "csv", "rm", "tag"] {
+        for verb in ["watch", "log", "csv", "plot", "rm", "tag"] {
             let (_, err) = ended_with(&burn_ckpt(&[&verb, &path]), 1);
             let expected = format!("{} is {what}, not a run", path.display());
             assert!(err.contains(&expected), "{verb}: {err}");
         }
+        let (_, err) = ended_with(&burn_ckpt(&[&"prune", &path, &"--keep", &"last=1"]), 1);
+        assert!(err.contains(&format!("{} is {what}, not a run", path.display())), "{err}");
     }
 }
 

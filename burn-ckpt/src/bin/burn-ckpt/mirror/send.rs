@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store};
-use burn_ckpt::plumbing::{is_directory, run_at, storage};
+use burn_ckpt::plumbing::storage;
 use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::mirror::with_lease;
-use crate::runs::run_directory::check_is_not_of_runs;
+use crate::runs::run_directory::run_with_checkpoints;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -48,16 +48,7 @@ struct Outcome {
 pub fn run(args: &Args) -> VerbResult {
     let address: MirrorAddress =
         args.address.parse().map_err(|error: burn_ckpt::Error| Failure::Usage(chain(&error)))?;
-    if !is_directory(&args.run)? {
-        return Err(Failure::Other(format!("{} is not a directory", args.run.display())));
-    }
-    check_is_not_of_runs(&args.run)?;
-    let Some(run) = run_at(&args.run)? else {
-        return Err(Failure::Other(format!(
-            "{} is not a run's directory: it has no checkpoints",
-            args.run.display()
-        )));
-    };
+    let run = run_with_checkpoints(&args.run)?;
     // In directories outside of the run's own too.
     let catalog = Catalog::scan(&run)?;
     let store = Store::connect(&address)?;

@@ -9,8 +9,8 @@ mod style;
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{is_directory, real_path, run_of_checkpoint};
-use burn_ckpt::{RunLayout, locate};
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::real_path;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
@@ -34,10 +34,10 @@ const MAX_CURVES: usize = 12;
 ///
 /// A METRIC is a name (val_loss), or what training and validation have in common (loss), of which all are
 /// drawn into one chart. Without one it is what the metric that ranks the run's checkpoints is of (loss for
-/// val_loss). A METRIC that is a run's directory, or a checkpoint of it, is another run, drawn into the same
-/// charts. Of a run's training the means of its epochs are drawn, or the single batches as long as there are
-/// not two epochs. Values that are not finite are gaps. Reads metrics.jsonl, also while the run writes it,
-/// and without one the history in the newest checkpoint.
+/// val_loss). A METRIC that is a run's directory is another run, drawn into the same charts. Of a run's
+/// training the means of its epochs are drawn, or the single batches as long as there are not two epochs.
+/// Values that are not finite are gaps. Reads metrics.jsonl, also while the run writes it, and without one the
+/// history in the newest checkpoint.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory
@@ -61,16 +61,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let first = named_run(&args.run).map_or_else(|| run_in(&args.run), Ok)?;
+    let first = run_in(&args.run)?;
     let mut metrics = Vec::new();
     // A run that is named twice is drawn once.
     let mut layouts = IndexMap::from([(real_path(first.run_dir())?, first)]);
     for word in &args.words {
-        match named_run(Path::new(word)) {
-            Some(run) => {
-                layouts.entry(real_path(run.run_dir())?).or_insert(run);
-            }
-            None => metrics.push(word.clone()),
+        match run_in(Path::new(word)) {
+            Ok(run) => _ = layouts.entry(real_path(run.run_dir())?).or_insert(run),
+            Err(_) => metrics.push(word.clone()),
         }
     }
     let layouts: Vec<RunLayout> = layouts.into_values().collect();
@@ -94,17 +92,6 @@ pub fn run(args: &Args) -> VerbResult {
     }
     output.flush()?;
     Ok(is_whole)
-}
-
-/// The run of a path: its directory, or one of its checkpoints, as the other verbs name it (`RUN/last`).
-fn named_run(path: &Path) -> Option<RunLayout> {
-    if is_directory(path).unwrap_or(false)
-        && let Ok(run) = run_in(path)
-    {
-        return Some(run);
-    }
-    locate(path).ok()?;
-    run_of_checkpoint(path)
 }
 
 /// The metric that ranks a run's checkpoints, without the part of its name that says of which split it is.

@@ -13,7 +13,7 @@ use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent, is_final};
 use serde_json::{Value, json};
 
 use crate::metrics::json::json_metrics;
-use crate::runs::run_directory::{check_is_not_a_checkpoint, check_is_not_of_runs};
+use crate::runs::run_directory::check_can_become_a_run;
 use crate::terminal::figures::{count, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -76,8 +76,7 @@ fn interval(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    check_is_not_a_checkpoint(&args.run)?;
-    check_is_not_of_runs(&args.run)?;
+    check_can_become_a_run(&args.run)?;
     let stop = Stop::on_signals()?;
     let watch = Watch::new(&args.run).only_new(args.only_new).end_when_stopped(args.until_stopped);
     let watch = match &args.metric {
