@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::foreign::check_destination_beside;
 use crate::parallel_verify::describe;
-use crate::terminal::output::{Output, say};
+use crate::terminal::output::Output;
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// Rewrite the metadata file beside a checkpoint
@@ -40,20 +41,20 @@ pub fn run(args: &Args) -> VerbResult {
         let written = std::io::Write::write_all(file, text.as_bytes());
         written.map_err(|source| Failure::from(Error::Io { action: "write", path: path.clone(), source }))
     })?;
-    if !args.json {
-        say(format!("wrote {}", path.display()));
-        return Ok(true);
-    }
     let mut output = Output::new();
-    output.json(&json!({
-        "from": checkpoint.path().display().to_string(),
-        "path": path.display().to_string(),
-        "run_id": metadata.run_id,
-        "epoch": metadata.epoch,
-        "global_step": metadata.global_step,
-        "size_bytes": metadata.total_bytes(),
-        "checkpoint_checksum": metadata.checkpoint_checksum,
-    }))?;
+    if args.json {
+        output.json(&json!({
+            "from": checkpoint.path().display().to_string(),
+            "path": path.display().to_string(),
+            "run_id": metadata.run_id,
+            "epoch": metadata.epoch,
+            "global_step": metadata.global_step,
+            "size_bytes": metadata.total_bytes(),
+            "checkpoint_checksum": metadata.checkpoint_checksum,
+        }))?;
+    } else {
+        output.line(format!("wrote {}", in_one_line(&path.display().to_string())))?;
+    }
     output.flush()?;
     Ok(true)
 }

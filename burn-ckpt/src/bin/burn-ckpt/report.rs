@@ -74,12 +74,12 @@ pub fn run(args: &Args) -> VerbResult {
     let written = RunReport::new(reported).write(&args.output)?;
     if args.json {
         output.json(&as_json(args, &written, &runs, &unreadable))?;
-        output.flush()?;
-        return Ok(are_all_read);
+    } else {
+        let shown = in_one_line(&args.output.display().to_string());
+        output.line(format!("{shown}: {}, {}", count(runs.len(), "run"), size(written.bytes)))?;
+        written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
     }
-    let shown = in_one_line(&args.output.display().to_string());
-    say(format!("{shown}: {}, {}", count(runs.len(), "run"), size(written.bytes)));
-    written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
+    output.flush()?;
     Ok(are_all_read)
 }
 

@@ -23,6 +23,17 @@ fn wrong_usage_ends_with_status_2_and_an_error_on_standard_error() {
         &["prune", "."],
         &["prune", ".", "--keep", "last=0"],
         &["prune", ".", "--keep", "newest=1"],
+        &["prune", ".", "--broken", "--mode", "min"],
+        // What chooses among what is shown, beside --json, which has all of it.
+        &["runs", "--columns", "run", "--json"],
+        &["log", ".", "--metrics", "loss", "--json"],
+        &["log", ".", "--all", "--json"],
+        &["plot", ".", "--log", "--json"],
+        &["ls", "--metrics", "loss", "--json"],
+        &["ls", "--all", "--json"],
+        &["show", "a", "--all", "--json"],
+        &["diff", "a", "b", "--all", "--json"],
+        &["env", "--packages", "--json"],
         &["completions", "no-such-shell"],
     ] {
         let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = arguments.iter().map(|word| word as _).collect();

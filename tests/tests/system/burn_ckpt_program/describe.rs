@@ -22,7 +22,8 @@ fn it_is_written_as_it_was_byte_for_byte_under_each_name_of_a_state() {
         let written = fs::read_to_string(beside(&path)).unwrap();
         assert!(written.contains(&format!("\"reason\": \"{name}\"")), "{written}");
         fs::remove_file(beside(&path)).unwrap();
-        ended_with(&burn_ckpt(&[&"describe", &path]), 0);
+        let (out, err) = ended_with(&burn_ckpt(&[&"describe", &path]), 0);
+        assert_eq!((out, err.as_str()), (format!("wrote {}\n", beside(&path).display()), ""));
         assert_eq!(fs::read_to_string(beside(&path)).unwrap(), written);
 
         let (_, err) = ended_with(&burn_ckpt(&[&"describe", &path]), 1);

@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
     /// The metrics to show, or "all"; by default, the primary metric and two of the validation split
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "json")]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     metrics: Vec<String>,
     /// List only checkpoints of runs with this tag; may be repeated, and all are needed then
     #[arg(long, value_name = "TAG")]
@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long)]
     all: bool,
     /// Print JSON: all checkpoints, with all metrics
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["metrics", "all"])]
     json: bool,
 }
 

@@ -43,8 +43,8 @@ pub struct Args {
     /// List all epochs, however many there are
     #[arg(long)]
     all: bool,
-    /// Print JSON: all epochs
-    #[arg(long)]
+    /// Print JSON: all epochs, with all metrics
+    #[arg(long, conflicts_with_all = ["metrics", "all"])]
     json: bool,
 }
 

@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long)]
     log: bool,
     /// Print JSON: every point
-    #[arg(long)]
+    #[arg(long, conflicts_with = "log")]
     json: bool,
 }
 

@@ -68,13 +68,13 @@ pub struct Args {
     #[arg(long)]
     reverse: bool,
     /// The columns to show
-    #[arg(long, value_name = "KEY,..", value_delimiter = ',', conflicts_with = "json")]
+    #[arg(long, value_name = "KEY,..", value_delimiter = ',')]
     columns: Vec<String>,
     /// List only runs with this tag; may be repeated, and all are needed then
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
     /// Print JSON: everything of every run
-    #[arg(long)]
+    #[arg(long, conflicts_with = "columns")]
     json: bool,
 }
 
