@@ -19,7 +19,6 @@ use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 use crate::watch::command::{Command, Ran};
-use crate::watch::name_check::NameCheck;
 use crate::watch::stop::Stop;
 
 /// The longest time between two looks at a run, in seconds: a day.
@@ -30,8 +29,9 @@ const MAX_INTERVAL: f64 = 86_400.0;
 /// Prints one line per checkpoint: its path, epoch, optimizer step and metrics. Those that are there already
 /// come first, the oldest first. The run need not exist yet. A state with several names is printed once. A
 /// checkpoint that the run deletes before it could be read is left out if a newer one follows. Ends when the
-/// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, no checkpoint had the name
-/// of --metric, or (with --until-stopped) the run was stopped. A signal ends it with 130 or 143.
+/// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, or (with --until-stopped)
+/// the run was stopped. A name of --metric that the run does not have, and will not have as far as its newest
+/// checkpoint says, is an error at once. A signal ends it with 130 or 143.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory, which need not exist yet
@@ -122,6 +122,7 @@ impl Watching<'_> {
     fn watch(&mut self, mut watch: Watch) -> VerbResult {
         let interval = Duration::from_secs_f64(self.args.interval);
         while !self.stop.is_requested() {
+            self.check_name()?;
             match watch.poll() {
                 Ok(WatchEvent::New(new)) => {
                     self.new_checkpoint(&new)?;
@@ -131,10 +132,7 @@ impl Watching<'_> {
                     continue;
                 }
                 Ok(WatchEvent::Ended(state)) => return Ok(self.end(&state)),
-                Ok(WatchEvent::Waiting(state)) => {
-                    self.waits(&state);
-                    self.check_name();
-                }
+                Ok(WatchEvent::Waiting(state)) => self.waits(&state),
                 Ok(_) => {}
                 Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => self.fails(&chain(&error)),
@@ -145,22 +143,14 @@ impl Watching<'_> {
         Ok(self.failures == 0)
     }
 
-    /// Says once that the run will have no checkpoint of the name that is watched, as soon as that is known.
-    fn check_name(&mut self) {
-        let Some(name) = &self.unchecked_name else { return };
-        let names = match name_check::check(&self.args.run, name) {
-            NameCheck::NotYet => return,
-            NameCheck::Fine => None,
-            NameCheck::Missing(names) => Some(names),
-        };
-        if let Some(names) = names {
-            say(format!(
-                "warning: the run saves no checkpoint as {}; it has, or will have, {}",
-                in_one_line(name),
-                names.join(", ")
-            ));
+    /// Fails as soon as it is known that the run will have no checkpoint of the name that is watched.
+    fn check_name(&mut self) -> Result<(), Failure> {
+        if let Some(name) = &self.unchecked_name
+            && name_check::check(&self.args.run, name)?
+        {
+            self.unchecked_name = None;
         }
-        self.unchecked_name = None;
+        Ok(())
     }
 
     fn new_checkpoint(&mut self, new: &NewCheckpoint) -> Result<(), Failure> {
