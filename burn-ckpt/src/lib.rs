@@ -155,8 +155,8 @@ pub mod plumbing {
     pub use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT, is_of_result};
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{
-        can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
-        real_path,
+        can_be_synced, cannot_be_synced, create_directory, entry, is_directory, is_symlink, is_there, list,
+        list_existing, real_path, real_path_if_there, stat,
     };
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::links::remove as remove_link;

@@ -3,8 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::disk::directories::{is_symlink, real_path, stat};
-use crate::disk::storage;
+use crate::disk::directories::{is_symlink, real_path, real_path_if_there, stat};
 use crate::error::{Error, Result};
 use crate::file_names::{MAX_NAME_BYTES, SHARDS_SUFFIX, StagingOwner, is_shards_directory, name_error};
 
@@ -140,9 +139,7 @@ fn resolved(path: &Path) -> Result<PathBuf> {
             Component::CurDir => {}
             part => {
                 resolved.push(part);
-                if let Some(real) =
-                    storage::canonicalize(&resolved).map_err(Error::io("resolve", &resolved))?
-                {
+                if let Some(real) = real_path_if_there(&resolved)? {
                     resolved = real;
                 }
             }

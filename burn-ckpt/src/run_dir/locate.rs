@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::{is_directory, is_symlink, is_there, list, parent, stat};
+use crate::disk::directories::{is_directory, is_symlink, is_there, list, parent, real_path_if_there, stat};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, checkpoint_of_metadata, is_checkpoint, link_name};
@@ -174,8 +174,7 @@ pub fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
         return Ok(Some(RunLayout::at(parent(directory))));
     }
     // `.` has no name, and a link has another one.
-    let real = storage::canonicalize(directory).map_err(Error::io("resolve", directory))?;
-    match real {
+    match real_path_if_there(directory)? {
         Some(real) if is_checkpoint_dir(&real)? => Ok(Some(RunLayout::at(parent(&real)))),
         _ => Ok(None),
     }

@@ -176,10 +176,10 @@ fn whole_json(checkpoint: &Checkpoint, metadata: &Metadata) -> Result<Value, Err
             source: Some(error),
         });
     }
-    let unreadable = |source| Error::Io { action: "read", path: path.clone(), source };
     let mut text = Vec::new();
-    let file = StoredFile::open(&path).map_err(unreadable)?;
-    file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(unreadable)?;
+    StoredFile::open(&path)
+        .and_then(|file| file.take(MAX_METADATA_BYTES).read_to_end(&mut text))
+        .map_err(Error::io("read", &path))?;
     serde_json::from_slice(&text).map_err(|error| Error::Metadata {
         path,
         reason: "it is not valid JSON".to_owned(),

@@ -1,5 +1,6 @@
 //! `burn-ckpt describe`: rewrites the metadata file beside a checkpoint, from the checkpoint alone.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{Existing, metadata_path, write_whole};
@@ -10,7 +11,7 @@ use crate::foreign::check_destination_beside;
 use crate::parallel_verify::describe;
 use crate::terminal::output::Output;
 use crate::terminal::printable::in_one_line;
-use crate::verb_result::{Failure, VerbResult};
+use crate::verb_result::VerbResult;
 
 /// Rewrite the metadata file beside a checkpoint
 ///
@@ -37,10 +38,7 @@ pub fn run(args: &Args) -> VerbResult {
     let metadata: Metadata = describe(&checkpoint)?;
     let text = metadata.to_json()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    write_whole(&path, existing, |file| {
-        let written = std::io::Write::write_all(file, text.as_bytes());
-        written.map_err(|source| Failure::from(Error::Io { action: "write", path: path.clone(), source }))
-    })?;
+    write_whole(&path, existing, |file| file.write_all(text.as_bytes()).map_err(Error::io("write", &path)))?;
     let mut output = Output::new();
     if args.json {
         output.json(&json!({

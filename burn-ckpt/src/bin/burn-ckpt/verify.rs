@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{is_checkpoint, is_directory, storage};
+use burn_ckpt::plumbing::{is_checkpoint, is_directory, stat, storage};
 use burn_ckpt::{Error, Metadata, locate};
 use serde_json::{Value, json};
 
@@ -133,9 +133,8 @@ impl Found {
             }
             return Ok(());
         }
-        let failed = |source| Error::Io { action: "follow the link", path: path.to_path_buf(), source };
-        match storage::read_link(path).map_err(failed)? {
-            Some(target) if storage::stat(path).map_err(failed)?.is_none() => {
+        match storage::read_link(path).map_err(Error::io("read the link", path))? {
+            Some(target) if stat(path)?.is_none() => {
                 self.missing.push((path.to_path_buf(), target));
             }
             _ => self.checkpoints.push(locate(path)?),

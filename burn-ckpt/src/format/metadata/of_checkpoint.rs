@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::disk::directories::real_path_if_there;
 use crate::disk::storage;
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
@@ -156,8 +157,7 @@ fn with_beside(own: Metadata, beside: Metadata) -> Metadata {
 
 /// The metadata of a checkpoint without the file beside it.
 pub(crate) fn alone(checkpoint: &Path, trainer_state: &Value, own: Metadata) -> Result<Metadata> {
-    let file = storage::canonicalize(checkpoint).map_err(Error::io("resolve", checkpoint))?;
-    let file = file.unwrap_or_else(|| checkpoint.to_path_buf());
+    let file = real_path_if_there(checkpoint)?.unwrap_or_else(|| checkpoint.to_path_buf());
     let checkpoint_path = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let reason = reason_of_name(&file, trainer_state);
     let reason = reason.unwrap_or_else(|| own.reason.clone());

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
-use crate::disk::directories::{parent, sync_directory};
+use crate::disk::directories::{parent, real_path_if_there, sync_directory};
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
 use crate::retention::ledger::RetentionChanges;
@@ -81,8 +81,7 @@ fn move_links(changes: &RetentionChanges, applied: &mut Applied) -> Option<Vec<P
 
 /// Whether the file is removed.
 fn remove_unless_linked(path: &Path, linked: &[PathBuf]) -> Result<bool> {
-    let real = storage::canonicalize(path).map_err(Error::io("resolve", path))?;
-    if real.is_some_and(|real| linked.contains(&real)) {
+    if real_path_if_there(path)?.is_some_and(|real| linked.contains(&real)) {
         return Ok(false);
     }
     remove_checkpoint(path)?;

@@ -3,7 +3,8 @@
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, is_there, sha256_of_file, storage, unfinished_writes_of,
+    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, is_there, real_path_if_there, sha256_of_file, storage,
+    unfinished_writes_of,
 };
 use burn_ckpt::{Error, Metadata};
 use serde_json::json;
@@ -107,11 +108,7 @@ fn named(present: std::fs::FileType) -> &'static str {
 ///
 /// When that cannot be found out.
 pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
-    let real = |path: &Path| {
-        let failed = |source| Error::Io { action: "resolve", path: path.to_path_buf(), source };
-        storage::canonicalize(path).map_err(failed)
-    };
-    Ok(matches!((real(a)?, real(b)?), (Some(a), Some(b)) if a == b))
+    Ok(matches!((real_path_if_there(a)?, real_path_if_there(b)?), (Some(a), Some(b)) if a == b))
 }
 
 /// Prints one line about the written file, or JSON. The size of a checkpoint of several files is that of all

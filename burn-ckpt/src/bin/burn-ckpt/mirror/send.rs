@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store};
-use burn_ckpt::plumbing::storage;
+use burn_ckpt::plumbing::stat;
 use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -137,12 +137,7 @@ fn send(mirror: &mut RunMirror, run: &RunLayout, path: &std::path::Path) -> Outc
 /// Sends the lines behind the newest checkpoint.
 fn send_log(mirror: &mut RunMirror, run: &RunLayout) -> Result<(), Failure> {
     let log = run.run_dir().join(burn_ckpt::metrics_log::METRICS_FILE);
-    let there = storage::stat(&log).map_err(|source| burn_ckpt::Error::Io {
-        action: "read",
-        path: log.clone(),
-        source,
-    })?;
-    match there {
+    match stat(&log)? {
         Some(stat) if stat.is_file() => Ok(mirror.send_metrics_log(&log)?),
         _ => Ok(()),
     }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, DEFAULT_LOGS, is_checkpoint, is_directory, is_symlink, is_there, list, run_at,
-    run_of_checkpoint, storage,
+    CHECKPOINT_DIR, DEFAULT_LOGS, is_checkpoint, is_directory, is_symlink, is_there, list, list_existing,
+    run_at, run_of_checkpoint, stat,
 };
 use burn_ckpt::{Error, RunLayout, locate};
 
@@ -125,9 +125,7 @@ pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
         paths.retain(|path| is_directory(path).unwrap_or(true) || leads_nowhere(path).unwrap_or(true));
         paths.iter().any(|path| is_run(path).unwrap_or(true)).then_some(paths)
     };
-    let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
-    let here = storage::list(directory).map_err(failed)?.ok_or_else(|| failed(storage::not_found()))?;
-    let mut directories = if_of_runs(here).unwrap_or_default();
+    let mut directories = if_of_runs(list_existing(directory)?).unwrap_or_default();
     let logs = directory.join(DEFAULT_LOGS);
     let in_logs = if is_directory(&logs)? { list(&logs)? } else { Vec::new() };
     if let Some(in_logs) = if_of_runs(in_logs) {
@@ -140,6 +138,5 @@ pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// Whether a path is a link to something that is not there.
 pub fn leads_nowhere(path: &Path) -> Result<bool, Error> {
-    let failed = |source| Error::Io { action: "find out what is at", path: path.to_path_buf(), source };
-    Ok(is_symlink(path)? && storage::stat(path).map_err(failed)?.is_none())
+    Ok(is_symlink(path)? && stat(path)?.is_none())
 }

@@ -48,8 +48,7 @@ impl RunSummary {
         let checkpoints = directory.join(CHECKPOINT_DIR);
         let list = || {
             if leads_nowhere(directory)? {
-                let (action, path) = ("follow the link", directory.to_path_buf());
-                return Err(Error::Io { action, path, source: storage::not_found() });
+                return Err(Error::io("follow the link", directory)(storage::not_found()));
             }
             is_run(directory).and_then(|is_run| match is_run && is_directory(&checkpoints)? {
                 true => Ok((is_run, Some(Listing::of_run(&layout)?))),
