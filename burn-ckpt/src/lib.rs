@@ -190,7 +190,7 @@ pub mod plumbing {
     pub use crate::hparams::value_error::ValueError;
     pub use crate::metrics_log::epoch_blocks;
     pub use crate::panics::panic_message;
-    pub use crate::printable::{is_unsafe, lines_without_controls, shown, without_controls};
+    pub use crate::printable::{is_unsafe, lines_without_controls, shell_word, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::retention::shared_ledger::SharedLedger;
     pub use crate::run_dir::catalog::{check_sizes, scan_files};

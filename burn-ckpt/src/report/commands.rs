@@ -9,6 +9,7 @@ use crate::file_names::safe_name;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
+use crate::printable::shell_word;
 use crate::run_dir::catalog::CatalogEntry;
 use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout};
 use crate::run_dir::locate::locate;
@@ -117,31 +118,9 @@ fn option(name: &str, value: &str) -> String {
     format!(" {name}{separator}{}", shell_word(value))
 }
 
-/// Text as one word of a shell: what is in a run's files is never a command.
-fn shell_word(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_of_a_run_is_one_word_of_a_shell() {
-        for (text, word) in [
-            ("runs/a-1/best", "runs/a-1/best"),
-            ("a b; touch c", "'a b; touch c'"),
-            ("it's", "'it'\\''s'"),
-            ("$(id)", "'$(id)'"),
-            ("", "''"),
-        ] {
-            assert_eq!(shell_word(text), word);
-        }
-    }
 
     /// The command for a run of this directory that was started with this root and id.
     fn command(run_dir: &str, root: &str, run_id: &str) -> Option<String> {
