@@ -5,13 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::disk::storage;
-use crate::file_names::safe_name;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
 use crate::printable::shell_word;
 use crate::run_dir::catalog::CatalogEntry;
-use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout};
+use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout, check_run_id};
 use crate::run_dir::locate::locate;
 use crate::run_dir::training_progress::{epochs_done, is_done};
 
@@ -82,9 +81,7 @@ fn resume(layout: &RunLayout, newest: &Metadata, more: &str) -> Option<(&'static
         return Some(("Resume, with the arguments of the first start", command));
     }
     let run_id = run_dir.file_name()?.to_str()?;
-    if safe_name("the run id", run_id).ok()? != run_id {
-        return None;
-    }
+    check_run_id(run_id).ok()?;
     let (parent, started) = (run_dir.parent()?, newest.trainer_config["logs"].as_str());
     let logs = started.filter(|logs| parent.ends_with(logs)).or_else(|| parent.file_name()?.to_str())?;
     let root = parent.ancestors().nth(Path::new(logs).components().count())?.to_str()?;
@@ -143,7 +140,8 @@ mod tests {
             ("/a/logs/r2", "/a", Some("--root /a --run-id r2")),
             ("/b/logs/r1", "/a", Some("--root /b --run-id r1")),
             ("/b/my runs/r1", "/a", Some("--root /b --set 'logs=my runs' --run-id r1")),
-            ("/b/logs/r 1", "/a", None),
+            ("/b/logs/r 1", "/a", Some("--root /b --run-id 'r 1'")),
+            ("/b/logs/r\n1", "/a", None),
             ("/r1", "/a", None),
         ] {
             let expected = options.map(|options| format!("PROGRAM .. {options} --ckpt-path auto"));

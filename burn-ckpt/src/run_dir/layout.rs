@@ -44,7 +44,7 @@ impl RunLayout {
     /// contains a separator or a control character, or has more than 160 bytes.
     pub fn new(root: &Path, logs: &str, run_id: &str) -> Result<Self> {
         check_component("the logs directory", logs)?;
-        check_component("the run id", run_id)?;
+        check_run_id(run_id)?;
         Ok(Self { run_dir: root.join(logs).join(run_id), run_id: run_id.to_owned() })
     }
 
@@ -146,6 +146,15 @@ fn resolved(path: &Path) -> Result<PathBuf> {
         }
     }
     Ok(resolved)
+}
+
+/// Fails for what cannot be the id of a run.
+///
+/// # Errors
+///
+/// As for [`RunLayout::new`].
+pub(crate) fn check_run_id(run_id: &str) -> Result<()> {
+    check_component("the run id", run_id)
 }
 
 fn check_component(what: &'static str, name: &str) -> Result<()> {

@@ -1,7 +1,6 @@
 //! The writer of a run's mirror: it holds the lease, and knows what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use crate::error::Result;
 use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
@@ -11,7 +10,7 @@ use crate::mirror::object_names::{below_checkpoints, term_of_content};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::{Listed, Store};
 use crate::mirror::writer::Writer;
-use crate::run_dir::layout::RunLayout;
+use crate::run_dir::layout::check_run_id;
 
 /// The mirror of a run, for its only writer. It holds the run's lease: see [`RunMirror::keep_lease`].
 ///
@@ -68,7 +67,7 @@ impl RunMirror {
     /// written.
     pub fn open(store: &Store, run_id: &str, writer: &Writer) -> Result<Self> {
         let least_term = || Ok(greatest_term(&MirroredRun::open(store, run_id)?).map_or(1, |term| term + 1));
-        RunLayout::new(Path::new("."), "logs", run_id)?;
+        check_run_id(run_id)?;
         let lease = Lease::acquire(store, run_id, writer, &least_term)?;
         // After the lease was taken: no other process writes from now on.
         let (run, links) = match look(store, run_id) {
