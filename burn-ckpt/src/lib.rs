@@ -214,7 +214,7 @@ pub mod plumbing {
     pub use crate::run_dir::tags::{
         LaterTags, TAGS_FILE, TAGS_LOCK_FILE, check_label, check_notes, check_number_of_tags, check_tag,
     };
-    pub use crate::run_dir::training_progress::{epochs_done, is_done};
+    pub use crate::run_dir::training_progress::{RunEnd, epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;
     pub use crate::save::copy_checkpoint::copy_checkpoint;
