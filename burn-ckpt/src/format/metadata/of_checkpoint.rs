@@ -35,8 +35,8 @@ impl Metadata {
     /// [`Error::Metadata`] when the file beside a checkpoint of version 1 is too large or invalid,
     /// [`Error::Io`] when it cannot be read or is missing; the error of the checkpoint's own metadata if
     /// neither can be read; [`Error::NotACheckpoint`] for a pipe or a directory.
-    pub fn of_checkpoint(checkpoint: &Path) -> Result<Self> {
-        Self::parts_of_checkpoint(checkpoint, MetadataParts::All)
+    pub fn of_checkpoint(checkpoint: impl AsRef<Path>) -> Result<Self> {
+        Self::parts_of_checkpoint(checkpoint.as_ref(), MetadataParts::All)
     }
 
     /// The same without its environment, model and starts, for lists: it takes half of the time.
@@ -45,8 +45,8 @@ impl Metadata {
     ///
     /// As for [`Metadata::of_checkpoint`].
     #[doc(hidden)]
-    pub fn listed_of_checkpoint(checkpoint: &Path) -> Result<Self> {
-        Self::parts_of_checkpoint(checkpoint, MetadataParts::Listed)
+    pub fn listed_of_checkpoint(checkpoint: impl AsRef<Path>) -> Result<Self> {
+        Self::parts_of_checkpoint(checkpoint.as_ref(), MetadataParts::Listed)
     }
 
     pub(crate) fn parts_of_checkpoint(checkpoint: &Path, parts: MetadataParts) -> Result<Self> {

@@ -40,7 +40,7 @@ impl Beside {
     pub(in crate::load) fn read(&self, checkpoint: &Path) -> Result<Metadata> {
         match self {
             Self::Open(file) => Metadata::of_file(file),
-            Self::Unknown => Metadata::read(&metadata_path(checkpoint)),
+            Self::Unknown => Metadata::read(metadata_path(checkpoint)),
             #[cfg(feature = "mirror")]
             Self::Mirrored(metadata) => metadata.read(),
         }
