@@ -174,6 +174,7 @@ pub mod plumbing {
     pub use crate::format::container::bounded_json::{
         check as check_json, check_kept as check_kept_json, parse as parse_json,
     };
+    pub use crate::format::container::foreign_format::{ForeignFormat, MAX_SAFETENSORS_HEADER};
     pub use crate::format::container::limits::MAX_JSON_VALUES;
     pub use crate::format::deferred_tensor::ReadTiming;
     pub use crate::format::digest::{blake3_hex, sha256_of_file};
