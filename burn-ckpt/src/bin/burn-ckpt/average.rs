@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{is_address, is_there, metadata_path};
-use burn_ckpt::{Catalog, Checkpoint, average};
+use burn_ckpt::{Catalog, Checkpoint, Section, average};
 
 use crate::addresses::takes_none;
 use crate::foreign::{self, print_written};
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> VerbResult {
         output.line(average)?;
         output.flush()?;
     }
-    print_written(&args.out, written.section("model")?.tensors.len(), args.json)
+    print_written(&args.out, written.section(Section::MODEL)?.tensors.len(), args.json)
 }
 
 /// The newest states of a run, oldest first. One that has several names is listed once.

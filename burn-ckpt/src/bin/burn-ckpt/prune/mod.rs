@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// What stays; give it once for each rule
-    #[arg(long, value_name = "last=N|best=METRIC:N|links", required_unless_present = "broken")]
+    #[arg(long, value_name = "last=N|best=..|links", required_unless_present = "broken")]
     keep: Vec<Rule>,
     /// Whether lower or higher values are better, for metrics where neither the rule nor the run says so
     #[arg(long, value_name = "min|max", value_parser = parse_mode, requires = "keep")]

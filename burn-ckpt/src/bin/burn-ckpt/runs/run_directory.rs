@@ -30,7 +30,7 @@ pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
     if !is_directory(directory)? {
         // A run's id is the name of its directory.
         let by_id = Path::new(DEFAULT_LOGS).join(directory);
-        let advice = match is_run(&by_id)? {
+        let advice = match is_run(&by_id).unwrap_or(false) {
             true => format!("name {}", by_id.display()),
             false => "name a run's directory".to_owned(),
         };
