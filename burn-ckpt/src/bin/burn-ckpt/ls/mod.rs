@@ -74,7 +74,8 @@ pub fn run(args: &Args) -> VerbResult {
     }
     let mut listings = listings(&args.directory)?;
     keep_tagged(&mut listings, &args.tag)?;
-    check_metrics(&listings, &args.metrics)?;
+    let metadata = listings.iter().flat_map(|listing| &listing.rows).filter_map(|row| row.metadata.as_ref());
+    check_metrics(&args.metrics, metadata.flat_map(|metadata| metadata.metrics.keys()))?;
     let mut output = Output::new();
     if args.json {
         output.json(&listings.iter().map(listing_json).collect())?;

@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::ls::metrics::{ALL, shown_by_default, unknown_metric};
+use crate::ls::metrics::{ALL, check_metrics, shown_by_default};
 use crate::metrics::json::json_metrics;
 use crate::mirror::runs_at;
 use crate::terminal::figures::{age, number, size};
@@ -21,7 +21,8 @@ use crate::verb_result::{Failure, VerbResult};
 /// Lists an address. `wanted` are the metrics to show, or all of them.
 pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbResult {
     let runs = runs_at(address)?;
-    check_metrics(&runs, wanted)?;
+    let checkpoints = runs.iter().flat_map(MirroredRun::checkpoints);
+    check_metrics(wanted, checkpoints.flat_map(|checkpoint| checkpoint.metrics.keys()))?;
     let mut output = Output::new();
     if as_json {
         let runs = runs.iter().map(run_json).collect::<Result<Vec<_>, _>>()?;
@@ -47,18 +48,6 @@ pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbRes
         }
     }
     Ok(is_whole)
-}
-
-/// Checks that each of the names is that of a metric of some checkpoint.
-fn check_metrics(runs: &[MirroredRun], wanted: &[String]) -> Result<(), Failure> {
-    let checkpoints = || runs.iter().flat_map(MirroredRun::checkpoints);
-    let is_known = |name: &str| name == ALL || checkpoints().any(|it| it.metrics.contains_key(name));
-    match wanted.iter().find(|name| !is_known(name)) {
-        Some(name) => {
-            Err(unknown_metric(name, checkpoints().flat_map(|checkpoint| checkpoint.metrics.keys())))
-        }
-        None => Ok(()),
-    }
 }
 
 /// The address below which a run's checkpoints are.
