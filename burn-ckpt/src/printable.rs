@@ -44,8 +44,8 @@ pub fn is_unsafe(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text as one word of a POSIX shell: in quotes where the shell would change it. What is in a run's files is
-/// never a command.
+/// A text as one word of a POSIX shell: in quotes where the shell would change it. What is in a run's files
+/// is never a command.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);

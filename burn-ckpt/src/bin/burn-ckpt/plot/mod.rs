@@ -36,8 +36,8 @@ const MAX_CURVES: usize = 12;
 /// drawn into one chart. Without one it is what the metric that ranks the run's checkpoints is of (loss for
 /// val_loss). A METRIC that is a run's directory is another run, drawn into the same charts. Of a run's
 /// training the means of its epochs are drawn, or the single batches as long as there are not two epochs.
-/// Values that are not finite are gaps. Reads metrics.jsonl, also while the run writes it, and without one the
-/// history in the newest checkpoint.
+/// Values that are not finite are gaps. Reads metrics.jsonl, also while the run writes it, and without one
+/// the history in the newest checkpoint.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory

@@ -60,9 +60,9 @@ impl Status {
         Self { kind, why: why.into() }
     }
 
-    /// The status of a run. `newest` is what the newest of its checkpoints says that can be read: its metadata,
-    /// and the trainer's state. `ended_because` is why that one says it is done before its last epoch, and
-    /// `damage` are the reasons why checkpoints cannot be read, the newest first.
+    /// The status of a run. `newest` is what the newest of its checkpoints says that can be read: its
+    /// metadata, and the trainer's state. `ended_because` is why that one says it is done before its last
+    /// epoch, and `damage` are the reasons why checkpoints cannot be read, the newest first.
     pub fn of(
         run_dir: &Path,
         newest: Option<(&Metadata, &Value)>,
