@@ -153,11 +153,11 @@ pub use burn_pack;
 pub mod plumbing {
     pub use crate::addresses::{is_address, mirror_address};
     pub use crate::byte_size::size;
-    pub use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT, is_of_result};
+    pub use crate::compared_settings::{NAMES_AND_PLACES, is_of_result};
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{
-        can_be_synced, cannot_be_synced, create_directory, is_directory, is_symlink, is_there, list,
-        real_path,
+        can_be_synced, cannot_be_synced, create_directory, entry, is_directory, is_symlink, is_there, list,
+        list_existing, real_path, real_path_if_there, stat,
     };
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::links::remove as remove_link;
@@ -173,8 +173,9 @@ pub mod plumbing {
     };
     pub use crate::format::collect_module::outlines;
     pub use crate::format::container::bounded_json::{
-        JsonError, check as check_json, check_kept as check_kept_json, parse as parse_json,
+        check as check_json, check_kept as check_kept_json, parse as parse_json,
     };
+    pub use crate::format::container::foreign_format::{ForeignFormat, MAX_SAFETENSORS_HEADER};
     pub use crate::format::container::limits::MAX_JSON_VALUES;
     pub use crate::format::deferred_tensor::ReadTiming;
     pub use crate::format::digest::{blake3_hex, sha256_of_file};
@@ -186,14 +187,13 @@ pub mod plumbing {
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;
     pub use crate::format::shards::file_digests;
-    pub use crate::hparams::json::{UnwritableHparams, hparams_to_json};
+    pub use crate::hparams::json::hparams_to_json;
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;
     pub use crate::metrics_log::epoch_blocks;
     pub use crate::panics::panic_message;
-    pub use crate::printable::{is_unsafe, lines_without_controls, shown, without_controls};
+    pub use crate::printable::{is_unsafe, lines_without_controls, shell_word, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
-    pub use crate::retention::shared_ledger::SharedLedger;
     pub use crate::run_dir::catalog::{check_sizes, scan_files};
     pub use crate::run_dir::cleanup::{
         clear, files_in_place_of_links, is_of_another_program, links_of_run, recover, unfinished_files,
@@ -215,7 +215,7 @@ pub mod plumbing {
     pub use crate::run_dir::tags::{
         LaterTags, TAGS_FILE, TAGS_LOCK_FILE, check_label, check_notes, check_number_of_tags, check_tag,
     };
-    pub use crate::run_dir::training_progress::{epochs_done, is_done};
+    pub use crate::run_dir::training_progress::{RunEnd, epochs_done, is_done};
     pub use crate::save::activity::WriterActivity;
     pub use crate::save::container::plan_state::check_state;
     pub use crate::save::copy_checkpoint::copy_checkpoint;

@@ -1,4 +1,4 @@
-//! Text from a file as a terminal may show it.
+//! Text from a file as a terminal may show it, and as a shell takes it.
 
 /// How many characters of a name are shown.
 const SHOWN_CHARS: usize = 100;
@@ -44,9 +44,33 @@ pub fn is_unsafe(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A text as one word of a POSIX shell: in quotes where the shell would change it. What is in a run's files
+/// is never a command.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_a_run_is_one_word_of_a_shell() {
+        for (text, word) in [
+            ("runs/a-1/best", "runs/a-1/best"),
+            ("a b; touch c", "'a b; touch c'"),
+            ("it's", "'it'\\''s'"),
+            ("$(id)", "'$(id)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn a_name_is_cut_and_its_control_characters_are_escaped() {

@@ -146,12 +146,20 @@ pub fn is_there(path: &Path) -> Result<bool> {
 }
 
 /// What is at a path, of a link what it leads to.
-pub(crate) fn stat(path: &Path) -> Result<Option<std::fs::Metadata>> {
+///
+/// # Errors
+///
+/// As for [`is_directory`].
+pub fn stat(path: &Path) -> Result<Option<std::fs::Metadata>> {
     storage::stat(path).map_err(Error::io("find out what is at", path))
 }
 
 /// What is at a path, of a link the link itself.
-pub(crate) fn entry(path: &Path) -> Result<Option<std::fs::Metadata>> {
+///
+/// # Errors
+///
+/// As for [`is_directory`].
+pub fn entry(path: &Path) -> Result<Option<std::fs::Metadata>> {
     storage::entry(path).map_err(Error::io("find out what is at", path))
 }
 
@@ -161,9 +169,16 @@ pub(crate) fn entry(path: &Path) -> Result<Option<std::fs::Metadata>> {
 ///
 /// [`Error::Io`], also where there is nothing.
 pub fn real_path(path: &Path) -> Result<PathBuf> {
-    storage::canonicalize(path)
-        .and_then(|real| real.ok_or_else(storage::not_found))
-        .map_err(Error::io("resolve", path))
+    real_path_if_there(path)?.ok_or_else(|| Error::io("resolve", path)(storage::not_found()))
+}
+
+/// The path without links. `None` if there is nothing.
+///
+/// # Errors
+///
+/// [`Error::Io`] when that cannot be found out.
+pub fn real_path_if_there(path: &Path) -> Result<Option<PathBuf>> {
+    storage::canonicalize(path).map_err(Error::io("resolve", path))
 }
 
 /// The entries of a directory, sorted by name. Empty if the directory is missing.
@@ -173,6 +188,17 @@ pub fn real_path(path: &Path) -> Result<PathBuf> {
 /// [`Error::Io`] when it cannot be listed.
 pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(storage::list(directory).map_err(Error::io("list", directory))?.unwrap_or_default())
+}
+
+/// The same of a directory that is not to be missing.
+///
+/// # Errors
+///
+/// As for [`list`], and where there is no directory.
+pub fn list_existing(directory: &Path) -> Result<Vec<PathBuf>> {
+    storage::list(directory)
+        .and_then(|paths| paths.ok_or_else(storage::not_found))
+        .map_err(Error::io("list", directory))
 }
 
 /// Removes a file. A missing file is not an error.

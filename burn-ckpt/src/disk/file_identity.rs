@@ -26,6 +26,6 @@ pub fn file_identity(path: &Path) -> Result<Option<FileIdentity>> {
     }
     #[cfg(not(unix))]
     {
-        crate::disk::storage::canonicalize(path).map_err(crate::error::Error::io("resolve", path))
+        crate::disk::directories::real_path_if_there(path)
     }
 }

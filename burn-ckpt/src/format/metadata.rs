@@ -189,8 +189,8 @@ impl Metadata {
     ///
     /// [`Error::Metadata`] when the file is larger than [`MAX_METADATA_BYTES`] or invalid,
     /// [`Error::Io`] when it cannot be read or is missing.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::read_parts(path, MetadataParts::All)
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        Self::read_parts(path.as_ref(), MetadataParts::All)
     }
 
     /// Reads these parts of a metadata file.

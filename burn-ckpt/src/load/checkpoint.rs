@@ -31,7 +31,9 @@ use crate::load::match_tensors::{Matches, match_tensors};
 use crate::load::opening::address::open_address;
 #[cfg(feature = "mirror")]
 use crate::load::opening::address::open_files;
-use crate::load::opening::beside::{Beside, Opened, open_shards, recognise_version_2};
+use crate::load::opening::opened_checkpoint::{
+    MetadataBeside, OpenedCheckpoint, open_shards, recognise_version_2,
+};
 use crate::load::opening::repeat::open_found;
 use crate::load::options::LoadOptions;
 use crate::load::report::LoadReport;
@@ -59,7 +61,7 @@ pub struct Checkpoint {
     /// The shards of a checkpoint of several files.
     pub(crate) shards: Vec<Arc<OpenFile>>,
     /// The metadata file beside it, if there was one.
-    beside: Beside,
+    beside: MetadataBeside,
 }
 
 impl Checkpoint {
@@ -84,7 +86,7 @@ impl Checkpoint {
 
     fn open_with(path: &Path, with_shards: bool) -> Result<Self> {
         if let Some(address) = mirror_address(path) {
-            let Opened { path, header, shards, beside } = open_address(address, with_shards)?;
+            let OpenedCheckpoint { path, header, shards, beside } = open_address(address, with_shards)?;
             return Ok(Self { path, header, shards, beside });
         }
         // A link that a run replaces at this moment can lead to nothing.
@@ -108,7 +110,7 @@ impl Checkpoint {
         };
         let mut header = ContainerHeader::of(OpenFile::open(&path)?)?;
         let beside = match Metadata::open(&metadata_path(&path)) {
-            Ok(beside) => Beside::Open(beside),
+            Ok(beside) => MetadataBeside::Open(beside),
             // It was deleted between the two.
             Err(Error::Io { source, .. })
                 if source.kind() == io::ErrorKind::NotFound
@@ -117,7 +119,7 @@ impl Checkpoint {
             {
                 return Err(Error::io("open", &path)(source));
             }
-            Err(_) => Beside::Unknown,
+            Err(_) => MetadataBeside::Unknown,
         };
         recognise_version_2(&mut header)?;
         let shards = if with_shards { open_shards(&mut header, None)? } else { Vec::new() };
@@ -130,7 +132,7 @@ impl Checkpoint {
     #[doc(hidden)]
     pub fn open_in(store: &crate::mirror::Store, run_id: &str, name: &str) -> Result<Self> {
         let files = crate::mirror::CheckpointFiles::find_in(store, run_id, name)?;
-        let Opened { path, header, shards, beside } = open_files(files, true)?;
+        let OpenedCheckpoint { path, header, shards, beside } = open_files(files, true)?;
         Ok(Self { path, header, shards, beside })
     }
 

@@ -238,7 +238,7 @@ fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
     let mut visit = Parameters::default();
     module.visit(&mut visit);
     let (types, found) = (visit.walk.into_types(), visit.found);
-    let parameter = |Found { name, shape, kind, dtype, device }| {
+    let parameter = |VisitedParameter { name, shape, kind, dtype, device }| {
         let (plain_name, around) = (types.without_variants(&name), types.around(&name));
         let dtype = dtype.unwrap_or_else(|| kind.dtype(&device));
         Parameter { name, plain_name, shape, kind, dtype, device, around }
@@ -249,10 +249,10 @@ fn parameters<M: Module>(module: &M) -> Vec<Parameter> {
 #[derive(Default)]
 struct Parameters {
     walk: Walk,
-    found: Vec<Found>,
+    found: Vec<VisitedParameter>,
 }
 
-struct Found {
+struct VisitedParameter {
     name: String,
     shape: Vec<usize>,
     kind: Kind,
@@ -264,7 +264,7 @@ struct Found {
 impl Parameters {
     fn note(&mut self, shape: Shape, kind: Kind, dtype: Option<DType>, device: Device) {
         let name = self.walk.place();
-        self.found.push(Found { name, shape: shape.to_vec(), kind, dtype, device });
+        self.found.push(VisitedParameter { name, shape: shape.to_vec(), kind, dtype, device });
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use crate::disk::storage;
-use crate::file_names::safe_name;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
+use crate::printable::shell_word;
 use crate::run_dir::catalog::CatalogEntry;
-use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout};
+use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout, check_run_id};
 use crate::run_dir::locate::locate;
 use crate::run_dir::training_progress::{epochs_done, is_done};
 
@@ -81,9 +81,7 @@ fn resume(layout: &RunLayout, newest: &Metadata, more: &str) -> Option<(&'static
         return Some(("Resume, with the arguments of the first start", command));
     }
     let run_id = run_dir.file_name()?.to_str()?;
-    if safe_name("the run id", run_id).ok()? != run_id {
-        return None;
-    }
+    check_run_id(run_id).ok()?;
     let (parent, started) = (run_dir.parent()?, newest.trainer_config["logs"].as_str());
     let logs = started.filter(|logs| parent.ends_with(logs)).or_else(|| parent.file_name()?.to_str())?;
     let root = parent.ancestors().nth(Path::new(logs).components().count())?.to_str()?;
@@ -117,31 +115,9 @@ fn option(name: &str, value: &str) -> String {
     format!(" {name}{separator}{}", shell_word(value))
 }
 
-/// Text as one word of a shell: what is in a run's files is never a command.
-fn shell_word(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_of_a_run_is_one_word_of_a_shell() {
-        for (text, word) in [
-            ("runs/a-1/best", "runs/a-1/best"),
-            ("a b; touch c", "'a b; touch c'"),
-            ("it's", "'it'\\''s'"),
-            ("$(id)", "'$(id)'"),
-            ("", "''"),
-        ] {
-            assert_eq!(shell_word(text), word);
-        }
-    }
 
     /// The command for a run of this directory that was started with this root and id.
     fn command(run_dir: &str, root: &str, run_id: &str) -> Option<String> {
@@ -164,7 +140,8 @@ mod tests {
             ("/a/logs/r2", "/a", Some("--root /a --run-id r2")),
             ("/b/logs/r1", "/a", Some("--root /b --run-id r1")),
             ("/b/my runs/r1", "/a", Some("--root /b --set 'logs=my runs' --run-id r1")),
-            ("/b/logs/r 1", "/a", None),
+            ("/b/logs/r 1", "/a", Some("--root /b --run-id 'r 1'")),
+            ("/b/logs/r\n1", "/a", None),
             ("/r1", "/a", None),
         ] {
             let expected = options.map(|options| format!("PROGRAM .. {options} --ckpt-path auto"));

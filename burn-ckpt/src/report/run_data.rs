@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::disk::directories::{is_symlink, is_there};
-use crate::disk::storage::{self, StoredFile};
+use crate::disk::directories::{is_symlink, is_there, real_path_if_there};
+use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result, chain::chain, kind::ErrorKind};
 use crate::file_names::METADATA_SUFFIX;
 use crate::format::metadata::Metadata;
@@ -359,11 +359,6 @@ fn target(link: &Path, entries: &[CatalogEntry]) -> Result<Option<PathBuf>> {
         Some(entry) => real_path_if_there(&entry.path),
         None => real_path_if_there(link),
     }
-}
-
-/// The path of a checkpoint without links. `None` if it is not there.
-fn real_path_if_there(path: &Path) -> Result<Option<PathBuf>> {
-    storage::canonicalize(path).map_err(Error::io("resolve", path))
 }
 
 /// A start without its configuration, which the page shows as that of the newest checkpoint.

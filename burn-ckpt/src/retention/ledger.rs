@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::disk::storage;
+use crate::disk::directories::real_path_if_there;
 use crate::error::{Error, Result};
 use crate::retention::versions::Versions;
 use crate::retention::{Candidate, KeepRule};
@@ -163,11 +163,10 @@ impl Ledger {
         (self.resumed_from, self.delays_removals) = (None, delays_removals);
         let Some(checkpoint) = checkpoint else { return Ok(()) };
         // The same file may have been opened under another name of its directory.
-        let resolved = |path: &Path| storage::canonicalize(path).map_err(Error::io("resolve", path));
-        let Some(wanted) = resolved(checkpoint)? else { return Ok(()) };
+        let Some(wanted) = real_path_if_there(checkpoint)? else { return Ok(()) };
         let mut found = None;
         for entry in self.entries_mut() {
-            if resolved(&entry.saved.path)?.as_ref() == Some(&wanted) {
+            if real_path_if_there(&entry.saved.path)?.as_ref() == Some(&wanted) {
                 found = Some(entry.saved.path.clone());
                 break;
             }

@@ -52,8 +52,8 @@ impl Catalog {
     /// # Errors
     ///
     /// [`Error::Io`] when the directory cannot be listed. A missing one counts as empty.
-    pub fn scan_directory(directory: &Path) -> Result<Self> {
-        scan_files(directory, MetadataParts::All, |_| ())
+    pub fn scan_directory(directory: impl AsRef<Path>) -> Result<Self> {
+        scan_files(directory.as_ref(), MetadataParts::All, |_| ())
     }
 
     /// Whether there is no file with a checkpoint's name, valid or not.

@@ -81,7 +81,7 @@ fn is_left_by(own: &OwnCheckpoints, directory: &Path, path: &Path) -> Result<boo
         return Ok(Metadata::read(path).is_ok_and(is_own));
     };
     let claim = claim_of_shards(path)?;
-    let beside = Metadata::read(&metadata_path(&checkpoint));
+    let beside = Metadata::read(metadata_path(&checkpoint));
     Ok(match (beside, &claim) {
         (Ok(metadata), None) => own.have(directory, &metadata),
         (Ok(metadata), Some(claim)) if claim.is_of(&metadata) => own.have(directory, &metadata),
@@ -227,7 +227,7 @@ pub fn is_of_another_program(path: &Path) -> Result<bool> {
     if entry(path)?.is_none_or(|entry| !entry.is_file()) {
         return Ok(true);
     }
-    if Metadata::of_checkpoint(path).is_ok() || Metadata::read(&metadata_path(path)).is_ok() {
+    if Metadata::of_checkpoint(path).is_ok() || Metadata::read(metadata_path(path)).is_ok() {
         return Ok(false);
     }
     let file = StoredFile::open(path).map_err(Error::io("open", path))?;

@@ -3,8 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::disk::directories::{is_symlink, real_path, stat};
-use crate::disk::storage;
+use crate::disk::directories::{is_symlink, real_path, real_path_if_there, stat};
 use crate::error::{Error, Result};
 use crate::file_names::{MAX_NAME_BYTES, SHARDS_SUFFIX, StagingOwner, is_shards_directory, name_error};
 
@@ -26,7 +25,7 @@ pub const ON_EXCEPTION_DIR: &str = "on_exception";
 ///
 /// use burn_ckpt::RunLayout;
 ///
-/// let run = RunLayout::new(Path::new("."), "burn_trainer_logs", "first")?;
+/// let run = RunLayout::new(".", "burn_trainer_logs", "first")?;
 /// assert_eq!(run.checkpoint_dir(), Path::new("./burn_trainer_logs/first/checkpoint"));
 /// # Ok::<(), burn_ckpt::Error>(())
 /// ```
@@ -43,10 +42,10 @@ impl RunLayout {
     ///
     /// [`Error::Name`] when `logs` or `run_id` is not a single directory name: it is empty, `.` or `..`,
     /// contains a separator or a control character, or has more than 160 bytes.
-    pub fn new(root: &Path, logs: &str, run_id: &str) -> Result<Self> {
+    pub fn new(root: impl AsRef<Path>, logs: &str, run_id: &str) -> Result<Self> {
         check_component("the logs directory", logs)?;
-        check_component("the run id", run_id)?;
-        Ok(Self { run_dir: root.join(logs).join(run_id), run_id: run_id.to_owned() })
+        check_run_id(run_id)?;
+        Ok(Self { run_dir: root.as_ref().join(logs).join(run_id), run_id: run_id.to_owned() })
     }
 
     /// The layout of a run whose directory is known, for readers.
@@ -91,7 +90,8 @@ impl RunLayout {
     ///
     /// [`Error::Name`] when it is the `checkpoint` directory itself, where the links are, a file, below a
     /// link that leads nowhere, or named as a directory of shards is.
-    pub fn strategy_dir(&self, dirpath: &Path) -> Result<PathBuf> {
+    pub fn strategy_dir(&self, dirpath: impl AsRef<Path>) -> Result<PathBuf> {
+        let dirpath = dirpath.as_ref();
         let checkpoint_dir = self.checkpoint_dir();
         let (own, wanted) = (resolved(&checkpoint_dir)?, resolved(&checkpoint_dir.join(dirpath))?);
         let invalid = |reason: &str| {
@@ -140,15 +140,22 @@ fn resolved(path: &Path) -> Result<PathBuf> {
             Component::CurDir => {}
             part => {
                 resolved.push(part);
-                if let Some(real) =
-                    storage::canonicalize(&resolved).map_err(Error::io("resolve", &resolved))?
-                {
+                if let Some(real) = real_path_if_there(&resolved)? {
                     resolved = real;
                 }
             }
         }
     }
     Ok(resolved)
+}
+
+/// Fails for what cannot be the id of a run.
+///
+/// # Errors
+///
+/// As for [`RunLayout::new`].
+pub(crate) fn check_run_id(run_id: &str) -> Result<()> {
+    check_component("the run id", run_id)
 }
 
 fn check_component(what: &'static str, name: &str) -> Result<()> {
@@ -175,10 +182,10 @@ mod tests {
     #[test]
     fn a_run_id_is_one_directory_name() {
         for id in ["", ".", "..", "a/b", "a\\b", "a\0b", &"x".repeat(300)] {
-            assert!(RunLayout::new(Path::new("."), "logs", id).is_err(), "{id:?}");
-            assert!(RunLayout::new(Path::new("."), id, "run").is_err(), "{id:?}");
+            assert!(RunLayout::new(".", "logs", id).is_err(), "{id:?}");
+            assert!(RunLayout::new(".", id, "run").is_err(), "{id:?}");
         }
-        let layout = RunLayout::new(Path::new("r"), "logs", "Lauf 1 – größer").unwrap();
+        let layout = RunLayout::new("r", "logs", "Lauf 1 – größer").unwrap();
         assert_eq!(layout.run_dir(), Path::new("r/logs/Lauf 1 – größer"));
     }
 
@@ -201,11 +208,11 @@ mod tests {
         let disk = root.path().join("disk");
         std::os::unix::fs::symlink(&disk, layout.checkpoint_dir().join("last")).unwrap();
         for dirpath in ["last", "last/deeper"] {
-            let error = layout.strategy_dir(Path::new(dirpath)).unwrap_err().to_string();
+            let error = layout.strategy_dir(dirpath).unwrap_err().to_string();
             assert!(error.contains("checkpoint/last, which leads nowhere"), "{error}");
         }
         std::fs::create_dir(&disk).unwrap();
         let real = real_path(&disk).unwrap();
-        assert_eq!(layout.strategy_dir(Path::new("last/deeper")).unwrap(), real.join("deeper"));
+        assert_eq!(layout.strategy_dir("last/deeper").unwrap(), real.join("deeper"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::directories::{is_directory, is_symlink, is_there, list, parent, stat};
+use crate::disk::directories::{is_directory, is_symlink, is_there, list, parent, real_path_if_there, stat};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{CHECKPOINT_SUFFIX, checkpoint_of_metadata, is_checkpoint, link_name};
@@ -28,10 +28,9 @@ const CHECKPOINT_DEPTH: usize = 3;
 /// as `last`, or as the best by that metric. Otherwise it reads no file. It does not follow links.
 ///
 /// ```no_run
-/// # use std::path::Path;
 /// # fn main() -> burn_ckpt::Result<()> {
-/// let best = burn_ckpt::locate(Path::new("runs/a/best"))?;
-/// assert_eq!(best, Path::new("runs/a/checkpoint/best_val_loss.ckpt"));
+/// let best = burn_ckpt::locate("runs/a/best")?;
+/// assert_eq!(best.to_str(), Some("runs/a/checkpoint/best_val_loss.ckpt"));
 /// # Ok(()) }
 /// ```
 ///
@@ -40,7 +39,8 @@ const CHECKPOINT_DEPTH: usize = 3;
 /// [`Error::NotACheckpoint`] for a directory and for a metadata file, saying what to name instead;
 /// [`Error::NotFound`] when a run has no such link, or the link points to a missing file; [`Error::Io`] when
 /// there is no such file.
-pub fn locate(path: &Path) -> Result<PathBuf> {
+pub fn locate(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let path = path.as_ref();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_there = is_there(path)?;
     if let Some(run) = run_with(path)? {
@@ -174,8 +174,7 @@ pub fn run_at(directory: &Path) -> Result<Option<RunLayout>> {
         return Ok(Some(RunLayout::at(parent(directory))));
     }
     // `.` has no name, and a link has another one.
-    let real = storage::canonicalize(directory).map_err(Error::io("resolve", directory))?;
-    match real {
+    match real_path_if_there(directory)? {
         Some(real) if is_checkpoint_dir(&real)? => Ok(Some(RunLayout::at(parent(&real)))),
         _ => Ok(None),
     }

@@ -10,8 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::disk::directories::{is_symlink, is_there, list, parent};
-use crate::disk::storage;
+use crate::disk::directories::{is_symlink, is_there, list, parent, real_path_if_there};
 use crate::error::{Error, Result};
 use crate::file_names::{LOCK_FILE, is_checkpoint};
 use crate::format::metadata::Metadata;
@@ -47,7 +46,7 @@ pub fn check_own(layout: &RunLayout) -> Result<()> {
     });
     match whole.chain(broken).find(|(_, run_id)| run_id != layout.run_id()) {
         Some((path, other)) => {
-            let place = real(&path)?.unwrap_or(path);
+            let place = real_path_if_there(&path)?.unwrap_or(path);
             Err(Error::OtherRun { run_id: layout.run_id().to_owned(), directory, place, other })
         }
         None => Ok(()),
@@ -61,7 +60,7 @@ pub fn check_own(layout: &RunLayout) -> Result<()> {
 /// As for [`check_own`].
 pub fn check_no_other_run(layout: &RunLayout, directory: &Path) -> Result<()> {
     let Some(place) = existing_part(directory)? else { return Ok(()) };
-    let (run, own) = (real(layout.run_dir())?, real(&layout.checkpoint_dir())?);
+    let (run, own) = (real_path_if_there(layout.run_dir())?, real_path_if_there(&layout.checkpoint_dir())?);
     let is_checkpoints = |path: &&Path| path.file_name().is_some_and(|name| name == CHECKPOINT_DIR);
     for checkpoints in place.ancestors().filter(is_checkpoints) {
         let other = parent(checkpoints);
@@ -219,15 +218,10 @@ fn reduce(metadata: &mut Metadata) {
     *metadata = Metadata { run_id, start_timestamp, ..Metadata::new(metadata.checkpoint_timestamp) };
 }
 
-/// A path without links. `None` where there is nothing.
-fn real(path: &Path) -> Result<Option<PathBuf>> {
-    storage::canonicalize(path).map_err(Error::io("resolve", path))
-}
-
 /// The longest part of a path that exists, without links.
 fn existing_part(path: &Path) -> Result<Option<PathBuf>> {
     for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
-        if let Some(part) = real(part)? {
+        if let Some(part) = real_path_if_there(part)? {
             return Ok(Some(part));
         }
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::directories::{is_directory, list, parent};
+use crate::disk::directories::{is_directory, list, parent, real_path_if_there};
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::disk::storage;
 use crate::error::{Error, Result};
@@ -66,9 +66,7 @@ pub fn links_to_missing_directories(layout: &RunLayout) -> Result<Vec<(PathBuf, 
 fn links_outside(layout: &RunLayout) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut found = Vec::new();
     let directory = layout.checkpoint_dir();
-    let Some(own) = storage::canonicalize(&directory).map_err(Error::io("resolve", &directory))? else {
-        return Ok(found);
-    };
+    let Some(own) = real_path_if_there(&directory)? else { return Ok(found) };
     for link in list(&directory)?.into_iter().filter(|path| is_checkpoint(path)) {
         let target = storage::read_link(&link).map_err(Error::io("read the link", &link))?;
         let Some(target) = target.map(|target| own.join(target)) else { continue };

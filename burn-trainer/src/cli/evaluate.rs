@@ -122,7 +122,7 @@ impl EvaluateArgs {
         }
         let checkpoint = match is_name(wanted) {
             true if wanted.as_os_str() == "best" => best(config, &RunLayout::at(&reported.run_dir))?,
-            true => locate(&reported.run_dir.join(wanted))?,
+            true => locate(reported.run_dir.join(wanted))?,
             false => wanted.clone(),
         };
         let device = reported.model.devices().first().cloned().unwrap_or_default();

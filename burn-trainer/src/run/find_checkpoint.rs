@@ -35,7 +35,7 @@ pub(crate) fn find(
         }
         Some("last") => Some(resolve(layout, "last", None)?),
         Some("best") => Some(best(config, layout)?),
-        Some(path) => Some(locate(Path::new(path))?),
+        Some(path) => Some(locate(path)?),
     };
     // The others are verified beside training.
     let newest_path = present.entries.last().map(|entry| entry.path.as_path());

@@ -8,7 +8,7 @@ use burn::train::metric::store::Split;
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there,
-    links_to_missing_directories, recover, remove_report_page, storage, tracker_files,
+    links_to_missing_directories, real_path_if_there, recover, remove_report_page, storage, tracker_files,
 };
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
@@ -243,13 +243,12 @@ fn is_own(resume: Option<&ResumePoint>, layout: &RunLayout, present: &Catalog) -
 /// Whether a checkpoint is in the run's directory, or is one of those that are present, under any name of its
 /// directory.
 fn is_in_run(path: &Path, layout: &RunLayout, present: &Catalog) -> Result<bool> {
-    let resolved = |path: &Path| storage::canonicalize(path).map_err(burn_ckpt::Error::io("resolve", path));
-    let Some(path) = resolved(path)? else { return Ok(false) };
-    if resolved(&layout.checkpoint_dir())?.is_some_and(|directory| path.starts_with(directory)) {
+    let Some(path) = real_path_if_there(path)? else { return Ok(false) };
+    if real_path_if_there(&layout.checkpoint_dir())?.is_some_and(|directory| path.starts_with(directory)) {
         return Ok(true);
     }
     for entry in &present.entries {
-        if resolved(&entry.path)?.as_ref() == Some(&path) {
+        if real_path_if_there(&entry.path)?.as_ref() == Some(&path) {
             return Ok(true);
         }
     }

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{is_address, is_directory, is_there, metadata_path};
-use burn_ckpt::{Catalog, Checkpoint, RunLayout, average};
+use burn_ckpt::plumbing::{is_address, is_there, metadata_path};
+use burn_ckpt::{Catalog, Checkpoint, Section, average};
 use indexmap::IndexSet;
 
 use crate::addresses::takes_none;
 use crate::foreign::{self, print_written};
 use crate::ls::listing::reason;
-use crate::runs::run_directory::check_is_not_of_runs;
+use crate::runs::run_directory::run_with_checkpoints;
 use crate::show::averages::{self, OF_CHECKPOINTS};
 use crate::terminal::figures;
 use crate::terminal::output::{Output, say};
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> VerbResult {
         output.line(average)?;
         output.flush()?;
     }
-    print_written(&args.out, written.section("model")?.tensors.len(), args.json)
+    print_written(&args.out, written.section(Section::MODEL)?.tensors.len(), args.json)
 }
 
 /// Models of several runs have a mean that is of use if they began with the same weights, which no checkpoint
@@ -100,14 +100,7 @@ fn newest(args: &Args, count: usize) -> Result<Vec<PathBuf>, Failure> {
     if is_address(run) {
         return Err(takes_none("average --last", "RUN"));
     }
-    check_is_not_of_runs(run)?;
-    if !is_directory(&RunLayout::at(run).checkpoint_dir())? {
-        return Err(Failure::Usage(format!(
-            "{} is not a run's directory, which --last needs",
-            run.display()
-        )));
-    }
-    let catalog = Catalog::scan(&RunLayout::at(run))?;
+    let catalog = Catalog::scan(&run_with_checkpoints(run)?)?;
     // The run may be training: what it deletes meanwhile is not damaged.
     let damaged: Vec<_> = catalog.broken.iter().filter(|(path, _)| is_there(path).unwrap_or(true)).collect();
     for (path, error) in &damaged {

@@ -10,6 +10,7 @@ use burn_ckpt::{Checkpoint, Error, Metadata, Section, chain};
 use serde_json::Value;
 
 use crate::ls::listing::{is_without_metadata, reason};
+use crate::metrics::json::json_number;
 use crate::tag::run_tags::RunTags;
 use crate::terminal::output::say;
 use crate::terminal::printable::in_one_line;
@@ -154,9 +155,7 @@ pub fn scalar(value: &Scalar) -> Value {
         Scalar::Int(value) => Value::from(*value),
         Scalar::UInt(value) => Value::from(*value),
         Scalar::Bool(value) => Value::from(*value),
-        // JSON has no number for these.
-        Scalar::Float(value) if !value.is_finite() => Value::from(value.to_string()),
-        Scalar::Float(value) => Value::from(*value),
+        Scalar::Float(value) => json_number(*value),
     }
 }
 
@@ -177,10 +176,10 @@ fn whole_json(checkpoint: &Checkpoint, metadata: &Metadata) -> Result<Value, Err
             source: Some(error),
         });
     }
-    let unreadable = |source| Error::Io { action: "read", path: path.clone(), source };
     let mut text = Vec::new();
-    let file = StoredFile::open(&path).map_err(unreadable)?;
-    file.take(MAX_METADATA_BYTES).read_to_end(&mut text).map_err(unreadable)?;
+    StoredFile::open(&path)
+        .and_then(|file| file.take(MAX_METADATA_BYTES).read_to_end(&mut text))
+        .map_err(Error::io("read", &path))?;
     serde_json::from_slice(&text).map_err(|error| Error::Metadata {
         path,
         reason: "it is not valid JSON".to_owned(),

@@ -4,13 +4,9 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{Existing, copy_checkpoint, metadata_path, remove_written};
 use burn_ckpt::{Checkpoint, Error, ErrorKind, Metadata, chain};
-use serde_json::json;
 
-use crate::foreign::{check_destination, copy_destination, same_file};
+use crate::foreign::{check_destination, copy_destination, print_copied, same_file};
 use crate::parallel_verify::{all_processors, verify_all};
-use crate::terminal::figures::{count, exact_size};
-use crate::terminal::output::Output;
-use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
 /// How often a checkpoint is looked for that a run replaces while it is copied.
@@ -56,26 +52,7 @@ pub fn run(args: &Args) -> VerbResult {
             chain(&error)
         ))
     })?;
-    let mut output = Output::new();
-    if args.json {
-        output.json(&json!({
-            "from": source.display().to_string(),
-            "path": destination.display().to_string(),
-            "size_bytes": metadata.total_bytes(),
-            "files": 1 + metadata.shards.len(),
-            "checkpoint_checksum": metadata.checkpoint_checksum,
-        }))?;
-    } else {
-        let files = match metadata.shards.len() {
-            0 => String::new(),
-            shards => format!(" in {}", count(1 + shards, "file")),
-        };
-        let (size, digest) = (exact_size(metadata.total_bytes()), &metadata.checkpoint_checksum);
-        let shown = in_one_line(&destination.display().to_string());
-        output.line(format!("{shown}: step {}, {size}{files}, whole, {digest}", metadata.global_step))?;
-    }
-    output.flush()?;
-    Ok(true)
+    print_copied(&source.display().to_string(), &destination, &metadata, args.json)
 }
 
 /// Makes the copy. A checkpoint that a run replaces meanwhile is looked for again by its name. Returns both

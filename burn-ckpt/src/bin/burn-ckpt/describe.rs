@@ -1,5 +1,6 @@
 //! `burn-ckpt describe`: rewrites the metadata file beside a checkpoint, from the checkpoint alone.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{Existing, metadata_path, write_whole};
@@ -8,8 +9,9 @@ use serde_json::json;
 
 use crate::foreign::check_destination_beside;
 use crate::parallel_verify::describe;
-use crate::terminal::output::{Output, say};
-use crate::verb_result::{Failure, VerbResult};
+use crate::terminal::output::Output;
+use crate::terminal::printable::in_one_line;
+use crate::verb_result::VerbResult;
 
 /// Rewrite the metadata file beside a checkpoint
 ///
@@ -36,24 +38,21 @@ pub fn run(args: &Args) -> VerbResult {
     let metadata: Metadata = describe(&checkpoint)?;
     let text = metadata.to_json()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    write_whole(&path, existing, |file| {
-        let written = std::io::Write::write_all(file, text.as_bytes());
-        written.map_err(|source| Failure::from(Error::Io { action: "write", path: path.clone(), source }))
-    })?;
-    if !args.json {
-        say(format!("wrote {}", path.display()));
-        return Ok(true);
-    }
+    write_whole(&path, existing, |file| file.write_all(text.as_bytes()).map_err(Error::io("write", &path)))?;
     let mut output = Output::new();
-    output.json(&json!({
-        "checkpoint": checkpoint.path().display().to_string(),
-        "path": path.display().to_string(),
-        "run_id": metadata.run_id,
-        "epoch": metadata.epoch,
-        "global_step": metadata.global_step,
-        "size_bytes": metadata.total_bytes(),
-        "checkpoint_checksum": metadata.checkpoint_checksum,
-    }))?;
+    if args.json {
+        output.json(&json!({
+            "from": checkpoint.path().display().to_string(),
+            "path": path.display().to_string(),
+            "run_id": metadata.run_id,
+            "epoch": metadata.epoch,
+            "global_step": metadata.global_step,
+            "size_bytes": metadata.total_bytes(),
+            "checkpoint_checksum": metadata.checkpoint_checksum,
+        }))?;
+    } else {
+        output.line(format!("wrote {}", in_one_line(&path.display().to_string())))?;
+    }
     output.flush()?;
     Ok(true)
 }

@@ -45,7 +45,7 @@ pub struct Args {
 
 /// The runs that were found.
 #[derive(Default)]
-struct Found {
+struct ReadRuns {
     reported: Vec<ReportedRun>,
     /// Those on the page, for JSON.
     runs: Vec<Value>,
@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> VerbResult {
         return Err(Failure::Usage(message.to_owned()));
     }
     check_name(&args.output, goes_to_output)?;
-    let Found { reported, runs, unreadable } = find_runs(args)?;
+    let ReadRuns { reported, runs, unreadable } = find_runs(args)?;
     if reported.is_empty() {
         return Err(Failure::Other("none of the runs has anything to report".to_owned()));
     }
@@ -74,12 +74,12 @@ pub fn run(args: &Args) -> VerbResult {
     let written = RunReport::new(reported).write(&args.output)?;
     if args.json {
         output.json(&as_json(args, &written, &runs, &unreadable))?;
-        output.flush()?;
-        return Ok(are_all_read);
+    } else {
+        let shown = in_one_line(&args.output.display().to_string());
+        output.line(format!("{shown}: {}, {}", count(runs.len(), "run"), size(written.bytes)))?;
+        written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
     }
-    let shown = in_one_line(&args.output.display().to_string());
-    say(format!("{shown}: {}, {}", count(runs.len(), "run"), size(written.bytes)));
-    written.left_out.iter().for_each(|left_out| say(format!("note: {left_out}")));
+    output.flush()?;
     Ok(are_all_read)
 }
 
@@ -96,7 +96,7 @@ fn check_name(page: &Path, goes_to_output: bool) -> Result<(), Failure> {
     )))
 }
 
-impl Found {
+impl ReadRuns {
     fn leave_out(&mut self, name: &str, directory: &Path, reason: &str) {
         say(format!("error: {name} is left out: {reason}"));
         self.add_unreadable(name, directory, reason);
@@ -127,8 +127,8 @@ impl Found {
 }
 
 /// Reads the runs. Of several, those that cannot be read are named.
-fn find_runs(args: &Args) -> Result<Found, Failure> {
-    let mut page = Found::default();
+fn find_runs(args: &Args) -> Result<ReadRuns, Failure> {
+    let mut page = ReadRuns::default();
     let mut seen = HashSet::new();
     let is_one_path = args.runs.len() == 1;
     for path in &args.runs {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{is_checkpoint, is_directory, storage};
+use burn_ckpt::plumbing::{is_checkpoint, is_directory, stat, storage};
 use burn_ckpt::{Error, Metadata, locate};
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     let mut output = Output::new();
-    let Found { checkpoints, missing, failed } = find(&args.paths);
+    let NamedCheckpoints { checkpoints, missing, failed } = find(&args.paths);
     let (mut whole, mut outcomes) = (0, Vec::new());
     let mut print = |verified: Verified| -> Result<(), Failure> {
         if args.quiet && verified.state == WHOLE {
@@ -95,7 +95,7 @@ fn summary(whole: usize, not_whole: usize, failed: usize) -> String {
 }
 
 /// The checkpoints that the paths name.
-struct Found {
+struct NamedCheckpoints {
     checkpoints: Vec<PathBuf>,
     /// Links to missing files, with their targets.
     missing: Vec<(PathBuf, PathBuf)>,
@@ -103,8 +103,8 @@ struct Found {
     failed: Vec<(PathBuf, String)>,
 }
 
-fn find(paths: &[PathBuf]) -> Found {
-    let mut found = Found { checkpoints: Vec::new(), missing: Vec::new(), failed: Vec::new() };
+fn find(paths: &[PathBuf]) -> NamedCheckpoints {
+    let mut found = NamedCheckpoints { checkpoints: Vec::new(), missing: Vec::new(), failed: Vec::new() };
     for path in paths {
         if let Err(failure) = found.add(path) {
             found.fail(path, chain(&failure));
@@ -113,7 +113,7 @@ fn find(paths: &[PathBuf]) -> Found {
     found
 }
 
-impl Found {
+impl NamedCheckpoints {
     fn fail(&mut self, path: &Path, problem: String) {
         say(format!("error: {problem}"));
         self.failed.push((path.to_path_buf(), problem));
@@ -133,9 +133,8 @@ impl Found {
             }
             return Ok(());
         }
-        let failed = |source| Error::Io { action: "follow the link", path: path.to_path_buf(), source };
-        match storage::read_link(path).map_err(failed)? {
-            Some(target) if storage::stat(path).map_err(failed)?.is_none() => {
+        match storage::read_link(path).map_err(Error::io("read the link", path))? {
+            Some(target) if stat(path)?.is_none() => {
                 self.missing.push((path.to_path_buf(), target));
             }
             _ => self.checkpoints.push(locate(path)?),

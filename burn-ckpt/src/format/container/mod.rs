@@ -8,6 +8,7 @@
 pub(crate) mod bounded_json;
 pub(crate) mod bounded_metadata;
 pub(crate) mod descriptors;
+pub(crate) mod foreign_format;
 pub(crate) mod json_file;
 pub(crate) mod limits;
 pub(crate) mod open_file;

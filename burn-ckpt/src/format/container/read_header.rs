@@ -8,6 +8,7 @@ use burn_pack::{HEADER_SIZE, Header};
 
 use crate::error::{Error, Result};
 use crate::format::container::descriptors::{Descriptor, Descriptors};
+use crate::format::container::foreign_format::ForeignFormat;
 use crate::format::container::limits::MAX_HEADER_BYTES;
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::stored_tensor::StoredTensor;
@@ -49,7 +50,7 @@ fn read_cbor(file: &OpenFile) -> Result<(u32, Vec<u8>)> {
     let mut bytes = [0; HEADER_SIZE];
     file.read_exact_at(&mut bytes, 0).map_err(Error::io("read", path))?;
     let Ok(header) = Header::from_bytes(&bytes) else {
-        let reason = foreign(&bytes, size);
+        let reason = foreign(&bytes);
         return Err(Error::not_a_checkpoint(path, reason.unwrap_or("it does not begin like one".to_owned())));
     };
     let (version, supported) = (u32::from(header.version), u32::from(burn_pack::FORMAT_VERSION));
@@ -77,18 +78,12 @@ pub(crate) fn check_version(path: &Path, format: &'static str, found: u32, suppo
 }
 
 /// Which format a file seems to have that does not begin like a checkpoint, and what to do with it.
-fn foreign(start: &[u8; HEADER_SIZE], file_size: u64) -> Option<String> {
-    // A safetensors file begins with the length of its header, which is JSON.
-    let [length @ .., brace, _] = *start;
-    let is_safetensors = brace == b'{' && u64::from_le_bytes(length) < file_size;
-    let what = if is_safetensors {
-        "a safetensors file"
-    } else if start.starts_with(b"PK\x03\x04") {
-        "a ZIP archive, such as PyTorch's torch.save writes"
-    } else if start[0] == 0x80 && start[1] <= 5 {
-        "a pickle, such as PyTorch's older versions write"
-    } else {
-        return None;
+fn foreign(start: &[u8]) -> Option<String> {
+    let what = match ForeignFormat::of(start)? {
+        ForeignFormat::Safetensors => "a safetensors file",
+        ForeignFormat::Zip => "a ZIP archive, such as PyTorch's torch.save writes",
+        ForeignFormat::Tar => "a TAR archive, such as PyTorch's first versions wrote",
+        ForeignFormat::Pickle => "a pickle, such as PyTorch's older versions write",
     };
     Some(format!("it looks like {what}; `burn-ckpt import` makes a checkpoint of such a file"))
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::disk::directories::real_path_if_there;
 use crate::disk::storage;
 use crate::error::chain::chain;
 use crate::error::{Error, Result};
@@ -34,8 +35,8 @@ impl Metadata {
     /// [`Error::Metadata`] when the file beside a checkpoint of version 1 is too large or invalid,
     /// [`Error::Io`] when it cannot be read or is missing; the error of the checkpoint's own metadata if
     /// neither can be read; [`Error::NotACheckpoint`] for a pipe or a directory.
-    pub fn of_checkpoint(checkpoint: &Path) -> Result<Self> {
-        Self::parts_of_checkpoint(checkpoint, MetadataParts::All)
+    pub fn of_checkpoint(checkpoint: impl AsRef<Path>) -> Result<Self> {
+        Self::parts_of_checkpoint(checkpoint.as_ref(), MetadataParts::All)
     }
 
     /// The same without its environment, model and starts, for lists: it takes half of the time.
@@ -44,8 +45,8 @@ impl Metadata {
     ///
     /// As for [`Metadata::of_checkpoint`].
     #[doc(hidden)]
-    pub fn listed_of_checkpoint(checkpoint: &Path) -> Result<Self> {
-        Self::parts_of_checkpoint(checkpoint, MetadataParts::Listed)
+    pub fn listed_of_checkpoint(checkpoint: impl AsRef<Path>) -> Result<Self> {
+        Self::parts_of_checkpoint(checkpoint.as_ref(), MetadataParts::Listed)
     }
 
     pub(crate) fn parts_of_checkpoint(checkpoint: &Path, parts: MetadataParts) -> Result<Self> {
@@ -156,8 +157,7 @@ fn with_beside(own: Metadata, beside: Metadata) -> Metadata {
 
 /// The metadata of a checkpoint without the file beside it.
 pub(crate) fn alone(checkpoint: &Path, trainer_state: &Value, own: Metadata) -> Result<Metadata> {
-    let file = storage::canonicalize(checkpoint).map_err(Error::io("resolve", checkpoint))?;
-    let file = file.unwrap_or_else(|| checkpoint.to_path_buf());
+    let file = real_path_if_there(checkpoint)?.unwrap_or_else(|| checkpoint.to_path_buf());
     let checkpoint_path = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let reason = reason_of_name(&file, trainer_state);
     let reason = reason.unwrap_or_else(|| own.reason.clone());

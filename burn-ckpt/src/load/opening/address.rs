@@ -2,7 +2,7 @@
 //! without a copy of it on disk. Its header and the tensors that are asked for are read by ranges.
 
 use crate::error::Result;
-use crate::load::opening::beside::Opened;
+use crate::load::opening::opened_checkpoint::OpenedCheckpoint;
 
 /// Opens a checkpoint by its address.
 ///
@@ -11,7 +11,7 @@ use crate::load::opening::beside::Opened;
 /// `Error::Name` for an invalid address, and without the feature `mirror`; `Error::NotFound` when there is no
 /// such checkpoint; `Error::Mirror`; those of opening a file.
 #[cfg(feature = "mirror")]
-pub(in crate::load) fn open_address(address: &str, with_shards: bool) -> Result<Opened> {
+pub(in crate::load) fn open_address(address: &str, with_shards: bool) -> Result<OpenedCheckpoint> {
     let address = address.parse()?;
     let find = || crate::mirror::CheckpointFiles::find(&address);
     crate::load::opening::repeat::open_found(find, |files| open_files(files, with_shards))
@@ -22,12 +22,12 @@ pub(in crate::load) fn open_address(address: &str, with_shards: bool) -> Result<
 pub(in crate::load) fn open_files(
     files: crate::mirror::CheckpointFiles,
     with_shards: bool,
-) -> Result<Opened> {
+) -> Result<OpenedCheckpoint> {
     use std::path::Path;
 
     use crate::file_names::{METADATA_SUFFIX, shard_name, shards_directory};
     use crate::format::header::ContainerHeader;
-    use crate::load::opening::beside::{Beside, open_shards, recognise_version_2};
+    use crate::load::opening::opened_checkpoint::{MetadataBeside, open_shards, recognise_version_2};
     use crate::mirror::MirroredMetadata;
 
     let name = files.checkpoint().name.clone();
@@ -39,11 +39,11 @@ pub(in crate::load) fn open_files(
     let shards = if with_shards { open_shards(&mut header, Some(&open_one))? } else { Vec::new() };
     let path = files.path(&name);
     let metadata = MirroredMetadata::new(files, format!("{name}{METADATA_SUFFIX}"));
-    Ok(Opened { path, header, shards, beside: Beside::Mirrored(Box::new(metadata)) })
+    Ok(OpenedCheckpoint { path, header, shards, beside: MetadataBeside::Mirrored(Box::new(metadata)) })
 }
 
 #[cfg(not(feature = "mirror"))]
-pub(in crate::load) fn open_address(address: &str, _with_shards: bool) -> Result<Opened> {
+pub(in crate::load) fn open_address(address: &str, _with_shards: bool) -> Result<OpenedCheckpoint> {
     let name = address.split("://").next().unwrap_or_default().to_owned() + "://..";
     let reason = "it is in a mirror: build the program with the feature `mirror` of burn-ckpt".to_owned();
     Err(crate::Error::Name { what: "the checkpoint's path", name, reason })

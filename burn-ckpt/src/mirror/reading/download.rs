@@ -86,10 +86,10 @@ impl MirroredRun {
     pub fn download_to(
         &self,
         checkpoint: &MirroredCheckpoint,
-        place: &Path,
+        place: impl AsRef<Path>,
         progress: Progress<'_>,
     ) -> Result<()> {
-        self.download_as(checkpoint, place, Existing::Keep, progress)
+        self.download_as(checkpoint, place.as_ref(), Existing::Keep, progress)
     }
 
     /// The same, but a checkpoint of that name is replaced, once all of this one has arrived.
@@ -100,10 +100,10 @@ impl MirroredRun {
     pub fn download_over(
         &self,
         checkpoint: &MirroredCheckpoint,
-        place: &Path,
+        place: impl AsRef<Path>,
         progress: Progress<'_>,
     ) -> Result<()> {
-        self.download_as(checkpoint, place, Existing::Replace, progress)
+        self.download_as(checkpoint, place.as_ref(), Existing::Replace, progress)
     }
 
     fn download_as(

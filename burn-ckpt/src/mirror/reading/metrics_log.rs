@@ -25,7 +25,12 @@ impl MirroredRun {
     ///
     /// [`Error::Damaged`] when a piece is missing; [`Error::Checksum`] when it has other bytes;
     /// [`Error::Io`]; [`Error::Mirror`].
-    pub fn download_metrics_log(&self, checkpoint: &MirroredCheckpoint, path: &Path) -> Result<bool> {
+    pub fn download_metrics_log(
+        &self,
+        checkpoint: &MirroredCheckpoint,
+        path: impl AsRef<Path>,
+    ) -> Result<bool> {
+        let path = path.as_ref();
         let Some(log) = &checkpoint.metrics_log else { return Ok(false) };
         let parts = parts_up_to(&self.run_id, self.objects.values(), Some(log.last_piece));
         let shown = PathBuf::from(self.store.shown(&format!("{}/{METRICS_DIR}", self.run_id)));

@@ -14,7 +14,7 @@ use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, newest_
 use crate::mirror::object_names::{LEASE_NAME, check_relative, checkpoint_of_commit, link, link_of_key};
 use crate::mirror::store::{Listed, Store};
 use crate::retention::MetricMode;
-use crate::run_dir::layout::{CHECKPOINT_DIR, RunLayout};
+use crate::run_dir::layout::check_run_id;
 
 pub(crate) const LINK_FORMAT: &str = "burn-ckpt mirror link";
 const MAX_LINK_BYTES: u64 = 16 * 1024;
@@ -59,7 +59,7 @@ impl MirroredRun {
     /// [`Error::Mirror`] when the store cannot be read; [`Error::Name`] for an invalid id.
     pub fn open(store: &Store, run_id: &str) -> Result<Self> {
         // The same ids as on disk.
-        RunLayout::new(std::path::Path::new("."), CHECKPOINT_DIR, run_id)?;
+        check_run_id(run_id)?;
         let listed = store.list(run_id)?;
         let mut run = Self {
             store: store.clone(),

@@ -63,7 +63,8 @@ impl RunMirror {
         let is_of_log = |object: &&Listed| is_piece(&self.run_id, &object.key);
         let pieces: Vec<&Listed> = self.objects.values().filter(is_of_log).collect();
         let mut needed: BTreeSet<String> = self.log.keys(&self.run_id).collect();
-        let logs = self.checkpoints.iter().chain(&self.going).filter_map(|it| it.metrics_log.as_ref());
+        let logs =
+            self.checkpoints.iter().chain(&self.being_removed).filter_map(|it| it.metrics_log.as_ref());
         for last in logs.map(|log| log.last_piece).collect::<BTreeSet<_>>() {
             let parts = parts_up_to(&self.run_id, pieces.iter().copied(), Some(last));
             needed.extend(parts.iter().map(|part| part.piece.key(&self.run_id)));

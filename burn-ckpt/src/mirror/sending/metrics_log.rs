@@ -18,7 +18,8 @@ impl RunMirror {
     /// # Errors
     ///
     /// [`Error::Io`] when the log cannot be read; those of [`RunMirror::send`].
-    pub fn send_metrics_log(&mut self, log: &Path) -> Result<()> {
+    pub fn send_metrics_log(&mut self, log: impl AsRef<Path>) -> Result<()> {
+        let log = log.as_ref();
         let file = StoredFile::open(log).map_err(Error::io("open", log))?;
         let size = file.stat().map_err(Error::io("read", log))?.len();
         let start = size.saturating_sub(MAX_LINE_BYTES as u64 + 1);

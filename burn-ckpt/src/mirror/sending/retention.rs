@@ -78,7 +78,7 @@ impl RunMirror {
         for name in self.would_remove(keep) {
             if let Some(place) = self.checkpoints.iter().position(|there| there.name == name) {
                 // From now on it is not counted on: the answer to a deletion can be lost.
-                self.going.push(self.checkpoints.remove(place));
+                self.being_removed.push(self.checkpoints.remove(place));
                 self.finish_removals(removed)?;
             }
         }
@@ -87,7 +87,7 @@ impl RunMirror {
 
     /// Deletes what is left of the checkpoints whose removal has begun.
     fn finish_removals(&mut self, removed: &mut Removed) -> Result<()> {
-        for gone in self.going.clone() {
+        for gone in self.being_removed.clone() {
             let is_sent_again = self.checkpoints.iter().any(|there| there.name == gone.name);
             let key = commit(&self.run_id, &gone.name);
             if !is_sent_again && self.objects.contains_key(&key) {
@@ -98,7 +98,7 @@ impl RunMirror {
                 removed.checkpoints.push(gone.name.clone());
             }
         }
-        while let Some(gone) = self.going.last().cloned() {
+        while let Some(gone) = self.being_removed.last().cloned() {
             let in_use = self.content_in_use();
             let beside = evaluations(&self.run_id, &gone.name);
             let keys = gone.files.iter().map(|file| link(&self.run_id, &file.object)).chain([beside]);
@@ -108,7 +108,7 @@ impl RunMirror {
                     self.remove_object(&key, removed)?;
                 }
             }
-            self.going.pop();
+            self.being_removed.pop();
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! The writer of a run's mirror: it holds the lease, and knows what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use crate::error::Result;
 use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
@@ -11,7 +10,7 @@ use crate::mirror::object_names::{below_checkpoints, term_of_content};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::{Listed, Store};
 use crate::mirror::writer::Writer;
-use crate::run_dir::layout::RunLayout;
+use crate::run_dir::layout::check_run_id;
 
 /// The mirror of a run, for its only writer. It holds the run's lease: see [`RunMirror::keep_lease`].
 ///
@@ -26,7 +25,7 @@ pub struct RunMirror {
     /// The complete checkpoints.
     pub(super) checkpoints: Vec<MirroredCheckpoint>,
     /// Those whose removal has begun.
-    pub(super) going: Vec<MirroredCheckpoint>,
+    pub(super) being_removed: Vec<MirroredCheckpoint>,
     /// The names of commit objects that cannot be read.
     pub(super) unreadable: BTreeSet<String>,
     /// What this writer has sent and deleted, by the names of the objects.
@@ -68,10 +67,10 @@ impl RunMirror {
     /// written.
     pub fn open(store: &Store, run_id: &str, writer: &Writer) -> Result<Self> {
         let least_term = || Ok(greatest_term(&MirroredRun::open(store, run_id)?).map_or(1, |term| term + 1));
-        RunLayout::new(Path::new("."), "logs", run_id)?;
+        check_run_id(run_id)?;
         let lease = Lease::acquire(store, run_id, writer, &least_term)?;
         // After the lease was taken: no other process writes from now on.
-        let (run, links) = match look(store, run_id) {
+        let (run, links) = match read_mirror(store, run_id) {
             Ok(there) => there,
             Err(error) => return Err(lease.release_after(error)),
         };
@@ -79,8 +78,8 @@ impl RunMirror {
         let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
         let (own, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
         let (store, run_id) = (store.clone(), run_id.to_owned());
-        let going = Vec::new();
-        Ok(Self { store, run_id, lease, objects, checkpoints, going, unreadable, own, log, links })
+        let being_removed = Vec::new();
+        Ok(Self { store, run_id, lease, objects, checkpoints, being_removed, unreadable, own, log, links })
     }
 
     /// The run's id.
@@ -128,7 +127,7 @@ impl RunMirror {
 }
 
 /// What is there for a writer: the run, and the targets of its links.
-fn look(store: &Store, run_id: &str) -> Result<(MirroredRun, BTreeMap<String, String>)> {
+fn read_mirror(store: &Store, run_id: &str) -> Result<(MirroredRun, BTreeMap<String, String>)> {
     let run = MirroredRun::open(store, run_id)?;
     if let Some(error) = run.newer_format() {
         return Err(error);

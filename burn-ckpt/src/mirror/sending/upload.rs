@@ -58,9 +58,14 @@ impl RunMirror {
     ///
     /// [`Error::Checksum`] when the file on disk has other bytes than its metadata says: it is not sent;
     /// [`Error::MirrorInUse`]; [`Error::Mirror`]; [`Error::Io`] of `progress`; those of opening a checkpoint.
-    pub fn send(&mut self, run: &RunLayout, checkpoint: &Path, progress: Progress<'_>) -> Result<Sent> {
+    pub fn send(
+        &mut self,
+        run: &RunLayout,
+        checkpoint: impl AsRef<Path>,
+        progress: Progress<'_>,
+    ) -> Result<Sent> {
         self.lease.keep()?;
-        let opened = LocalCheckpoint::open(checkpoint)?;
+        let opened = LocalCheckpoint::open(checkpoint.as_ref())?;
         let name = name_in_mirror(run, &opened.path)?;
         let (files, mut commit) = opened.files(&self.run_id, &name)?;
         if let Some(there) = self.checkpoints.iter().find(|there| there.name == name)

@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::disk::commit::remove_checkpoint;
-use crate::disk::directories::{parent, sync_directory};
+use crate::disk::directories::{parent, real_path_if_there, sync_directory};
 use crate::disk::{links, storage};
 use crate::error::{Error, Result};
 use crate::retention::ledger::RetentionChanges;
 
 /// What was done.
 #[derive(Debug, Default)]
-pub(crate) struct Applied {
+pub(crate) struct RetentionOutcome {
     /// The files that are removed.
     pub(crate) removed: Vec<PathBuf>,
     /// The first link that could not be moved. It is tried again with the next changes.
@@ -24,8 +24,8 @@ pub(crate) struct Applied {
 ///
 /// A file stays while a link leads to it that could not be moved. Every file stays while it is not known to
 /// be durable where the links lead: after a power loss they can lead to files of earlier changes again.
-pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
-    let mut applied = Applied::default();
+pub(crate) fn apply(changes: &RetentionChanges) -> RetentionOutcome {
+    let mut applied = RetentionOutcome::default();
     let Some(linked) = move_links(changes, &mut applied) else { return applied };
     for path in &changes.remove {
         match remove_unless_linked(path, &linked) {
@@ -41,7 +41,7 @@ pub(crate) fn apply(changes: &RetentionChanges) -> Applied {
 
 /// Moves the links, and makes that durable. Returns the files that links may still lead to which could not be
 /// moved; `None` if that can be any.
-fn move_links(changes: &RetentionChanges, applied: &mut Applied) -> Option<Vec<PathBuf>> {
+fn move_links(changes: &RetentionChanges, applied: &mut RetentionOutcome) -> Option<Vec<PathBuf>> {
     let mut before = Vec::with_capacity(changes.links.len());
     let mut failed = false;
     for (link, target) in &changes.links {
@@ -81,8 +81,7 @@ fn move_links(changes: &RetentionChanges, applied: &mut Applied) -> Option<Vec<P
 
 /// Whether the file is removed.
 fn remove_unless_linked(path: &Path, linked: &[PathBuf]) -> Result<bool> {
-    let real = storage::canonicalize(path).map_err(Error::io("resolve", path))?;
-    if real.is_some_and(|real| linked.contains(&real)) {
+    if real_path_if_there(path)?.is_some_and(|real| linked.contains(&real)) {
         return Ok(false);
     }
     remove_checkpoint(path)?;

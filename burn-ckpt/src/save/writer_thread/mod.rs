@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use self::apply_retention::{Applied, apply};
+use self::apply_retention::{RetentionOutcome, apply};
 use self::verify_earlier::{TimeLeft, Verifier};
 use crate::disk::staged_file::Existing;
 use crate::error::chain::chain;
@@ -117,7 +117,7 @@ impl WriterThread {
             ledger.next_unverified().is_none()
         };
         if is_last {
-            let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
+            let RetentionOutcome { unmoved_link, unremoved_file, .. } = self.apply_rules();
             self.a_link_is_behind = unmoved_link.is_some();
             if let Some(error) = unmoved_link.or(unremoved_file) {
                 log::warn!("{}; it is tried again with the next save", chain(&error));
@@ -160,7 +160,7 @@ impl WriterThread {
             catch_unwind(AssertUnwindSafe(|| {
                 let saved = self.save(save, pace, &mut written);
                 // Also when a name failed, as links must lead to the names that did not.
-                let Applied { unmoved_link, unremoved_file, .. } = self.apply_rules();
+                let RetentionOutcome { unmoved_link, unremoved_file, .. } = self.apply_rules();
                 a_link_is_behind = unmoved_link.is_some();
                 follow_up = unmoved_link.or(unremoved_file);
                 saved
@@ -192,7 +192,7 @@ impl WriterThread {
     }
 
     /// First the links, then the removals.
-    fn apply_rules(&self) -> Applied {
+    fn apply_rules(&self) -> RetentionOutcome {
         let changes = self.shared.ledger.lock().apply_rules();
         let applied = apply(&changes);
         self.shared.ledger.lock().note_removed(&applied.removed);

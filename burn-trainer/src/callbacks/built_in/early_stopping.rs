@@ -61,8 +61,8 @@ impl EarlyStoppingCallback {
     }
 
     /// Looks at the metric, and ends the run if it is time.
-    fn look<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        self.watch.look(context)?;
+    fn compare<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        self.watch.compare(context)?;
         self.last = LastValue(context.metrics().get(self.watch.metric()).copied());
         self.reason().into_iter().for_each(|reason| context.end(reason));
         Ok(())
@@ -84,11 +84,11 @@ impl<M: LearnerModel> Callback<M> for EarlyStoppingCallback {
     }
 
     fn on_validation_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        if self.watch.is_of_validation() { self.look(context) } else { Ok(()) }
+        if self.watch.is_of_validation() { self.compare(context) } else { Ok(()) }
     }
 
     fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        if self.watch.is_of_validation() { Ok(()) } else { self.look(context) }
+        if self.watch.is_of_validation() { Ok(()) } else { self.compare(context) }
     }
 
     fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {

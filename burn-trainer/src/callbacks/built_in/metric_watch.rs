@@ -80,7 +80,7 @@ pub(super) mod as_text {
 
 /// What a look at the metric shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Look {
+pub(super) enum Comparison {
     Better,
     NotBetter,
 }
@@ -151,7 +151,10 @@ impl MetricWatch {
     }
 
     /// Looks at the metric's present value.
-    pub(super) fn look<M: LearnerModel>(&mut self, context: &CallbackContext<'_, M>) -> CallbackResult<Look> {
+    pub(super) fn compare<M: LearnerModel>(
+        &mut self,
+        context: &CallbackContext<'_, M>,
+    ) -> CallbackResult<Comparison> {
         let name = &self.metric.name;
         let value = context.metrics().get(name).copied();
         let Some(value) = value.filter(|_| context.is_logged(name)) else {
@@ -207,10 +210,10 @@ impl MetricWatch {
         Ok(Restored::Complete)
     }
 
-    fn note(&mut self, value: f64) -> Look {
+    fn note(&mut self, value: f64) -> Comparison {
         if self.is_bad(value) {
             self.counts.since_best += 1;
-            return Look::NotBetter;
+            return Comparison::NotBetter;
         }
         let lower = self.mode != Some(MetricMode::Max);
         let is_better = self.counts.best.is_none_or(|best| match lower {
@@ -219,10 +222,10 @@ impl MetricWatch {
         });
         if is_better {
             (self.counts.best, self.counts.since_best) = (Some(value), 0);
-            return Look::Better;
+            return Comparison::Better;
         }
         self.counts.since_best += 1;
-        Look::NotBetter
+        Comparison::NotBetter
     }
 }
 

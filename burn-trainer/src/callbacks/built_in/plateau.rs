@@ -3,7 +3,7 @@
 use burn::train::LearnerModel;
 use burn_ckpt::retention::MetricMode;
 
-use super::metric_watch::{Look, MetricWatch};
+use super::metric_watch::{Comparison, MetricWatch};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
@@ -105,13 +105,13 @@ impl ReduceOnPlateau {
 
 impl ReduceOnPlateau {
     /// Looks at the metric, and lowers the rate where it is on a plateau.
-    fn look<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        let look = self.watch.look(context)?;
+    fn compare<M: LearnerModel>(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let comparison = self.watch.compare(context)?;
         if self.cooling > 0 {
             self.cooling -= 1;
             self.watch.counts.since_best = 0;
         }
-        if look == Look::Better || self.watch.counts.since_best <= self.patience {
+        if comparison == Comparison::Better || self.watch.counts.since_best <= self.patience {
             return Ok(());
         }
         let scale = context.learning_rate_scale();
@@ -150,11 +150,11 @@ impl<M: LearnerModel> Callback<M> for ReduceOnPlateau {
     }
 
     fn on_validation_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        if self.watch.is_of_validation() { self.look(context) } else { Ok(()) }
+        if self.watch.is_of_validation() { self.compare(context) } else { Ok(()) }
     }
 
     fn on_epoch_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        if self.watch.is_of_validation() { Ok(()) } else { self.look(context) }
+        if self.watch.is_of_validation() { Ok(()) } else { self.compare(context) }
     }
 
     fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {

@@ -1,6 +1,6 @@
 //! What `--set` says of a value that a setting does not take: what it takes, with an example that it takes.
 
-use burn_ckpt::plumbing::{SerializedValue, ValueError};
+use burn_ckpt::plumbing::{SerializedValue, ValueError, shell_word};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -35,7 +35,9 @@ pub(super) fn wrong_value<T: DeserializeOwned>(
     let candidates = [json!(10), json!(0.5), json!(true), json!(text), json!([text])];
     let example = now.into_iter().chain(candidates).find(|value| is_taken(value)).map(|value| word(&value));
     match example.filter(|example| example.len() <= MAX_EXAMPLE && *example != expected) {
-        Some(example) => format!("it takes {expected}{or_null}, as in --set {}", quoted(key, &example)),
+        Some(example) => {
+            format!("it takes {expected}{or_null}, as in --set {}", shell_word(&format!("{key}={example}")))
+        }
         None => format!("it takes {expected}{or_null}"),
     }
 }
@@ -67,7 +69,7 @@ fn about_parts<T: DeserializeOwned>(
     format!(
         "it has settings of its own ({}): set one, as in --set {}{}",
         names.join(", "),
-        quoted(&format!("{key}.{name}"), &word(&value)),
+        shell_word(&format!("{key}.{name}={}", word(&value))),
         whole.unwrap_or_default()
     )
 }
@@ -75,12 +77,6 @@ fn about_parts<T: DeserializeOwned>(
 /// A value as `--set` takes it: a text without quotes.
 fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// An assignment as a shell takes it.
-fn quoted(key: &str, value: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "_-./:".contains(letter);
-    if value.chars().all(is_plain) { format!("{key}={value}") } else { format!("'{key}={value}'") }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(in crate::run) fn check(
     };
     match meant.as_slice() {
         [_] => Ok(()),
-        [] if locate(&layout.run_dir().join(wanted)).is_ok() => Ok(()),
+        [] if locate(layout.run_dir().join(wanted)).is_ok() => Ok(()),
         [] => {
             let names = if all.is_empty() {
                 "no strategy saves a checkpoint that has a name".to_owned()

@@ -22,7 +22,8 @@ fn it_is_written_as_it_was_byte_for_byte_under_each_name_of_a_state() {
         let written = fs::read_to_string(beside(&path)).unwrap();
         assert!(written.contains(&format!("\"reason\": \"{name}\"")), "{written}");
         fs::remove_file(beside(&path)).unwrap();
-        ended_with(&burn_ckpt(&[&"describe", &path]), 0);
+        let (out, err) = ended_with(&burn_ckpt(&[&"describe", &path]), 0);
+        assert_eq!((out, err.as_str()), (format!("wrote {}\n", beside(&path).display()), ""));
         assert_eq!(fs::read_to_string(beside(&path)).unwrap(), written);
 
         let (_, err) = ended_with(&burn_ckpt(&[&"describe", &path]), 1);
@@ -44,7 +45,7 @@ fn as_json_it_says_what_was_described_and_what_was_written() {
     let said: Value = serde_json::from_str(&out).unwrap();
     let metadata = metadata(&path);
     assert!(err.is_empty(), "{err}");
-    assert_eq!(said["checkpoint"], json!(path));
+    assert_eq!(said["from"], json!(path));
     assert_eq!(said["path"], json!(beside(&path)));
     for key in ["run_id", "epoch", "global_step", "checkpoint_checksum"] {
         assert!(!said[key].is_null() && said[key] == metadata[key], "{key}: {said}");

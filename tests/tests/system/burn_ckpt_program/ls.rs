@@ -139,7 +139,7 @@ fn a_run_is_named_by_its_directory_its_checkpoint_directory_and_from_within() {
         let output = command.args(["ls", "--json"]).current_dir(directory).output().unwrap();
         let runs: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(
-            (&runs[0]["name"], names(runs[0]["checkpoints"].as_array().unwrap()).len()),
+            (&runs[0]["run"], names(runs[0]["checkpoints"].as_array().unwrap()).len()),
             (&Value::from("r1"), 2)
         );
     }
@@ -155,7 +155,7 @@ fn a_directory_of_runs_lists_each_under_its_name() {
     let logs = root.path().join("burn_trainer_logs");
     fs::create_dir_all(logs.join("c/checkpoint")).unwrap();
     for directory in [logs.as_path(), root.path()] {
-        let names: Vec<Value> = listed(directory).iter().map(|run| run["name"].clone()).collect();
+        let names: Vec<Value> = listed(directory).iter().map(|run| run["run"].clone()).collect();
         assert_eq!(names, ["a", "b"]);
     }
     let text = stdout(&burn_ckpt(&[&"ls", &logs]));

@@ -68,7 +68,7 @@ fn the_json_is_the_metadata_file_and_the_tensors_of_the_file() {
             order.push(format!("{name}.{own}"));
             let found = stored.tensors.iter().find(|tensor| tensor.name == own).unwrap();
             let bytes = found.to_bytes().unwrap();
-            assert_eq!(tensor["bytes"], bytes.len());
+            assert_eq!(tensor["size_bytes"], bytes.len());
             assert_eq!(tensor["blake3"], blake3_hex(&bytes));
             assert_eq!(tensor["shape"], serde_json::json!(found.shape.to_vec()));
             assert_eq!(tensor["dtype"], found.dtype.name());

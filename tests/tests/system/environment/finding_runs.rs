@@ -32,7 +32,7 @@ fn tags_and_notes_are_in_the_metadata_and_ls_finds_runs_by_tag() {
         tags.iter().for_each(|tag| arguments.extend(["--tag".to_owned(), (*tag).to_owned()]));
         let words: Vec<&dyn AsRef<std::ffi::OsStr>> = arguments.iter().map(|it| it as _).collect();
         let listed: serde_json::Value = serde_json::from_str(&stdout(&burn_ckpt(&words))).unwrap();
-        let names = listed.as_array().unwrap().iter().map(|run| run["name"].as_str().unwrap().to_owned());
+        let names = listed.as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap().to_owned());
         (names.collect::<Vec<_>>(), listed[0]["checkpoints"][0]["tags"].clone())
     };
     assert_eq!(runs(&["baseline"]), (vec!["r1".to_owned()], serde_json::json!(["baseline", "lr sweep"])));

@@ -137,7 +137,7 @@ pub fn not_whole(root: &Path) -> Vec<String> {
             && !name.rsplit('/').next().unwrap().starts_with('.');
         if is_visible
             && !is_link
-            && let Err(error) = Metadata::read(&root.join(format!("{name}.metadata.json")))
+            && let Err(error) = Metadata::read(root.join(format!("{name}.metadata.json")))
         {
             wrong.push(format!("the metadata of {name}: {error}"));
         }

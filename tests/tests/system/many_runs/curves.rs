@@ -50,13 +50,10 @@ fn only_the_metrics_that_are_named_are_listed_in_their_order() {
     let heading: Vec<_> = text.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(heading, ["epoch", "step", "train_loss", "val_loss", "(min)", "best", "ended"], "{text}");
     // Which epoch is the best does not depend on what is listed.
-    let text = stdout(&burn_ckpt(&[&"log", &run, &"--metrics", &"train_loss", &"--json"]));
-    let found: Vec<Value> = serde_json::from_str(&text).unwrap();
-    for (found, whole) in found.iter().zip(logged(&run)) {
-        assert_eq!(found["metrics"], json!({ "train_loss": whole["metrics"]["train_loss"] }), "{text}");
-        assert_eq!(found["is_best"], whole["is_best"], "{text}");
-    }
-    assert_eq!(found.iter().filter(|epoch| epoch["is_best"] == true).count(), 1, "{text}");
+    let text = stdout(&burn_ckpt(&[&"log", &run, &"--metrics", &"train_loss"]));
+    let marked: Vec<bool> = text.lines().skip(1).map(|line| line.contains("  best  ")).collect();
+    let best: Vec<bool> = logged(&run).iter().map(|epoch| epoch["is_best"] == true).collect();
+    assert!(marked == best && best.contains(&true), "{text}");
     let (_, err) = ended_with(&burn_ckpt(&[&"log", &run, &"--metrics", &"val_loss,loss"]), 1);
     assert!(err.contains("has the metric \"loss\"") && err.contains("val_loss"), "{err}");
 }

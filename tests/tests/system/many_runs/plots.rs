@@ -139,10 +139,9 @@ fn several_runs_share_a_chart_and_metrics_of_other_quantities_have_their_own() {
     let curves = json_of(&[&"plot", &run, &"val_loss", &copy, &"--json"]);
     let runs: Vec<&Value> = curves.as_array().unwrap().iter().map(|curve| &curve["run"]).collect();
     assert_eq!(runs, ["r1", "r2"]);
-    // Named twice, by a slash at its end, and by checkpoints of it.
+    // Named twice, by a slash at its end, and by the directory of its checkpoints.
     let slash = run.join("");
-    let file = run.join("checkpoint/last/epoch=1-step=20.ckpt");
-    for other in [&run, &slash, &run.join("last"), &run.join("checkpoint/last.ckpt"), &file] {
+    for other in [&run, &slash, &run.join("checkpoint")] {
         let alone = stdout(&burn_ckpt(&[&"plot", &run, &"val_loss"]));
         assert_eq!(stdout(&burn_ckpt(&[&"plot", &run, &other, &"val_loss"])), alone, "{other:?}");
         assert_eq!(stdout(&burn_ckpt(&[&"plot", &other, &"val_loss"])), alone, "{other:?}");
@@ -159,7 +158,7 @@ fn a_metric_that_there_is_not_is_an_error_with_those_that_are_near() {
     // What looks like a path is not called a metric.
     for path in [root.path().to_path_buf(), root.path().join("missing"), run.join("train")] {
         let (_, said) = ended_with(&burn_ckpt(&[&"plot", &run, &path]), 1);
-        assert!(said.contains("is neither a run's directory, nor a checkpoint of a run"), "{said}");
+        assert!(said.contains("is neither a run's directory nor a metric"), "{said}");
         assert!(!said.contains("there is no metric"), "{said}");
     }
     let unranked = root.path().join("logs/unranked");

@@ -44,7 +44,7 @@ fn a_run_is_gone_with_all_of_its_files() {
     assert!(said["size_bytes"].as_u64().unwrap() > checkpoint, "{said}: {checkpoint}");
     assert_eq!(files(&run.with_file_name("other")), others);
     let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run, &"--yes"]), 1);
-    assert!(err.contains("is not a directory"), "{err}");
+    assert!(err.contains("is not there: name a run's directory"), "{err}");
 }
 
 #[test]

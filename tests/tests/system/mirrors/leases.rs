@@ -164,7 +164,7 @@ fn a_deletion_of_a_writer_that_was_overtaken_fails_or_is_noticed_and_mended() {
         assert!(gone.is_empty() || was_there, "operation {at}: {gone:?}");
         noticed += gone.len();
         for name in gone {
-            assert!(!second.send(&run, &run.checkpoint_dir().join(name), &|_| Ok(())).unwrap().was_there);
+            assert!(!second.send(&run, run.checkpoint_dir().join(name), &|_| Ok(())).unwrap().was_there);
         }
         let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
         assert!(mirrored.broken().is_empty(), "operation {at}: {:?}", mirrored.broken());

@@ -181,7 +181,7 @@ impl History {
             return;
         }
         let path = mirrored.download(newest, &run, &|_| Ok(())).unwrap();
-        mirrored.download_metrics_log(newest, &run.run_dir().join("metrics.jsonl")).unwrap();
+        mirrored.download_metrics_log(newest, run.run_dir().join("metrics.jsonl")).unwrap();
         (self.run, self.saved, self.step) = (run, vec![path], newest.global_step);
     }
 

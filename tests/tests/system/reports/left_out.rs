@@ -21,8 +21,8 @@ fn a_run_that_cannot_be_read_is_the_status_and_the_others_are_on_the_page() {
     let (damaged, page) = (logs.join("damaged"), root.path().join("page.html"));
     fs::remove_dir_all(damaged.join("checkpoint")).unwrap();
     fs::write(damaged.join("metrics.jsonl"), "{\"format\":\"burn-ckpt metrics\",\"version\":99}\n").unwrap();
-    let (_, err) = ended_with(&burn_ckpt(&[&"report", &logs, &"-o", &page]), 1);
-    assert!(err.contains("damaged is left out: ") && err.contains("1 run"), "{err}");
+    let (out, err) = ended_with(&burn_ckpt(&[&"report", &logs, &"-o", &page]), 1);
+    assert!(err.contains("damaged is left out: ") && out.contains("1 run"), "{out}{err}");
     assert!(fs::read_to_string(&page).unwrap().contains("whole"));
 }
 
@@ -57,10 +57,11 @@ fn a_path_without_a_run_is_named_and_the_others_are_on_the_page() {
     let (missing, page) = (root.path().join("missing"), root.path().join("page.html"));
     symlink("loop", logs.join("loop")).unwrap();
     symlink("nothing", logs.join("dangling")).unwrap();
-    let (_, err) = ended_with(&burn_ckpt(&[&"report", &logs, &missing, &"-o", &page]), 1);
-    for name in ["loop is left out: ", "dangling is left out: ", "missing is left out: ", "1 run"] {
+    let (out, err) = ended_with(&burn_ckpt(&[&"report", &logs, &missing, &"-o", &page]), 1);
+    for name in ["loop is left out: ", "dangling is left out: ", "missing is left out: "] {
         assert!(err.contains(name), "{name}: {err}");
     }
+    assert!(out.contains("page.html: 1 run, "), "{out}");
     assert!(fs::read_to_string(&page).unwrap().contains("whole"));
     let (out, err) = ended_with(&burn_ckpt(&[&"runs", &logs]), 1);
     assert!(out.contains("dangling") && err.contains("cannot follow the link"), "{out}{err}");

@@ -112,8 +112,8 @@ fn reported(root: &Path, runs: &[&Path]) -> (String, String) {
     let page = root.join("report.html");
     let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"report", &"-o", &page];
     arguments.extend(runs.iter().map(|run| run as &dyn AsRef<std::ffi::OsStr>));
-    let (_, said) = ended_with(&burn_ckpt(&arguments), 0);
-    (said, std::fs::read_to_string(page).unwrap())
+    let (out, said) = ended_with(&burn_ckpt(&arguments), 0);
+    (out + &said, std::fs::read_to_string(page).unwrap())
 }
 
 #[test]

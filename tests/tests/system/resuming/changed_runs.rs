@@ -110,7 +110,7 @@ fn a_strategy_that_is_dropped_is_named_and_its_checkpoints_and_link_stay() {
         "the run has 1 checkpoint of the strategy best:val_loss, which this start does not have",
     );
     assert_eq!(stems(&checkpoints(root).join("best")), ["epoch=0-step=30"]);
-    let link = Metadata::of_checkpoint(&checkpoints(root).join("best_val_loss.ckpt")).unwrap();
+    let link = Metadata::of_checkpoint(checkpoints(root).join("best_val_loss.ckpt")).unwrap();
     assert_eq!(link.global_step, 30);
     // With the strategy again, its list continues.
     run(root, "--epochs 3 --ckpt-path auto");

@@ -65,13 +65,13 @@ fn without_links_last_and_best_are_what_the_checkpoints_say_of_themselves() {
     let root = trained(directory.path());
     let copy = copied(&root, &directory.path().join("copy"), "-r");
     let there = ["last", "best", "best_val_loss"];
-    let target = |name: &str| fs::canonicalize(locate(&run_dir(&root).join(name)).unwrap()).unwrap();
+    let target = |name: &str| fs::canonicalize(locate(run_dir(&root).join(name)).unwrap()).unwrap();
     let in_copy = |path: PathBuf| run_dir(&copy).join(path.strip_prefix(run_dir(&root)).unwrap());
     let expected = there.map(|name| in_copy(target(name)));
     links(&copy).iter().for_each(|link| fs::remove_file(link).unwrap());
     assert_eq!(fs::read_dir(checkpoints(&copy).join("best")).unwrap().count(), 6, "three best ones");
     for (name, expected) in there.iter().zip(&expected) {
-        assert_eq!(locate(&run_dir(&copy).join(name)).unwrap(), *expected, "{name}");
+        assert_eq!(locate(run_dir(&copy).join(name)).unwrap(), *expected, "{name}");
         let output = burn_ckpt(&[&"verify", &run_dir(&copy).join(name)]);
         ended_with(&output, 0);
     }
@@ -81,7 +81,7 @@ fn without_links_last_and_best_are_what_the_checkpoints_say_of_themselves() {
         assert!(resumed.stdout.contains("steps 150"), "{resumed:?}");
         assert_eq!(links(&copy).len(), 4, "the links are there again");
     }
-    let missing = locate(&run_dir(&copy).join("best_val_accuracy")).unwrap_err();
+    let missing = locate(run_dir(&copy).join("best_val_accuracy")).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
 
@@ -136,5 +136,5 @@ fn a_link_to_nothing_does_not_hide_the_checkpoint_that_was_saved_as_last() {
     let expected = fs::canonicalize(&last).unwrap();
     fs::remove_file(&last).unwrap();
     symlink("last/gone.ckpt", &last).unwrap();
-    assert_eq!(fs::canonicalize(locate(&run_dir(&root).join("last")).unwrap()).unwrap(), expected);
+    assert_eq!(fs::canonicalize(locate(run_dir(&root).join("last")).unwrap()).unwrap(), expected);
 }

@@ -87,7 +87,7 @@ fn a_state_that_exceeds_a_file_is_saved_in_several_and_loads_verified() {
 fn other_programs_agree_with_the_metadata_and_read_each_shard() {
     let directory = tempfile::tempdir().unwrap();
     let path = saved(directory.path(), &linear());
-    let metadata = Metadata::read(&metadata_path(&path)).unwrap();
+    let metadata = Metadata::read(metadata_path(&path)).unwrap();
     assert_eq!(format!("sha256:{}", sha256sum(&path).unwrap()), metadata.checkpoint_checksum);
     for ((shard, info), name) in
         shards(directory.path()).iter().zip(&metadata.shards).zip(["model.weight", "model.bias"])
@@ -302,7 +302,7 @@ fn a_state_of_138240_tensors_is_saved_in_two_files_and_read() {
     let checkpoint = Checkpoint::open(&path).unwrap();
     let metadata = checkpoint.metadata().unwrap();
     assert_eq!((metadata.shards.len(), metadata.tensors.len()), (2, 138_240));
-    assert_eq!(Metadata::read(&metadata_path(&path)).unwrap(), metadata);
+    assert_eq!(Metadata::read(metadata_path(&path)).unwrap(), metadata);
     let optimizer = checkpoint.verified_section("optimizer").unwrap().tensors;
     assert_eq!(optimizer.len(), 92_160);
     for tensor in [&optimizer[0], &optimizer[92_159]] {

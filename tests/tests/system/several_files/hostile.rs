@@ -96,7 +96,7 @@ fn a_count_that_is_not_the_shards_is_an_error() {
     ] {
         let directory = tempfile::tempdir().unwrap();
         let (path, _) = saved(directory.path());
-        let metadata = serde_json::to_value(Metadata::read(&metadata_path(&path)).unwrap()).unwrap();
+        let metadata = serde_json::to_value(Metadata::read(metadata_path(&path)).unwrap()).unwrap();
         let mut parts = Parts::read(&path);
         let strings = parts.map("metadata");
         strings.retain(|(key, _)| key.as_text() != Some("burn-ckpt.shards"));
@@ -114,7 +114,7 @@ fn a_count_that_is_not_the_shards_is_an_error() {
 fn metadata_that_asks_for_more_shards_than_there_may_be_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let (path, _) = saved(directory.path());
-    let mut metadata = serde_json::to_value(Metadata::read(&metadata_path(&path)).unwrap()).unwrap();
+    let mut metadata = serde_json::to_value(Metadata::read(metadata_path(&path)).unwrap()).unwrap();
     let shard = metadata["shards"][0].clone();
     metadata["shards"] = vec![shard; 600].into();
     let mut parts = Parts::read(&path);
@@ -129,7 +129,7 @@ fn metadata_that_asks_for_more_shards_than_there_may_be_is_an_error() {
 fn a_tensor_in_two_shards_or_in_the_index_too_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let (path, [first, second]) = saved(directory.path());
-    let metadata = Metadata::read(&metadata_path(&path)).unwrap();
+    let metadata = Metadata::read(metadata_path(&path)).unwrap();
     // The first shard's header in the second's place, with sizes and digests that agree.
     fs::copy(&first, &second).unwrap();
     let mut said = serde_json::to_value(&metadata).unwrap();
@@ -143,7 +143,7 @@ fn a_tensor_in_two_shards_or_in_the_index_too_is_an_error() {
         fs::remove_dir_all(directory.path().join("a.shards")).unwrap();
         saved(directory.path())
     };
-    let said = serde_json::to_value(Metadata::read(&metadata_path(&path)).unwrap()).unwrap();
+    let said = serde_json::to_value(Metadata::read(metadata_path(&path)).unwrap()).unwrap();
     let mut parts = Parts::read(&path);
     let tensor = cbor!({ "dtype" => "F32", "shape" => [2], "data_offsets" => [0, 8] }).unwrap();
     parts.map("tensors").push((Value::Text("model.weight".to_owned()), tensor));
@@ -161,7 +161,7 @@ fn a_shard_whose_header_lies_is_an_error_though_its_digest_agrees() {
     {
         let directory = tempfile::tempdir().unwrap();
         let (path, [_, second]) = saved(directory.path());
-        let mut said = serde_json::to_value(Metadata::read(&metadata_path(&path)).unwrap()).unwrap();
+        let mut said = serde_json::to_value(Metadata::read(metadata_path(&path)).unwrap()).unwrap();
         let mut parts = Parts::read(&second);
         match change {
             "offset" => {

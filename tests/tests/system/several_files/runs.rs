@@ -79,7 +79,7 @@ fn the_setting_divides_a_state_and_stands_in_the_metadata() {
     let root = tempfile::tempdir().unwrap();
     // The small model is smaller than its metadata: nothing to divide.
     train(config(root.path(), 1).with_max_file_bytes(1_000_000)).unwrap();
-    let metadata = Metadata::read(&metadata_path(&checkpoints(root.path()).join("last.ckpt"))).unwrap();
+    let metadata = Metadata::read(metadata_path(&checkpoints(root.path()).join("last.ckpt"))).unwrap();
     assert_eq!(metadata.trainer_config["max_file_bytes"], 1_000_000);
     assert!(metadata.shards.is_empty());
     for (bytes, expected) in [(0, "max_file_bytes"), (100, "a file may have 100: set max_file_bytes to")] {

@@ -37,7 +37,7 @@ fn a_copy_whose_links_became_files_is_read_and_resumed_by_every_name() {
         let link = checkpoints(copy.path()).join("last.ckpt");
         assert!(link.is_file() && !link.is_symlink());
         for name in ["last", "best", "best_val_loss"] {
-            let found = locate(&run_dir(copy.path()).join(name)).unwrap();
+            let found = locate(run_dir(copy.path()).join(name)).unwrap();
             assert_ne!(found.parent(), link.parent(), "{name}: {}", found.display());
             step(&found);
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use burn_trainer::strategy::{Best, StrategyConfig};
 use serde_json::Value;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, sha256sum};
 use system_tests::programs::running::{Ended, Running, warmup};
@@ -181,11 +182,13 @@ fn a_checkpoint_is_not_waited_for_as_a_run() {
     let (one, several) = ("a checkpoint", "a directory of checkpoints");
     for (name, what) in [("best", one), ("last", one), ("checkpoint/last", several)] {
         let path = run_dir(root.path()).join(name);
-        for verb in ["watch", "log", "csv", "rm", "tag"] {
+        for verb in ["watch", "log", "csv", "plot", "rm", "tag"] {
             let (_, err) = ended_with(&burn_ckpt(&[&verb, &path]), 1);
             let expected = format!("{} is {what}, not a run", path.display());
             assert!(err.contains(&expected), "{verb}: {err}");
         }
+        let (_, err) = ended_with(&burn_ckpt(&[&"prune", &path, &"--keep", &"last=1"]), 1);
+        assert!(err.contains(&format!("{} is {what}, not a run", path.display())), "{err}");
     }
 }
 
@@ -207,29 +210,36 @@ fn a_metric_that_no_checkpoint_of_a_run_that_is_done_has_is_an_error_with_those_
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let typo = ended(watch(&run_dir(root.path()), &["--metric", "val_los"]), 1);
-    assert!(typo.stderr.contains("no checkpoint for \"best_val_los\""), "{typo:?}");
-    assert!(typo.stderr.contains("the run has ended, and has best_val_loss, last"), "{typo:?}");
+    let expected =
+        "error: the run saves no checkpoint as best_val_los; it has, or will have, best_val_loss, last\n";
+    assert!(typo.stdout.is_empty() && typo.stderr == expected, "{typo:?}");
     let new = ended(watch(&run_dir(root.path()), &["--metric", "val_loss", "--only-new"]), 0);
     assert!(new.stderr.contains("it is done; 0 checkpoints"), "{new:?}");
 }
 
 #[test]
-fn a_metric_that_a_run_will_not_have_is_named_while_the_run_trains() {
+fn the_best_of_a_run_with_several_is_an_error_that_names_them() {
+    let root = tempfile::tempdir().unwrap();
+    let best = |metric: &str| StrategyConfig::Best(Best::new().with_metric(metric));
+    train(config(root.path(), 1).with_strategies([best("val_loss"), best("train_loss")])).unwrap();
+    let typo = ended(watch(&run_dir(root.path()), &["--metric", "best"]), 1);
+    let expected = "no checkpoint as best; it has, or will have, best_val_loss, best_train_loss\n";
+    assert!(typo.stderr.ends_with(expected), "{typo:?}");
+}
+
+#[test]
+fn a_metric_that_a_run_will_not_have_is_an_error_while_the_run_trains() {
     let (root, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let command =
         TestHooks::wait(Split::Train, 45, &gate).given_to(warmup(root.path(), "--run-id r1 --epochs 3"));
     let mut training = Running::start(command);
     let last = checkpoints(root.path()).join("last.ckpt");
     training.wait_for("the batch and a checkpoint", |_| gate.is_reached() && last.exists());
-    let mut watching = Running::start(watch(&run_dir(root.path()), &["--metric", "val_nope"]));
-    watching.wait_for("the warning", |said| said.contains("no checkpoint as best_val_nope"));
+    let typo = ended(watch(&run_dir(root.path()), &["--metric", "val_nope"]), 1);
+    let expected = "no checkpoint as best_val_nope; it has, or will have, best_val_loss, last\n";
+    assert!(typo.stderr.ends_with(expected), "{typo:?}");
     gate.open();
     training.end_well();
-    let typo = watching.end();
-    assert_eq!(typo.code(), Some(1), "{typo:?}");
-    assert_eq!(typo.stderr.matches("warning: ").count(), 1, "{typo:?}");
-    assert!(typo.stderr.contains("it has, or will have, best_val_loss, last"), "{typo:?}");
-    assert!(typo.stderr.contains("the run has ended, and has best_val_loss, last"), "{typo:?}");
 }
 
 #[test]

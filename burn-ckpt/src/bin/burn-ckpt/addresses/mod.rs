@@ -137,6 +137,8 @@ mod tests {
                         words.push(value.to_owned());
                     }
                 }
+                // It requires one of two.
+                words.extend((name == "prune").then(|| "--broken".to_owned()));
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 let checked = checked(&words);
                 let takes = TAKES_ADDRESS.contains(&(name, id));

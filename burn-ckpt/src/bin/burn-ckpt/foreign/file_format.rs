@@ -3,16 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 
+use burn_ckpt::plumbing::ForeignFormat;
 use burn_ckpt::plumbing::storage::{self, StoredFile};
 
 use crate::verb_result::Failure;
 
-/// The largest header that safetensors allows, in bytes.
-pub const MAX_SAFETENSORS_HEADER: u64 = 100_000_000;
 /// How many bytes of a file are read to tell its format: up to the magic number of a TAR archive.
 const FIRST_BYTES: u64 = 512;
-/// Where a TAR archive has its magic number.
-const TAR_MAGIC_AT: usize = 257;
 
 /// A format that can be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,27 +54,13 @@ impl FileFormat {
         if first.starts_with(b"NRUB") {
             return Err("it is a checkpoint or another burnpack file already".to_owned());
         }
-        if is_safetensors(first) {
-            return Ok(Self::Safetensors);
+        match ForeignFormat::of(first) {
+            Some(ForeignFormat::Safetensors) => Ok(Self::Safetensors),
+            Some(ForeignFormat::Zip | ForeignFormat::Tar | ForeignFormat::Pickle) => Ok(Self::PyTorch),
+            None if first.trim_ascii_start().first() == Some(&b'{') => Ok(Self::Index),
+            None => Err(format!("it begins with {}; {wanted}", first_bytes(first))),
         }
-        let zip = first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06");
-        let tar = first.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"));
-        // torch.save writes protocol 2 or later of Python's pickle.
-        let pickle = first[0] == 0x80 && first.get(1).is_some_and(|protocol| (2..=5).contains(protocol));
-        if zip || tar || pickle {
-            return Ok(Self::PyTorch);
-        }
-        if first.trim_ascii_start().first() == Some(&b'{') {
-            return Ok(Self::Index);
-        }
-        Err(format!("it begins with {}; {wanted}", first_bytes(first)))
     }
-}
-
-/// Whether a file begins with the length of a header and the header's opening brace.
-fn is_safetensors(first: &[u8]) -> bool {
-    let length = first.first_chunk().map(|length| u64::from_le_bytes(*length));
-    length.is_some_and(|length| length <= MAX_SAFETENSORS_HEADER) && first.get(8) == Some(&b'{')
 }
 
 /// The first bytes of a file in hexadecimal and as text.

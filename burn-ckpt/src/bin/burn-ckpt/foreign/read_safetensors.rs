@@ -11,12 +11,11 @@ use std::sync::Arc;
 use burn::tensor::Shape;
 use burn_ckpt::burn_pack::{Bytes, Error, Tensor};
 use burn_ckpt::plumbing::storage::StoredFile;
-use burn_ckpt::plumbing::{parse_json, shown};
+use burn_ckpt::plumbing::{MAX_SAFETENSORS_HEADER, parse_json, shown};
 use parking_lot::Mutex;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::dtypes::from_safetensors;
-use super::file_format::MAX_SAFETENSORS_HEADER;
 use super::{Foreign, Notes};
 
 /// The largest header that is read, in bytes. The names of as many tensors as a checkpoint may have, and

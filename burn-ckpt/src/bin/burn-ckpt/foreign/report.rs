@@ -1,14 +1,16 @@
-//! Checks before `export`, `import` and others write a file, and the line that they print after it.
+//! Checks before `export`, `import` and others write a file, and the line that they print after it,
+//! as does `cp`.
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, is_there, sha256_of_file, storage, unfinished_writes_of,
+    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, is_there, real_path_if_there, sha256_of_file, storage,
+    unfinished_writes_of,
 };
 use burn_ckpt::{Error, Metadata};
 use serde_json::json;
 
-use crate::terminal::figures::count;
+use crate::terminal::figures::{count, exact_size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
@@ -107,11 +109,7 @@ fn named(present: std::fs::FileType) -> &'static str {
 ///
 /// When that cannot be found out.
 pub fn same_file(a: &Path, b: &Path) -> Result<bool, Error> {
-    let real = |path: &Path| {
-        let failed = |source| Error::Io { action: "resolve", path: path.to_path_buf(), source };
-        storage::canonicalize(path).map_err(failed)
-    };
-    Ok(matches!((real(a)?, real(b)?), (Some(a), Some(b)) if a == b))
+    Ok(matches!((real_path_if_there(a)?, real_path_if_there(b)?), (Some(a), Some(b)) if a == b))
 }
 
 /// Prints one line about the written file, or JSON. The size of a checkpoint of several files is that of all
@@ -129,16 +127,13 @@ pub fn print_written(path: &Path, tensors: usize, as_json: bool) -> VerbResult {
     if is_checkpoint(path)
         && let Ok(metadata) = Metadata::of_checkpoint(path)
     {
-        bytes = metadata.total_bytes();
-        if !metadata.shards.is_empty() {
-            files = format!(" in {}", count(1 + metadata.shards.len(), "file"));
-        }
+        (bytes, files) = (metadata.total_bytes(), in_files(&metadata));
     }
     let shown = path.display().to_string();
     let mut output = Output::new();
     if as_json {
-        output
-            .json(&json!({ "path": shown, "tensors": tensors, "size_bytes": bytes, "checksum": digest }))?;
+        let checksum = if is_checkpoint(path) { "checkpoint_checksum" } else { "checksum" };
+        output.json(&json!({ "path": shown, "tensors": tensors, "size_bytes": bytes, checksum: digest }))?;
     } else {
         let tensors = count(tensors, "tensor");
         output.line(format!("{}: {tensors}, {bytes} bytes{files}, {digest}", in_one_line(&shown)))?;
@@ -146,4 +141,37 @@ pub fn print_written(path: &Path, tensors: usize, as_json: bool) -> VerbResult {
     // A reader that has closed standard output is not an error: the file is written.
     output.flush()?;
     Ok(true)
+}
+
+/// Prints one line about the copy of a checkpoint, or JSON.
+///
+/// # Errors
+///
+/// When the line cannot be printed.
+pub fn print_copied(from: &str, to: &Path, metadata: &Metadata, as_json: bool) -> VerbResult {
+    let (size, digest) = (metadata.total_bytes(), &metadata.checkpoint_checksum);
+    let shown = to.display().to_string();
+    let mut output = Output::new();
+    if as_json {
+        output.json(&json!({
+            "from": from,
+            "path": shown,
+            "size_bytes": size,
+            "files": 1 + metadata.shards.len(),
+            "checkpoint_checksum": digest,
+        }))?;
+    } else {
+        let (shown, size, files) = (in_one_line(&shown), exact_size(size), in_files(metadata));
+        output.line(format!("{shown}: step {}, {size}{files}, whole, {digest}", metadata.global_step))?;
+    }
+    output.flush()?;
+    Ok(true)
+}
+
+/// In how many files a checkpoint of several is.
+fn in_files(metadata: &Metadata) -> String {
+    match metadata.shards.len() {
+        0 => String::new(),
+        shards => format!(" in {}", count(1 + shards, "file")),
+    }
 }

@@ -8,14 +8,13 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use burn_ckpt::burn_pack::{DType, Tensor};
-use burn_ckpt::plumbing::{Existing, PackError, write_whole};
+use burn_ckpt::plumbing::{Existing, MAX_SAFETENSORS_HEADER, PackError, write_whole};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value};
 
 use super::Notes;
 use super::dtypes::{bools, to_safetensors};
-use super::file_format::MAX_SAFETENSORS_HEADER;
 use crate::verb_result::Failure;
 
 /// The key in the header that does not belong to a tensor.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::plumbing::shell_word;
 
 /// More tensors of one shape say nothing.
 const MAX_TWINS: usize = 3;
@@ -25,7 +26,7 @@ pub fn tied<'a>(wanted: &Tensor, there: impl Iterator<Item = (&'a str, &'a Tenso
         [] => None,
         [twin] => Some(format!(
             "; {twin} has its shape: if the weights are tied, use --copy {}",
-            quoted(&format!("{twin}={}", wanted.name))
+            shell_word(&format!("{twin}={}", wanted.name))
         )),
         twins if twins.len() <= MAX_TWINS => Some(format!(
             "; {} have its shape: if its weights are tied to one of them, use --copy",
@@ -49,7 +50,7 @@ pub fn wrong_prefix(there: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Opti
     });
     let with = prefixes(wanted).into_iter().map(|prefix| {
         let names = there.iter().map(|name| format!("{prefix}{name}")).collect();
-        let flag = format!("--rename {}", quoted(&format!("^={prefix}")));
+        let flag = format!("--rename {}", shell_word(&format!("^={prefix}")));
         (fitting(&names), format!("all names in the model begin with {prefix}: {flag} adds that"))
     });
     let best = without.chain(with).max_by_key(|(fitting, _)| *fitting)?;
@@ -86,13 +87,7 @@ fn removing(prefix: &str) -> String {
         .chars()
         .flat_map(|c| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] })
         .collect();
-    format!("--rename {}", quoted(&format!("^{escaped}=")))
-}
-
-/// A word, quoted where a POSIX shell would change it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    format!("--rename {}", shell_word(&format!("^{escaped}=")))
 }
 
 #[cfg(test)]

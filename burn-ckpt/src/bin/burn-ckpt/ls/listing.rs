@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
     CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, MetadataParts, add_outside, check_sizes,
-    is_checkpoint, is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there,
-    outside_directories, replaces_link_to, scan_files, storage, unfinished_files,
+    entry, is_checkpoint, is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there,
+    list_existing, outside_directories, real_path_if_there, replaces_link_to, scan_files, stat, storage,
+    unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 use indexmap::IndexMap;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::parallel_verify::size_of;
 
@@ -116,6 +118,12 @@ impl Listing {
         path.strip_prefix(&self.directory).unwrap_or(path).display().to_string()
     }
 
+    /// The unfinished files as JSON.
+    pub fn unfinished_json(&self) -> Vec<Value> {
+        let shown = |(path, bytes): &(PathBuf, u64)| json!({ "file": self.shown(path), "size_bytes": bytes });
+        self.unfinished.iter().map(shown).collect()
+    }
+
     fn of_catalog(catalog: Catalog, name: String, directory: &Path) -> Self {
         let whole = catalog.entries.into_iter().map(|entry| Row::new(entry.path, Ok(entry.metadata)));
         // The run may be training: what it deletes meanwhile is not damaged.
@@ -157,7 +165,7 @@ impl Listing {
 
     /// Finds the links in the directory, and the files that they point to.
     fn add_links(&mut self, is_run: bool) -> Result<(), Error> {
-        for path in list(&self.directory)?.into_iter().filter(|path| is_checkpoint(path)) {
+        for path in list_existing(&self.directory)?.into_iter().filter(|path| is_checkpoint(path)) {
             if let Err(error) = self.add_link(path, is_run) {
                 self.unreadable.push(error);
             }
@@ -168,10 +176,10 @@ impl Listing {
 
     fn add_link(&mut self, path: PathBuf, is_run: bool) -> Result<(), Error> {
         if is_symlink(&path)? {
-            let failed = |source| Error::Io { action: "follow the link", path: path.clone(), source };
-            let Some(target) = storage::canonicalize(&path).map_err(failed)? else {
-                let target = storage::read_link(&path).map_err(failed)?.unwrap_or_default();
-                self.dangling.push(Dangling { path, target });
+            let followed = storage::canonicalize(&path).map_err(Error::io("follow the link", &path))?;
+            let Some(target) = followed else {
+                let target = storage::read_link(&path).map_err(Error::io("read the link", &path))?;
+                self.dangling.push(Dangling { target: target.unwrap_or_default(), path });
                 return Ok(());
             };
             if is_directory(&target)? {
@@ -179,7 +187,7 @@ impl Listing {
             }
             let mut place = None;
             for (number, row) in self.rows.iter().enumerate() {
-                if resolved(&row.path)?.as_ref() == Some(&target) {
+                if real_path_if_there(&row.path)?.as_ref() == Some(&target) {
                     place = Some(number);
                     break;
                 }
@@ -214,11 +222,9 @@ impl Row {
             Err(error) => (Metadata::listed_of_checkpoint(&path).ok(), Some(error)),
         };
         metadata.iter_mut().for_each(reduce);
-        let (stat, unseen) = match storage::stat(&path) {
+        let (stat, unseen) = match stat(&path) {
             Ok(stat) => (stat, None),
-            Err(source) => {
-                (None, Some(Error::Io { action: "find out what is at", path: path.clone(), source }))
-            }
+            Err(error) => (None, Some(error)),
         };
         let problem = problem.or(unseen);
         let has_shards = metadata.as_ref().is_none_or(|metadata| !metadata.shards.is_empty());
@@ -295,9 +301,9 @@ fn name_of(path: &Path) -> String {
 /// not followed.
 fn readable(directory: &Path) -> Result<(Catalog, Vec<Error>), Error> {
     let (mut catalog, mut unreadable) = (Catalog::default(), Vec::new());
-    let mut open = directories_of(list(directory)?, &mut unreadable);
+    let mut open = directories_of(list_existing(directory)?, &mut unreadable);
     while let Some(directory) = open.pop() {
-        match list(&directory)
+        match list_existing(&directory)
             .and_then(|paths| Ok((paths, scan_files(&directory, MetadataParts::Listed, reduce)?)))
         {
             Ok((paths, found)) => {
@@ -317,23 +323,11 @@ fn directories_of(paths: Vec<PathBuf>, unreadable: &mut Vec<Error>) -> Vec<PathB
     let mut directories = Vec::new();
     let has_shards = |path: &Path| is_shards_directory(path) || is_staging_directory(path);
     for path in paths {
-        match storage::entry(&path) {
+        match entry(&path) {
             Ok(Some(entry)) if entry.is_dir() && !has_shards(&path) => directories.push(path),
             Ok(_) => {}
-            Err(source) => unreadable.push(Error::Io { action: "find out what is at", path, source }),
+            Err(error) => unreadable.push(error),
         }
     }
     directories
-}
-
-/// The path without links. `None` if there is nothing.
-fn resolved(path: &Path) -> Result<Option<PathBuf>, Error> {
-    let failed = |source| Error::Io { action: "resolve", path: path.to_path_buf(), source };
-    storage::canonicalize(path).map_err(failed)
-}
-
-/// The entries of a directory, sorted by name. A missing directory is an error.
-fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
-    storage::list(directory).map_err(failed)?.ok_or_else(|| failed(storage::not_found()))
 }

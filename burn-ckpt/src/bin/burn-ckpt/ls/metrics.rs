@@ -48,13 +48,13 @@ pub fn shown_by_default(mut names: Vec<&str>, primary: Option<&str>) -> Vec<Stri
     names.into_iter().take(SHOWN_METRICS).map(str::to_owned).collect()
 }
 
-/// Checks that each of the names is that of a metric of some checkpoint.
-pub fn check_metrics(listings: &[Listing], wanted: &[String]) -> Result<(), Failure> {
-    let rows = || listings.iter().flat_map(|listing| &listing.rows);
-    let metadata = || rows().filter_map(|row| row.metadata.as_ref());
-    let is_known = |name: &str| name == ALL || metadata().any(|metadata| metadata.metrics.contains_key(name));
-    match wanted.iter().find(|name| !is_known(name)) {
-        Some(name) => Err(unknown_metric(name, metadata().flat_map(|metadata| metadata.metrics.keys()))),
+/// Checks that each of the names is that of a metric of some checkpoint. `known` are all of these.
+pub fn check_metrics<'a>(
+    wanted: &[String],
+    known: impl Iterator<Item = &'a String> + Clone,
+) -> Result<(), Failure> {
+    match wanted.iter().find(|name| *name != ALL && !known.clone().any(|there| there == *name)) {
+        Some(name) => Err(unknown_metric(name, known)),
         None => Ok(()),
     }
 }

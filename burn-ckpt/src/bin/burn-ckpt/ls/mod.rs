@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags, numbers};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, LaterTags};
 use burn_ckpt::{Error, Metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ use crate::ls::listings_of::listings;
 use crate::ls::metrics::{check_metrics, metrics_of};
 use crate::ls::not_whole::NotWhole;
 use crate::ls::shortened::{are_many, shown_rows, table_of_runs};
+use crate::metrics::json::json_metrics;
 use crate::tag::run_tags::{RunTags, unknown_tag};
 use crate::terminal::figures::{age, count, grouped, number, size};
 use crate::terminal::output::{Output, say};
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
     /// The metrics to show, or "all"; by default, the primary metric and two of the validation split
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "json")]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     metrics: Vec<String>,
     /// List only checkpoints of runs with this tag; may be repeated, and all are needed then
     #[arg(long, value_name = "TAG")]
@@ -57,7 +58,7 @@ pub struct Args {
     #[arg(long)]
     all: bool,
     /// Print JSON: all checkpoints, with all metrics
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["metrics", "all"])]
     json: bool,
 }
 
@@ -73,11 +74,11 @@ pub fn run(args: &Args) -> VerbResult {
     }
     let mut listings = listings(&args.directory)?;
     keep_tagged(&mut listings, &args.tag)?;
-    check_metrics(&listings, &args.metrics)?;
+    let metadata = listings.iter().flat_map(|listing| &listing.rows).filter_map(|row| row.metadata.as_ref());
+    check_metrics(&args.metrics, metadata.flat_map(|metadata| metadata.metrics.keys()))?;
     let mut output = Output::new();
     if args.json {
-        let runs = listings.iter().map(listing_json).collect::<Result<Vec<Value>, Failure>>()?;
-        output.json(&Value::from(runs))?;
+        output.json(&listings.iter().map(listing_json).collect())?;
     } else {
         print(&listings, args, &mut output)?;
     }
@@ -240,34 +241,26 @@ fn state(row: &Row) -> String {
     }
 }
 
-fn listing_json(listing: &Listing) -> Result<Value, Failure> {
-    let rows = listing.rows.iter().map(|row| row_json(listing, row)).collect::<Result<Vec<_>, _>>()?;
+fn listing_json(listing: &Listing) -> Value {
+    let rows: Vec<Value> = listing.rows.iter().map(|row| row_json(listing, row)).collect();
     let dangling: Vec<Value> = listing
         .dangling
         .iter()
         .map(|link| json!({ "link": listing.shown(&link.path), "target": link.target.display().to_string() }))
         .collect();
-    Ok(json!({
-        "name": listing.name,
+    json!({
+        "run": listing.name,
         "directory": listing.directory.display().to_string(),
         "checkpoints": rows,
         "dangling_links": dangling,
-        "unfinished": listing
-            .unfinished
-            .iter()
-            .map(|(path, bytes)| json!({ "file": listing.shown(path), "size_bytes": bytes }))
-            .collect::<Vec<_>>(),
+        "unfinished": listing.unfinished_json(),
         "unreadable": listing.unreadable.iter().map(|error| chain(error)).collect::<Vec<_>>(),
-    }))
+    })
 }
 
-fn row_json(listing: &Listing, row: &Row) -> Result<Value, Failure> {
+fn row_json(listing: &Listing, row: &Row) -> Value {
     let metadata = row.metadata.as_ref();
-    let metrics = metadata
-        .map(|metadata| numbers::serialize(&metadata.metrics, serde_json::value::Serializer))
-        .transpose()
-        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))?;
-    Ok(json!({
+    json!({
         "file": listing.shown(&row.path),
         "path": row.path.display().to_string(),
         "links": row.links,
@@ -279,10 +272,10 @@ fn row_json(listing: &Listing, row: &Row) -> Result<Value, Failure> {
         "checkpoint_timestamp": metadata.map(|metadata| metadata.checkpoint_timestamp),
         "epoch": metadata.map(|metadata| metadata.epoch),
         "global_step": metadata.map(|metadata| metadata.global_step),
-        "metrics": metrics,
+        "metrics": metadata.map(|metadata| json_metrics(&metadata.metrics)),
         "reason": metadata.map(|metadata| &metadata.reason),
         "tags": metadata.map(|metadata| tags_of(metadata, &listing.tags)),
         "notes": metadata.map(|metadata| RunTags::new(&metadata.trainer_config, &listing.tags).notes),
         "checkpoint_checksum": metadata.map(|metadata| &metadata.checkpoint_checksum),
-    }))
+    })
 }

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::metrics_log::csv::{heading, row, scope_name};
-use burn_ckpt::plumbing::numbers;
 use indexmap::IndexSet;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::metrics::json::json_metrics;
 use crate::metrics::names;
 use crate::metrics::read::{for_each, for_each_silently};
 use crate::metrics::values::Values;
 use crate::runs::run_directory::run_in;
 use crate::terminal::output::Output;
-use crate::verb_result::{Failure, VerbResult};
+use crate::verb_result::VerbResult;
 
 /// Print all metrics of a run as CSV
 ///
@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> VerbResult {
     let mut output = Output::new();
     let is_whole = match args.json {
         true => for_each(&layout, |values| match args.is_wanted(&values) {
-            true => output.json_line(&json_row(&values)?),
+            true => output.json_line(&json_row(&values)),
             false => Ok(()),
         })?,
         false => print_table(args, &layout, &mut output)?,
@@ -83,10 +83,8 @@ fn print_table(args: &Args, layout: &RunLayout, output: &mut Output) -> VerbResu
 }
 
 /// A row with the keys of the log.
-fn json_row(values: &Values) -> Result<Value, Failure> {
+fn json_row(values: &Values) -> Value {
     let place = &values.place;
-    let metrics = numbers::serialize(&values.metrics, serde_json::value::Serializer)
-        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))?;
     let fields = [
         ("step", place.step.map(Value::from)),
         ("epoch", Some(place.epoch.into())),
@@ -94,8 +92,7 @@ fn json_row(values: &Values) -> Result<Value, Failure> {
         ("scope", Some(json!(place.scope))),
         ("batch", place.batch.map(Value::from)),
         ("time", place.time.map(|time| time.to_string().into())),
-        ("metrics", Some(metrics)),
+        ("metrics", Some(json_metrics(&values.metrics))),
     ];
-    let known = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-    Ok(Value::Object(known.collect::<Map<String, Value>>()))
+    fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }

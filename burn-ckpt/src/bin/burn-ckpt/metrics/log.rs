@@ -8,12 +8,12 @@ use indexmap::{IndexMap, IndexSet};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::metrics::json::json_metrics;
 use crate::metrics::names;
 use crate::metrics::read::for_each;
 use crate::metrics::values::{Values, is_same};
 use crate::runs::columns::direction;
 use crate::runs::progress::BestCheckpoint;
-use crate::runs::report::json_number;
 use crate::runs::run_directory::run_in;
 use crate::runs::summary::RunSummary;
 use crate::terminal::figures::{count, moment, number};
@@ -43,8 +43,8 @@ pub struct Args {
     /// List all epochs, however many there are
     #[arg(long)]
     all: bool,
-    /// Print JSON: all epochs
-    #[arg(long)]
+    /// Print JSON: all epochs, with all metrics
+    #[arg(long, conflicts_with_all = ["metrics", "all"])]
     json: bool,
 }
 
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> VerbResult {
     keep_metrics(&mut epochs, &args.metrics, &names)?;
     let mut output = Output::new();
     if args.json {
-        output.json(&as_json(&epochs, best)?)?;
+        output.json(&as_json(&epochs, best))?;
     } else {
         let shown = if args.all { epochs.len() } else { SHOWN_EPOCHS };
         let shown = Shown { metrics: &args.metrics, epochs: shown };
@@ -208,16 +208,15 @@ fn print(
     }
 }
 
-fn as_json(epochs: &IndexMap<u64, Epoch>, best: Option<u64>) -> Result<Value, Failure> {
+fn as_json(epochs: &IndexMap<u64, Epoch>, best: Option<u64>) -> Value {
     let epoch_json = |(epoch, found): (&u64, &Epoch)| {
-        let metrics = found.metrics.iter().map(|(name, value)| Ok((name.clone(), json_number(*value)?)));
-        Ok(json!({
+        json!({
             "epoch": epoch,
             "step": found.step,
             "time": found.time,
             "is_best": Some(*epoch) == best,
-            "metrics": metrics.collect::<Result<serde_json::Map<String, Value>, Failure>>()?,
-        }))
+            "metrics": json_metrics(&found.metrics),
+        })
     };
-    epochs.iter().map(epoch_json).collect::<Result<Vec<Value>, Failure>>().map(Value::from)
+    epochs.iter().map(epoch_json).collect()
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use burn_ckpt::metadata::NonFiniteTensors;
 use burn_ckpt::mirror::{MirrorAddress, MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name, numbers};
+use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name};
 use burn_ckpt::{Checkpoint, chain};
 use indexmap::IndexSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::ls::metrics::{ALL, shown_by_default, unknown_metric};
+use crate::ls::metrics::{ALL, check_metrics, shown_by_default};
+use crate::metrics::json::json_metrics;
 use crate::mirror::runs_at;
 use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::{Output, say};
@@ -20,7 +21,8 @@ use crate::verb_result::{Failure, VerbResult};
 /// Lists an address. `wanted` are the metrics to show, or all of them.
 pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbResult {
     let runs = runs_at(address)?;
-    check_metrics(&runs, wanted)?;
+    let checkpoints = runs.iter().flat_map(MirroredRun::checkpoints);
+    check_metrics(wanted, checkpoints.flat_map(|checkpoint| checkpoint.metrics.keys()))?;
     let mut output = Output::new();
     if as_json {
         let runs = runs.iter().map(run_json).collect::<Result<Vec<_>, _>>()?;
@@ -46,18 +48,6 @@ pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbRes
         }
     }
     Ok(is_whole)
-}
-
-/// Checks that each of the names is that of a metric of some checkpoint.
-fn check_metrics(runs: &[MirroredRun], wanted: &[String]) -> Result<(), Failure> {
-    let checkpoints = || runs.iter().flat_map(MirroredRun::checkpoints);
-    let is_known = |name: &str| name == ALL || checkpoints().any(|it| it.metrics.contains_key(name));
-    match wanted.iter().find(|name| !is_known(name)) {
-        Some(name) => {
-            Err(unknown_metric(name, checkpoints().flat_map(|checkpoint| checkpoint.metrics.keys())))
-        }
-        None => Ok(()),
-    }
 }
 
 /// The address below which a run's checkpoints are.
@@ -154,7 +144,7 @@ fn state(checkpoint: &MirroredCheckpoint) -> &'static str {
 fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
     let links = links(run)?;
     let whole = run.checkpoints().iter().map(|checkpoint| row_json(run, checkpoint, &links));
-    let mut rows = whole.collect::<Result<Vec<Value>, Failure>>()?;
+    let mut rows: Vec<Value> = whole.collect();
     rows.extend(run.broken().iter().map(|(name, error)| {
         json!({
             "file": name,
@@ -179,7 +169,7 @@ fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
     let dangling = dangling(run, &links);
     let dangling = dangling.into_iter().map(|(link, target)| json!({ "link": link, "target": target }));
     Ok(json!({
-        "name": run.run_id(),
+        "run": run.run_id(),
         "directory": directory(run),
         "checkpoints": rows,
         "dangling_links": dangling.collect::<Vec<Value>>(),
@@ -193,9 +183,7 @@ fn row_json(
     run: &MirroredRun,
     checkpoint: &MirroredCheckpoint,
     links: &BTreeMap<String, Vec<String>>,
-) -> Result<Value, Failure> {
-    let metrics = numbers::serialize(&checkpoint.metrics, serde_json::value::Serializer)
-        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))?;
+) -> Value {
     let path = run.address_of(&checkpoint.name);
     // Which tensors are not finite, the metadata alone says.
     let metadata = || Checkpoint::open(&path)?.metadata();
@@ -207,7 +195,7 @@ fn row_json(
             None
         }
     };
-    Ok(json!({
+    json!({
         "file": checkpoint.name,
         "path": path,
         "links": links.get(&checkpoint.name).cloned().unwrap_or_default(),
@@ -219,11 +207,11 @@ fn row_json(
         "checkpoint_timestamp": checkpoint.checkpoint_timestamp,
         "epoch": checkpoint.epoch,
         "global_step": checkpoint.global_step,
-        "metrics": metrics,
+        "metrics": json_metrics(&checkpoint.metrics),
         "reason": checkpoint.reason,
         "tags": null,
         "notes": null,
         "checkpoint_checksum": checkpoint.sha256(),
         "files": checkpoint.files,
-    }))
+    })
 }

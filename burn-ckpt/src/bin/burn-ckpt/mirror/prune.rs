@@ -30,7 +30,6 @@ pub fn run(
     dry_run: bool,
     as_json: bool,
 ) -> VerbResult {
-    check_rules(rules)?;
     let (mirror, run_id) = address.split_last()?;
     let run = MirroredRun::open(&Store::connect_to_read(&mirror)?, &run_id)?;
     if run.is_empty() {
@@ -110,13 +109,6 @@ fn plan_json(
             .map(|(name, error)| json!({ "file": name, "problem": chain(error) }))
             .collect::<Vec<_>>(),
     })
-}
-
-fn check_rules(rules: &[Rule]) -> Result<(), Failure> {
-    match rules.is_empty() {
-        true => Err(Failure::Usage("missing --keep: last=N, best=METRIC:N, or links".to_owned())),
-        false => Ok(()),
-    }
 }
 
 /// The rules of the command line as those of a mirror.

@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store};
-use burn_ckpt::plumbing::{is_directory, run_at, storage};
+use burn_ckpt::plumbing::stat;
 use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::mirror::with_lease;
-use crate::runs::run_directory::check_is_not_of_runs;
+use crate::runs::run_directory::run_with_checkpoints;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -48,16 +48,7 @@ struct Outcome {
 pub fn run(args: &Args) -> VerbResult {
     let address: MirrorAddress =
         args.address.parse().map_err(|error: burn_ckpt::Error| Failure::Usage(chain(&error)))?;
-    if !is_directory(&args.run)? {
-        return Err(Failure::Other(format!("{} is not a directory", args.run.display())));
-    }
-    check_is_not_of_runs(&args.run)?;
-    let Some(run) = run_at(&args.run)? else {
-        return Err(Failure::Other(format!(
-            "{} is not a run's directory: it has no checkpoints",
-            args.run.display()
-        )));
-    };
+    let run = run_with_checkpoints(&args.run)?;
     // In directories outside of the run's own too.
     let catalog = Catalog::scan(&run)?;
     let store = Store::connect(&address)?;
@@ -146,12 +137,7 @@ fn send(mirror: &mut RunMirror, run: &RunLayout, path: &std::path::Path) -> Outc
 /// Sends the lines behind the newest checkpoint.
 fn send_log(mirror: &mut RunMirror, run: &RunLayout) -> Result<(), Failure> {
     let log = run.run_dir().join(burn_ckpt::metrics_log::METRICS_FILE);
-    let there = storage::stat(&log).map_err(|source| burn_ckpt::Error::Io {
-        action: "read",
-        path: log.clone(),
-        source,
-    })?;
-    match there {
+    match stat(&log)? {
         Some(stat) if stat.is_file() => Ok(mirror.send_metrics_log(&log)?),
         _ => Ok(()),
     }
@@ -168,7 +154,7 @@ fn line(outcome: &Outcome) -> String {
 
 fn as_json(outcome: &Outcome) -> Value {
     json!({
-        "name": outcome.name,
+        "file": outcome.name,
         "bytes_sent": outcome.bytes,
         "was_there": outcome.was_there,
         "problem": outcome.problem,

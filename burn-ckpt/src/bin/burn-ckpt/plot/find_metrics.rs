@@ -49,9 +49,7 @@ pub fn meant<'a>(word: &str, known: &'a IndexSet<String>) -> Result<Vec<&'a str>
 
 fn unknown(word: &str, known: &IndexSet<String>) -> Failure {
     if word.contains(std::path::is_separator) || is_directory(Path::new(word)).unwrap_or(false) {
-        return Failure::Other(format!(
-            "{word} is neither a run's directory, nor a checkpoint of a run, nor a metric"
-        ));
+        return Failure::Other(format!("{word} is neither a run's directory nor a metric"));
     }
     if known.is_empty() {
         return Failure::Other(format!("there is no metric {word}: nothing has been logged yet"));

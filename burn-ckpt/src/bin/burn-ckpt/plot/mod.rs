@@ -9,17 +9,17 @@ mod style;
 
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{is_directory, real_path, run_of_checkpoint};
-use burn_ckpt::{RunLayout, locate};
+use burn_ckpt::RunLayout;
+use burn_ckpt::plumbing::real_path;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use crate::metrics::json::json_number;
 use crate::metrics::read::for_each;
 use crate::plot::chart::Chart;
 use crate::plot::curves::{Along, Curve, RunCurves};
 use crate::plot::marks::SavedSteps;
 use crate::plot::style::Style;
-use crate::runs::report::json_number;
 use crate::runs::run_directory::run_in;
 use crate::runs::summary::RunSummary;
 use crate::terminal::output::{Output, say};
@@ -34,10 +34,10 @@ const MAX_CURVES: usize = 12;
 ///
 /// A METRIC is a name (val_loss), or what training and validation have in common (loss), of which all are
 /// drawn into one chart. Without one it is what the metric that ranks the run's checkpoints is of (loss for
-/// val_loss). A METRIC that is a run's directory, or a checkpoint of it, is another run, drawn into the same
-/// charts. Of a run's training the means of its epochs are drawn, or the single batches as long as there are
-/// not two epochs. Values that are not finite are gaps. Reads metrics.jsonl, also while the run writes it,
-/// and without one the history in the newest checkpoint.
+/// val_loss). A METRIC that is a run's directory is another run, drawn into the same charts. Of a run's
+/// training the means of its epochs are drawn, or the single batches as long as there are not two epochs.
+/// Values that are not finite are gaps. Reads metrics.jsonl, also while the run writes it, and without one
+/// the history in the newest checkpoint.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory
@@ -56,21 +56,19 @@ pub struct Args {
     #[arg(long)]
     log: bool,
     /// Print JSON: every point
-    #[arg(long)]
+    #[arg(long, conflicts_with = "log")]
     json: bool,
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    let first = named_run(&args.run).map_or_else(|| run_in(&args.run), Ok)?;
+    let first = run_in(&args.run)?;
     let mut metrics = Vec::new();
     // A run that is named twice is drawn once.
     let mut layouts = IndexMap::from([(real_path(first.run_dir())?, first)]);
     for word in &args.words {
-        match named_run(Path::new(word)) {
-            Some(run) => {
-                layouts.entry(real_path(run.run_dir())?).or_insert(run);
-            }
-            None => metrics.push(word.clone()),
+        match run_in(Path::new(word)) {
+            Ok(run) => _ = layouts.entry(real_path(run.run_dir())?).or_insert(run),
+            Err(_) => metrics.push(word.clone()),
         }
     }
     let layouts: Vec<RunLayout> = layouts.into_values().collect();
@@ -87,24 +85,13 @@ pub fn run(args: &Args) -> VerbResult {
     let curves = curves::wanted(&runs, &metrics, args.batches, args.by)?;
     let mut output = Output::new();
     if args.json {
-        output.json(&as_json(&curves)?)?;
+        output.json(&as_json(&curves))?;
     } else {
         let single = if layouts.len() == 1 { layouts.first() } else { None };
         print(args, &curves, single, &mut output)?;
     }
     output.flush()?;
     Ok(is_whole)
-}
-
-/// The run of a path: its directory, or one of its checkpoints, as the other verbs name it (`RUN/last`).
-fn named_run(path: &Path) -> Option<RunLayout> {
-    if is_directory(path).unwrap_or(false)
-        && let Ok(run) = run_in(path)
-    {
-        return Some(run);
-    }
-    locate(path).ok()?;
-    run_of_checkpoint(path)
 }
 
 /// The metric that ranks a run's checkpoints, without the part of its name that says of which split it is.
@@ -171,18 +158,17 @@ fn print(
     Ok(())
 }
 
-fn as_json(curves: &[Curve]) -> Result<Value, Failure> {
+fn as_json(curves: &[Curve]) -> Value {
     let curve_json = |curve: &Curve| {
-        let points = curve.points.iter().map(|point| {
-            let value = json_number(point.value)?;
-            Ok(json!({ "step": point.step, "epoch": point.epoch, "value": value }))
-        });
-        Ok(json!({
+        let points = curve.points.iter().map(
+            |point| json!({ "step": point.step, "epoch": point.epoch, "value": json_number(point.value) }),
+        );
+        json!({
             "run": curve.run,
             "metric": curve.metric,
             "scope": curve.scope,
-            "points": points.collect::<Result<Vec<Value>, Failure>>()?,
-        }))
+            "points": points.collect::<Vec<Value>>(),
+        })
     };
-    curves.iter().map(curve_json).collect::<Result<Vec<Value>, Failure>>().map(Value::from)
+    curves.iter().map(curve_json).collect()
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    LockMode, RunLock, TAGS_FILE, check_own, real_path, remove_checkpoint, remove_link, run_at, storage,
+    LockMode, RunLock, TAGS_FILE, check_own, real_path, remove_checkpoint, remove_link, storage,
 };
 use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{Error, RunLayout, chain};
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::ls::broken::{Broken, find_damaged};
 use crate::ls::listing::{Listing, Row};
 use crate::parallel_verify::identity;
-use crate::runs::run_directory::check_is_not_of_runs;
+use crate::runs::run_directory::run_with_checkpoints;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
@@ -56,11 +56,11 @@ pub struct Args {
     /// The run's directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// What stays: last=N, best=METRIC:N, links; give it once for each rule
-    #[arg(long, value_name = "RULE")]
+    /// What stays; give it once for each rule
+    #[arg(long, value_name = "last=N|best=..|links", required_unless_present = "broken")]
     keep: Vec<Rule>,
     /// Whether lower or higher values are better, for metrics where neither the rule nor the run says so
-    #[arg(long, value_name = "min|max", value_parser = parse_mode)]
+    #[arg(long, value_name = "min|max", value_parser = parse_mode, requires = "keep")]
     mode: Option<MetricMode>,
     /// Remove files that are not complete as well, with the links that lead to them, and read all files to
     /// find them; without --keep, these alone
@@ -83,7 +83,8 @@ pub fn run(args: &Args) -> VerbResult {
         }
         return crate::mirror::prune::run(&address, &args.keep, args.mode, args.dry_run, args.json);
     }
-    let run = run_to_prune(args)?;
+    let run = run_with_checkpoints(&args.run)?;
+    check_is_own(run.run_dir())?;
     let lock = lock(run.run_dir(), args)?;
     let mut listing = Listing::of_run(&run)?;
     for error in std::mem::take(&mut listing.unreadable) {
@@ -126,30 +127,6 @@ pub fn run(args: &Args) -> VerbResult {
     };
     say(format!("{removed} {verb}, {} freed; {kept} kept{broken}", size(freed)));
     failure.map_or(Ok(true), Err)
-}
-
-/// The run that the arguments name. An error without a rule, or if there is no run of this directory's own.
-fn run_to_prune(args: &Args) -> Result<RunLayout, Failure> {
-    if args.keep.is_empty() && !args.broken {
-        let rules =
-            "--keep last=N (the newest), best=METRIC:N (the best), or links (the files that links point to)";
-        return Err(Failure::Usage(format!(
-            "missing --keep: name the files that stay by {rules}; or --broken, to remove files that are not complete; see burn-ckpt \
-             prune --help"
-        )));
-    }
-    check_is_not_of_runs(&args.run)?;
-    let Some(run) = run_at(&args.run)? else {
-        let path = args.run.display();
-        let problem = match storage::stat(&args.run) {
-            Ok(Some(_)) => "has no checkpoint directory".to_owned(),
-            Ok(None) => "does not exist".to_owned(),
-            Err(error) => format!("cannot be read: {error}"),
-        };
-        return Err(Failure::Other(format!("{path} is not a run's directory: it {problem}")));
-    };
-    check_is_own(run.run_dir())?;
-    Ok(run)
 }
 
 /// The lock of the run, which is held while files are removed. A dry run takes none, as that would create a
@@ -324,7 +301,7 @@ fn as_json(plan: &Plan<'_>, done: &[(&Row, u64)], listing: &Listing, dry_run: bo
             .iter()
             .map(|row| json!({ "file": file(row), "links": row.links }))
             .collect::<Vec<_>>(),
-        "unfinished": listing.unfinished.iter().map(|(path, _)| listing.shown(path)).collect::<Vec<_>>(),
+        "unfinished": listing.unfinished_json(),
         "broken": plan
             .broken
             .iter()

@@ -168,10 +168,9 @@ fn is_confirmed(found: &str, layout: &RunLayout) -> Result<bool, Failure> {
 
 /// Removes the run's directory if it is empty. Returns what is left in it.
 fn remove_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |action| move |source| Error::Io { action, path: directory.to_path_buf(), source };
-    let left = storage::list(directory).map_err(failed("list"))?.unwrap_or_default();
+    let left = list(directory)?;
     if left.is_empty() {
-        storage::remove_directory(directory).map_err(failed("remove"))?;
+        storage::remove_directory(directory).map_err(Error::io("remove", directory))?;
     }
     Ok(left)
 }

@@ -8,8 +8,8 @@ use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::plumbing::{
     MetadataParts, OwnCheckpoints, REPORT_FILE, RUN_MARKS, TAGS_LOCK_FILE, check_no_other_run, clear,
     evaluation_path, files_in_place_of_links, is_checkpoint, is_report_page, is_symlink, links_of_run, list,
-    metadata_path, outside_directories, remove_unfinished, scan_with, shards_directory, storage,
-    tracker_files, unfinished_files,
+    metadata_path, outside_directories, real_path_if_there, remove_unfinished, scan_with, shards_directory,
+    storage, tracker_files, unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
 
@@ -127,28 +127,26 @@ impl OwnFiles {
     /// The first one.
     pub fn remove(&self, layout: &RunLayout) -> Result<(), Error> {
         self.unfinished.iter().try_for_each(|path| remove_unfinished(path))?;
-        let failed = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| Error::Io { action: "remove", path, source }
-        };
         let is_early = |path: &&PathBuf| !self.unfinished.contains(path) && !self.signs.contains(path);
         for path in self.files.iter().filter(is_early) {
-            storage::remove_file(path).map_err(failed(path))?;
+            storage::remove_file(path).map_err(Error::io("remove", path))?;
         }
         for split in SPLITS {
             let split = layout.run_dir().join(split);
             let epochs = if is_own_directory(&split)? { list(&split)? } else { Vec::new() };
             for directory in epochs.iter().filter(|path| is_epoch(path)).chain([&split]) {
                 if is_own_directory(directory)? && list(directory)?.is_empty() {
-                    storage::remove_directory(directory).map_err(failed(directory))?;
+                    storage::remove_directory(directory).map_err(Error::io("remove", directory))?;
                 }
             }
         }
         for link in &self.links {
-            storage::remove_file(link).map_err(failed(link))?;
+            storage::remove_file(link).map_err(Error::io("remove", link))?;
         }
         clear(layout, &self.catalog)?;
-        self.signs.iter().try_for_each(|path| storage::remove_file(path).map(drop).map_err(failed(path)))
+        self.signs
+            .iter()
+            .try_for_each(|path| storage::remove_file(path).map(drop).map_err(Error::io("remove", path)))
     }
 
     /// What is in the run's directory, is not removed, and so keeps the directory. Nothing is changed.
@@ -289,19 +287,15 @@ fn run_id_of(path: &Path) -> Option<String> {
 
 /// The links in a directory that lead to one of these checkpoints, or to its metadata.
 fn links_to(catalog: &Catalog, directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let resolved = |path: &Path| {
-        let failed = |source| Error::Io { action: "resolve", path: path.to_path_buf(), source };
-        storage::canonicalize(path).map_err(failed)
-    };
     let paths = catalog.entries.iter().map(|entry| &entry.path);
     let mut targets = HashSet::new();
     for path in paths.chain(catalog.broken.iter().map(|(path, _)| path)) {
-        targets.extend(resolved(path)?);
-        targets.extend(resolved(&metadata_path(path))?);
+        targets.extend(real_path_if_there(path)?);
+        targets.extend(real_path_if_there(&metadata_path(path))?);
     }
     let mut links = Vec::new();
     for path in list(directory)? {
-        if is_symlink(&path)? && resolved(&path)?.is_some_and(|target| targets.contains(&target)) {
+        if is_symlink(&path)? && real_path_if_there(&path)?.is_some_and(|target| targets.contains(&target)) {
             links.push(path);
         }
     }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, is_there, run_at};
+use burn_ckpt::plumbing::{DEFAULT_LOGS, is_directory, run_at};
 
 use crate::runs::in_parallel::in_parallel;
-use crate::runs::run_directory::{check_is_not_a_checkpoint, directories_of_runs, is_run, leads_nowhere};
+use crate::runs::run_directory::{check_is_not_a_checkpoint, directories_of_runs, is_run, not_a_directory};
 use crate::runs::sort::name_parts;
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
@@ -21,31 +21,19 @@ pub fn runs(directory: &Path) -> Result<Vec<RunSummary>, Failure> {
     }
     check_is_not_a_checkpoint(directory)?;
     if !is_directory(directory)? {
-        return Err(not_a_directory(directory)?);
+        return Err(not_a_directory(directory, &advice())?);
     }
     let mut directories = directories_of_runs(directory)?;
     if directories.is_empty() {
-        return Err(Failure::Other(format!(
-            "{} has no run: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}",
-            directory.display()
-        )));
+        return Err(Failure::Other(format!("{} has no run: {}", directory.display(), advice())));
     }
     directories.retain(|path| !is_hidden(path) || is_run(path).unwrap_or(true));
     directories.sort_by_cached_key(|path| (name_parts(&file_name(path)), path.clone()));
     Ok(in_parallel(&directories, |path| RunSummary::of(path)))
 }
 
-/// What is in the place of a directory, and what to name.
-fn not_a_directory(path: &Path) -> Result<Failure, Failure> {
-    let shown = path.display();
-    let what = match is_there(path)? {
-        true if leads_nowhere(path)? => "is a link to something that is not there",
-        true => "is a file",
-        false => "is not there",
-    };
-    Ok(Failure::Other(format!(
-        "{shown} {what}: name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}"
-    )))
+fn advice() -> String {
+    format!("name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}")
 }
 
 fn file_name(path: &Path) -> String {

@@ -68,13 +68,13 @@ pub struct Args {
     #[arg(long)]
     reverse: bool,
     /// The columns to show
-    #[arg(long, value_name = "KEY,..", value_delimiter = ',', conflicts_with = "json")]
+    #[arg(long, value_name = "KEY,..", value_delimiter = ',')]
     columns: Vec<String>,
     /// List only runs with this tag; may be repeated, and all are needed then
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
     /// Print JSON: everything of every run
-    #[arg(long)]
+    #[arg(long, conflicts_with = "columns")]
     json: bool,
 }
 
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> VerbResult {
     }
     let mut output = Output::new();
     if args.json {
-        output.json(&report::as_json(&runs)?)?;
+        output.json(&report::as_json(&runs))?;
     } else {
         let columns = columns::chosen(&args.columns, sorted_by.as_ref(), &runs)?;
         let ranks = report::Ranks { is_chosen: !args.columns.is_empty(), sorted_by: sorted_by.as_ref() };

@@ -19,8 +19,6 @@ pub struct Progress {
     /// Epochs that are done.
     pub epochs: u64,
     pub max_epochs: Option<u64>,
-    /// Whether the training is complete.
-    pub is_done: bool,
     /// Why it is done before its last epoch.
     pub ended_because: Option<String>,
     pub steps: u64,
@@ -96,7 +94,6 @@ impl Progress {
         }
         let mut progress = Self {
             epochs: epochs_done(metadata, state),
-            is_done: is_done(metadata, state),
             ended_because: None,
             max_epochs: config["max_epochs"].as_u64(),
             steps: metadata.global_step,
@@ -110,7 +107,7 @@ impl Progress {
             hparams: flat(&metadata.hparams),
             settings: settings(config),
         };
-        if progress.is_done && progress.max_epochs.is_some_and(|max| progress.epochs < max) {
+        if is_done(metadata, state) && progress.max_epochs.is_some_and(|max| progress.epochs < max) {
             let noted = state["ended_because"].as_str();
             // Checkpoints of earlier versions do not say it.
             progress.ended_because = noted.or_else(|| progress.limit()).map(str::to_owned);

@@ -1,16 +1,15 @@
 //! The runs as a table, and as JSON.
 
-use burn_ckpt::plumbing::numbers::Number;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::metrics::json::json_number;
 use crate::runs::columns::{Column, direction, same_best};
 use crate::runs::progress::{MetricValues, Progress};
 use crate::runs::status::StatusKind;
 use crate::runs::summary::RunSummary;
 use crate::terminal::figures::{age, grouped, moment, number, size, span, words};
 use crate::terminal::table::{Align, Cell, Table, Tone};
-use crate::verb_result::Failure;
 
 /// Which columns are dropped first where there is no room.
 pub struct Ranks<'a> {
@@ -111,28 +110,27 @@ fn tone(status: StatusKind) -> Tone {
 }
 
 /// Everything of every run. What is unknown is null.
-pub fn as_json(runs: &[RunSummary]) -> Result<Value, Failure> {
-    runs.iter().map(run_json).collect::<Result<Vec<Value>, Failure>>().map(Value::from)
+pub fn as_json(runs: &[RunSummary]) -> Value {
+    runs.iter().map(run_json).collect()
 }
 
-fn run_json(run: &RunSummary) -> Result<Value, Failure> {
+fn run_json(run: &RunSummary) -> Value {
     let progress = run.progress.as_ref();
     let best = progress.and_then(Progress::best).map(|(metric, values)| {
-        Ok::<Value, Failure>(json!({
+        json!({
             "metric": metric,
             "mode": values.best.map(|(mode, _)| mode),
-            "value": json_number(values.shown())?,
-        }))
+            "value": json_number(values.shown()),
+        })
     });
     let metrics = progress.map(|progress| {
-        let metrics = progress.metrics.iter();
         let described = |(name, values): (&String, &MetricValues)| {
-            let best = values.best.map(|(_, best)| json_number(best)).transpose()?;
-            Ok((name.clone(), json!({ "newest": json_number(values.newest)?, "best": best })))
+            let best = values.best.map(|(_, best)| json_number(best));
+            (name.clone(), json!({ "newest": json_number(values.newest), "best": best }))
         };
-        metrics.map(described).collect::<Result<serde_json::Map<_, _>, Failure>>()
+        progress.metrics.iter().map(described).collect::<Value>()
     });
-    Ok(json!({
+    json!({
         "run": run.name,
         "directory": run.directory.display().to_string(),
         "status": run.status.kind.text(),
@@ -140,8 +138,8 @@ fn run_json(run: &RunSummary) -> Result<Value, Failure> {
         "epochs": progress.map(|progress| progress.epochs),
         "max_epochs": progress.and_then(|progress| progress.max_epochs),
         "steps": progress.map(|progress| progress.steps),
-        "best": best.transpose()?,
-        "metrics": metrics.transpose()?,
+        "best": best,
+        "metrics": metrics,
         "training_time_seconds": progress.map(|progress| progress.seconds),
         "items_per_second": progress.and_then(|progress| progress.items_per_second),
         "start_timestamp": progress.map(|progress| progress.started),
@@ -154,11 +152,5 @@ fn run_json(run: &RunSummary) -> Result<Value, Failure> {
         "hparams": progress.map(|progress| &progress.hparams),
         "trainer_config": progress.map(|progress| &progress.settings),
         "unreadable": run.unreadable,
-    }))
-}
-
-/// As the metadata writes metrics: `"NaN"`, `"inf"` and `"-inf"` where JSON has no number.
-pub fn json_number(value: f64) -> Result<Value, Failure> {
-    serde_json::to_value(Number(value))
-        .map_err(|error| Failure::Other(format!("a metric cannot be written as JSON: {error}")))
+    })
 }

@@ -1,10 +1,10 @@
-//! Which directories are those of runs.
+//! Which directories are those of runs, and the run that an argument of the command line names.
 
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, DEFAULT_LOGS, is_checkpoint, is_directory, is_symlink, is_there, list, run_at,
-    run_of_checkpoint, storage,
+    CHECKPOINT_DIR, DEFAULT_LOGS, is_checkpoint, is_directory, is_symlink, is_there, list, list_existing,
+    run_at, run_of_checkpoint, stat,
 };
 use burn_ckpt::{Error, RunLayout, locate};
 
@@ -20,23 +20,58 @@ pub fn is_run(directory: &Path) -> Result<bool, Error> {
     Ok(is_directory(&directory.join(CHECKPOINT_DIR))? || shows_a_run(directory)?)
 }
 
-/// The run in this directory, or an error that says what is there.
+/// The run that an argument names by its directory, that of its checkpoints, or a link to one of them: so for
+/// each verb that takes a run. Otherwise an error that says what is there, and what to name.
 pub fn run_in(directory: &Path) -> Result<RunLayout, Failure> {
     if let Some(run) = run_at(directory)? {
         return Ok(run);
     }
     check_is_not_a_checkpoint(directory)?;
-    let path = directory.display();
     if !is_directory(directory)? {
-        return Err(Failure::Other(format!("{path} is not a directory, and so not a run")));
+        // A run's id is the name of its directory.
+        let by_id = Path::new(DEFAULT_LOGS).join(directory);
+        let advice = match is_run(&by_id).unwrap_or(false) {
+            true => format!("name {}", by_id.display()),
+            false => "name a run's directory".to_owned(),
+        };
+        return Err(not_a_directory(directory, &advice)?);
     }
     if is_run(directory)? {
         return Ok(RunLayout::at(directory));
     }
     check_has_no_runs(directory)?;
     Err(Failure::Other(format!(
-        "{path} is not a run's directory: nothing in it says so, neither checkpoints nor a run's log or lock file"
+        "{} is not a run's directory: nothing in it says so, neither checkpoints nor a run's log or lock file",
+        directory.display()
     )))
+}
+
+/// The same for a verb that is about the run's checkpoints.
+pub fn run_with_checkpoints(directory: &Path) -> Result<RunLayout, Failure> {
+    let run = run_in(directory)?;
+    match is_directory(&run.checkpoint_dir())? {
+        true => Ok(run),
+        false => Err(Failure::Other(format!("the run {} has no checkpoint", directory.display()))),
+    }
+}
+
+/// Fails for what is not a run, and does not become one: a checkpoint, and a directory of runs.
+pub fn check_can_become_a_run(directory: &Path) -> Result<(), Failure> {
+    check_is_not_a_checkpoint(directory)?;
+    if run_at(directory)?.is_some() || !is_directory(directory)? || is_run(directory)? {
+        return Ok(());
+    }
+    check_has_no_runs(directory)
+}
+
+/// What is in the place of a directory, and what to name.
+pub fn not_a_directory(path: &Path, advice: &str) -> Result<Failure, Failure> {
+    let what = match is_there(path)? {
+        true if leads_nowhere(path)? => "is a link to something that is not there",
+        true => "is a file",
+        false => "is not there",
+    };
+    Ok(Failure::Other(format!("{} {what}: {advice}", path.display())))
 }
 
 /// Fails for a checkpoint, and for a directory of those of a run, and names the run.
@@ -58,14 +93,7 @@ pub fn check_is_not_a_checkpoint(path: &Path) -> Result<(), Failure> {
     Err(Failure::Other(format!("{} is {what}, not a run: name {run}", path.display())))
 }
 
-/// Fails for a directory of runs, and names them. One in which there is nothing yet can become a run.
-pub fn check_is_not_of_runs(directory: &Path) -> Result<(), Failure> {
-    if run_at(directory)?.is_some() || !is_directory(directory)? || is_run(directory)? {
-        return Ok(());
-    }
-    check_has_no_runs(directory)
-}
-
+/// Fails for a directory of runs, and names them.
 fn check_has_no_runs(directory: &Path) -> Result<(), Failure> {
     let mut runs = directories_of_runs(directory)?;
     runs.retain(|path| is_run(path).unwrap_or(false));
@@ -97,9 +125,7 @@ pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
         paths.retain(|path| is_directory(path).unwrap_or(true) || leads_nowhere(path).unwrap_or(true));
         paths.iter().any(|path| is_run(path).unwrap_or(true)).then_some(paths)
     };
-    let failed = |source| Error::Io { action: "list", path: directory.to_path_buf(), source };
-    let here = storage::list(directory).map_err(failed)?.ok_or_else(|| failed(storage::not_found()))?;
-    let mut directories = if_of_runs(here).unwrap_or_default();
+    let mut directories = if_of_runs(list_existing(directory)?).unwrap_or_default();
     let logs = directory.join(DEFAULT_LOGS);
     let in_logs = if is_directory(&logs)? { list(&logs)? } else { Vec::new() };
     if let Some(in_logs) = if_of_runs(in_logs) {
@@ -112,6 +138,5 @@ pub fn directories_of_runs(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// Whether a path is a link to something that is not there.
 pub fn leads_nowhere(path: &Path) -> Result<bool, Error> {
-    let failed = |source| Error::Io { action: "find out what is at", path: path.to_path_buf(), source };
-    Ok(is_symlink(path)? && storage::stat(path).map_err(failed)?.is_none())
+    Ok(is_symlink(path)? && stat(path)?.is_none())
 }

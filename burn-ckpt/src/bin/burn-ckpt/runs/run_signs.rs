@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn_ckpt::Error;
 use burn_ckpt::metrics_log::{METRICS_FILE, is_metrics_log};
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, DIRECTORIES_FILE, LaterTags, RUN_MARKS, TAGS_FILE, TAGS_LOCK_FILE, list, storage,
+    CHECKPOINT_DIR, DIRECTORIES_FILE, LaterTags, RUN_MARKS, TAGS_FILE, TAGS_LOCK_FILE, entry, list, storage,
 };
 use jiff::Timestamp;
 
@@ -63,20 +63,18 @@ pub fn is_log_of_metrics(path: &Path) -> Result<bool, Error> {
     if !is_regular(path)? {
         return Ok(false);
     }
-    let file = storage::StoredFile::open(path).map_err(failed("open", path))?;
-    is_metrics_log(&file).map_err(failed("read", path))
+    let file = storage::StoredFile::open(path).map_err(Error::io("open", path))?;
+    is_metrics_log(&file).map_err(Error::io("read", path))
 }
 
 /// Whether there is a regular file, and no link.
 pub fn is_regular(path: &Path) -> Result<bool, Error> {
-    let entry = storage::entry(path).map_err(failed("find out what is at", path))?;
-    Ok(entry.is_some_and(|entry| entry.is_file()))
+    Ok(entry(path)?.is_some_and(|entry| entry.is_file()))
 }
 
 /// Whether there is a directory, and no link.
 pub fn is_own_directory(path: &Path) -> Result<bool, Error> {
-    let entry = storage::entry(path).map_err(failed("find out what is at", path))?;
-    Ok(entry.is_some_and(|entry| entry.is_dir()))
+    Ok(entry(path)?.is_some_and(|entry| entry.is_dir()))
 }
 
 /// Whether burn's logger has written a file: its first line has a time, a level, and the module of burn's or
@@ -130,13 +128,8 @@ fn has_empty_directories_alone(directory: &Path) -> Result<bool, Error> {
 }
 
 fn head_of(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = storage::StoredFile::open(path).map_err(failed("open", path))?;
+    let file = storage::StoredFile::open(path).map_err(Error::io("open", path))?;
     let mut head = Vec::new();
-    file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(failed("read", path))?;
+    file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(Error::io("read", path))?;
     Ok(head)
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Io { action, path, source }
 }

@@ -3,13 +3,9 @@
 
 use std::path::Path;
 
-use burn_ckpt::chain;
-use burn_ckpt::metrics_log::{LoggedEnd, ended_by_log};
-use burn_ckpt::plumbing::{LockState, lock_state};
-use jiff::Timestamp;
+use burn_ckpt::plumbing::{LockState, RunEnd, lock_state};
+use burn_ckpt::{Metadata, chain};
 use serde_json::Value;
-
-use crate::runs::progress::Progress;
 
 /// Why a run was killed, as far as it can be seen.
 const LEFT_LOCK: &str = "its lock file is left, and no process holds it";
@@ -64,72 +60,53 @@ impl Status {
         Self { kind, why: why.into() }
     }
 
-    /// The status of a run by its lock, the state in its newest checkpoint, and the last line of its log.
-    /// `damage` are the reasons why checkpoints cannot be read, the newest first.
-    pub fn of(run_dir: &Path, progress: Option<&Progress>, state: &Value, damage: Vec<String>) -> Self {
+    /// The status of a run. `newest` is what the newest of its checkpoints says that can be read: its
+    /// metadata, and the trainer's state. `ended_because` is why that one says it is done before its last
+    /// epoch, and `damage` are the reasons why checkpoints cannot be read, the newest first.
+    pub fn of(
+        run_dir: &Path,
+        newest: Option<(&Metadata, &Value)>,
+        ended_because: Option<&str>,
+        damage: Vec<String>,
+    ) -> Self {
         let lock = match lock_state(run_dir) {
             Ok(LockState::Held(holder)) => return Self::new(StatusKind::Running, holder),
-            Ok(lock) => Ok(lock),
-            Err(error) => Err(chain(&error)),
+            lock => lock,
         };
-        let (steps, saved) =
-            progress.map_or((0, Timestamp::MIN), |progress| (progress.steps, progress.saved));
-        let logged = ended_by_log(run_dir, steps, saved);
-        let by_log = logged.as_ref().ok().and_then(Option::as_ref);
-        // A process that started after that, or did not come to what says how it ended. One that was ended
-        // from outside of its loop leaves its lock file, and says it. Also one that was to train a run
-        // further that was done.
-        let said = by_log.map_or(saved, |end| end.time);
-        let was_killed_since = lock.as_ref().is_ok_and(|lock| lock.was_killed_since(said));
-        let is_left = matches!(lock, Ok(LockState::Left(_)));
-        let Some(progress) = progress else {
-            return match (damage.into_iter().next(), by_log) {
+        let end = RunEnd::of(run_dir, &lock, newest);
+        if newest.is_none() {
+            return match (damage.into_iter().next(), end) {
                 (Some(reason), _) => Self::new(StatusKind::Damaged, reason),
-                (None, Some(end)) if !was_killed_since => {
-                    Self::new(StatusKind::NeverSaved, Self::of_end(end).in_words())
+                (None, Ok(RunEnd::Unsaid)) => Self::new(StatusKind::NeverSaved, ""),
+                (None, Ok(RunEnd::Killed)) => {
+                    Self::new(StatusKind::NeverSaved, "killed before its first save")
                 }
-                (None, _) if is_left => Self::new(StatusKind::NeverSaved, "killed before its first save"),
-                (None, _) => Self::new(StatusKind::NeverSaved, ""),
+                (None, Ok(end)) => Self::new(StatusKind::NeverSaved, Self::of_end(end).in_words()),
+                (None, Err(error)) => Self::new(StatusKind::NeverSaved, chain(&error)),
             };
-        };
-        // Steps after the newest checkpoint that no strategy has saved.
-        let later = by_log.filter(|end| !was_killed_since && end.step > progress.steps);
-        if !was_killed_since && progress.is_done && later.is_none() {
-            return Self::new(StatusKind::Done, progress.ended_because.as_deref().unwrap_or_default());
         }
-        if let Err(reason) = &lock {
-            return Self::new(
+        match end {
+            Ok(RunEnd::Done(None)) => Self::new(StatusKind::Done, ended_because.unwrap_or_default()),
+            Ok(end) => Self::of_end(end),
+            Err(error) => Self::new(StatusKind::Unknown, chain(&error)),
+        }
+    }
+
+    fn of_end(end: RunEnd) -> Self {
+        match end {
+            RunEnd::Done(because) => Self::new(StatusKind::Done, because.unwrap_or_default()),
+            RunEnd::Ended(text) => match text.split_once(": ") {
+                Some(("stopped", reason)) => Self::new(StatusKind::Stopped, reason),
+                Some(("exception", reason)) => Self::new(StatusKind::Failed, reason),
+                _ => Self::new(StatusKind::Unknown, SAYS_NOTHING),
+            },
+            RunEnd::Killed => Self::new(StatusKind::Killed, LEFT_LOCK),
+            RunEnd::LockUnseen(why) => Self::new(
                 StatusKind::Unknown,
-                format!("whether a process writes to it cannot be seen: {reason}"),
-            );
-        }
-        if was_killed_since {
-            return Self::new(StatusKind::Killed, LEFT_LOCK);
-        }
-        if progress.settings.get("lock").is_some_and(|lock| lock == "off") {
-            return Self::new(StatusKind::Unknown, WITHOUT_LOCK);
-        }
-        match (later, ended(state), logged.as_ref()) {
-            (Some(end), ..) => Self::of_end(end),
-            (None, Some(ended), _) => Self::of_text(ended, None),
-            (None, None, Ok(Some(end))) => Self::of_end(end),
-            (None, None, Ok(None)) if is_left => Self::new(StatusKind::Killed, LEFT_LOCK),
-            (None, None, Ok(None)) => Self::new(StatusKind::Unknown, SAYS_NOTHING),
-            (None, None, Err(error)) => Self::new(StatusKind::Unknown, chain(error)),
-        }
-    }
-
-    fn of_end(end: &LoggedEnd) -> Self {
-        Self::of_text(&end.ended, end.ended_because.as_deref())
-    }
-
-    /// The status of a run that says itself how it ended.
-    fn of_text(ended: &str, because: Option<&str>) -> Self {
-        match ended.split_once(": ") {
-            None if ended == "done" => Self::new(StatusKind::Done, because.unwrap_or_default()),
-            Some(("stopped", reason)) => Self::new(StatusKind::Stopped, reason),
-            Some(("exception", reason)) => Self::new(StatusKind::Failed, reason),
-            _ => Self::new(StatusKind::Unknown, SAYS_NOTHING),
+                format!("whether a process writes to it cannot be seen: {why}"),
+            ),
+            RunEnd::WithoutLock => Self::new(StatusKind::Unknown, WITHOUT_LOCK),
+            RunEnd::Unsaid => Self::new(StatusKind::Unknown, SAYS_NOTHING),
         }
     }
 
@@ -143,9 +120,4 @@ impl Status {
         let between = if self.why.is_empty() { "" } else { "; " };
         self.why = format!("{}{between}{more}", self.why);
     }
-}
-
-/// How the start that saved a checkpoint ended, if it was saved because of that.
-fn ended(state: &Value) -> Option<&str> {
-    state["ended"].as_str()
 }

@@ -48,8 +48,7 @@ impl RunSummary {
         let checkpoints = directory.join(CHECKPOINT_DIR);
         let list = || {
             if leads_nowhere(directory)? {
-                let (action, path) = ("follow the link", directory.to_path_buf());
-                return Err(Error::Io { action, path, source: storage::not_found() });
+                return Err(Error::io("follow the link", directory)(storage::not_found()));
             }
             is_run(directory).and_then(|is_run| match is_run && is_directory(&checkpoints)? {
                 true => Ok((is_run, Some(Listing::of_run(&layout)?))),
@@ -113,10 +112,12 @@ impl RunSummary {
             Value::Null
         });
         self.progress = newest.and_then(|newest| Progress::of(&rows, newest, &state));
-        let config = newest.and_then(|newest| Some(&newest.metadata.as_ref()?.trainer_config));
-        self.tags = RunTags::new(config.unwrap_or(&Value::Null), &later);
+        let metadata = newest.and_then(|newest| newest.metadata.as_ref());
+        self.tags = RunTags::new(metadata.map_or(&Value::Null, |newest| &newest.trainer_config), &later);
         let reasons = rows.iter().rev().filter_map(|row| row.problem.as_ref().map(reason));
-        self.status = Status::of(&self.directory, self.progress.as_ref(), &state, reasons.collect());
+        let because = self.progress.as_ref().and_then(|progress| progress.ended_because.as_deref());
+        let said = metadata.map(|metadata| (metadata, &state));
+        self.status = Status::of(&self.directory, said, because, reasons.collect());
         if self.status.kind == StatusKind::NeverSaved && !self.unreadable.is_empty() {
             self.status = Status::new(StatusKind::Unreadable, self.unreadable.join("; "));
         }

@@ -187,7 +187,7 @@ fn section_json(part: &Part) -> Result<Value, Failure> {
                 "module": tensor.module,
                 "dtype": tensor.dtype,
                 "shape": tensor.shape,
-                "bytes": tensor.bytes,
+                "size_bytes": tensor.bytes,
                 "blake3": tensor.blake3,
             })
         })

@@ -9,17 +9,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::numbers;
 use burn_ckpt::watch::{NewCheckpoint, RunState, Watch, WatchEvent, is_final};
 use serde_json::{Value, json};
 
-use crate::runs::run_directory::{check_is_not_a_checkpoint, check_is_not_of_runs};
+use crate::metrics::json::json_metrics;
+use crate::runs::run_directory::check_can_become_a_run;
 use crate::terminal::figures::{count, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 use crate::watch::command::{Command, Ran};
-use crate::watch::name_check::NameCheck;
 use crate::watch::stop::Stop;
 
 /// The longest time between two looks at a run, in seconds: a day.
@@ -30,8 +29,9 @@ const MAX_INTERVAL: f64 = 86_400.0;
 /// Prints one line per checkpoint: its path, epoch, optimizer step and metrics. Those that are there already
 /// come first, the oldest first. The run need not exist yet. A state with several names is printed once. A
 /// checkpoint that the run deletes before it could be read is left out if a newer one follows. Ends when the
-/// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, no checkpoint had the name
-/// of --metric, or (with --until-stopped) the run was stopped. A signal ends it with 130 or 143.
+/// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, or (with --until-stopped)
+/// the run was stopped. A name of --metric that the run does not have, and will not have as far as its newest
+/// checkpoint says, is an error at once. A signal ends it with 130 or 143.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory, which need not exist yet
@@ -76,8 +76,7 @@ fn interval(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> VerbResult {
-    check_is_not_a_checkpoint(&args.run)?;
-    check_is_not_of_runs(&args.run)?;
+    check_can_become_a_run(&args.run)?;
     let stop = Stop::on_signals()?;
     let watch = Watch::new(&args.run).only_new(args.only_new).end_when_stopped(args.until_stopped);
     let watch = match &args.metric {
@@ -123,6 +122,7 @@ impl Watching<'_> {
     fn watch(&mut self, mut watch: Watch) -> VerbResult {
         let interval = Duration::from_secs_f64(self.args.interval);
         while !self.stop.is_requested() {
+            self.check_name()?;
             match watch.poll() {
                 Ok(WatchEvent::New(new)) => {
                     self.new_checkpoint(&new)?;
@@ -132,10 +132,7 @@ impl Watching<'_> {
                     continue;
                 }
                 Ok(WatchEvent::Ended(state)) => return Ok(self.end(&state)),
-                Ok(WatchEvent::Waiting(state)) => {
-                    self.waits(&state);
-                    self.check_name();
-                }
+                Ok(WatchEvent::Waiting(state)) => self.waits(&state),
                 Ok(_) => {}
                 Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => self.fails(&chain(&error)),
@@ -146,34 +143,26 @@ impl Watching<'_> {
         Ok(self.failures == 0)
     }
 
-    /// Says once that the run will have no checkpoint of the name that is watched, as soon as that is known.
-    fn check_name(&mut self) {
-        let Some(name) = &self.unchecked_name else { return };
-        let names = match name_check::check(&self.args.run, name) {
-            NameCheck::NotYet => return,
-            NameCheck::Fine => None,
-            NameCheck::Missing(names) => Some(names),
-        };
-        if let Some(names) = names {
-            say(format!(
-                "warning: the run saves no checkpoint as {}; it has, or will have, {}",
-                in_one_line(name),
-                names.join(", ")
-            ));
+    /// Fails as soon as it is known that the run will have no checkpoint of the name that is watched.
+    fn check_name(&mut self) -> Result<(), Failure> {
+        if let Some(name) = &self.unchecked_name
+            && name_check::check(&self.args.run, name)?
+        {
+            self.unchecked_name = None;
         }
-        self.unchecked_name = None;
+        Ok(())
     }
 
     fn new_checkpoint(&mut self, new: &NewCheckpoint) -> Result<(), Failure> {
         self.checkpoints += 1;
         match self.args.json {
-            true => self.output.json_line(&as_json(new)?)?,
+            true => self.output.json_line(&as_json(new))?,
             false => self.output.line(line(new))?,
         }
         self.output.flush()?;
         let Some(command) = &self.command else { return Ok(()) };
         let path = new.checkpoint.path();
-        let metrics = metrics(new)?.to_string();
+        let metrics = json_metrics(&new.metadata.metrics).to_string();
         match command.run(path, &new.metadata, &metrics, &self.stop)? {
             Ran::Well => {}
             // The program has the path alone, and the run goes its own way.
@@ -239,25 +228,20 @@ fn line(new: &NewCheckpoint) -> String {
     in_one_line(&std::iter::once(position).chain(metrics).collect::<String>())
 }
 
-fn metrics(new: &NewCheckpoint) -> Result<Value, Failure> {
-    numbers::serialize(&new.metadata.metrics, serde_json::value::Serializer)
-        .map_err(|error| Failure::Other(format!("the metrics cannot be written as JSON: {error}")))
-}
-
-fn as_json(new: &NewCheckpoint) -> Result<Value, Failure> {
+fn as_json(new: &NewCheckpoint) -> Value {
     let metadata = &new.metadata;
-    Ok(json!({
+    json!({
         "path": new.checkpoint.path().display().to_string(),
         "run_id": metadata.run_id,
         "epoch": metadata.epoch,
         "global_step": metadata.global_step,
-        "metrics": metrics(new)?,
+        "metrics": json_metrics(&metadata.metrics),
         "reason": metadata.reason,
         "checkpoint_timestamp": metadata.checkpoint_timestamp,
         "size_bytes": metadata.total_bytes(),
         "checkpoint_checksum": metadata.checkpoint_checksum,
         "non_finite": metadata.non_finite,
-    }))
+    })
 }
 
 fn one(path: &Path) -> String {

@@ -118,7 +118,7 @@ fn make(case: &str, directory: &Path) {
 
 fn read(case: &str, path: &Path) -> Result<(), Error> {
     if case.starts_with("a metadata file") {
-        return Metadata::read(&metadata_path(path)).map(drop);
+        return Metadata::read(metadata_path(path)).map(drop);
     }
     let checkpoint = Checkpoint::open(path)?;
     if case.contains("own metadata") {

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::chain;
 use burn_ckpt::plumbing::{shown, storage};
 
 use self::index::ShardIndex;
@@ -37,7 +38,7 @@ pub fn read(
         let Some(stat) = stat else {
             return Err(format!("it names the file {name}, which is not beside it"));
         };
-        let format = FileFormat::of(&path).map_err(|error| error.to_string())?;
+        let format = FileFormat::of(&path).map_err(|error| chain(&error))?;
         if format == FileFormat::Index {
             return Err(format!("it names the file {name}, which is an index"));
         }

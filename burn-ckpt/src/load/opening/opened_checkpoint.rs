@@ -16,16 +16,16 @@ use crate::format::shards::Shards;
 use crate::mirror::MirroredMetadata;
 
 /// The parts of an opened checkpoint.
-pub(in crate::load) struct Opened {
+pub(in crate::load) struct OpenedCheckpoint {
     pub(in crate::load) path: PathBuf,
     pub(in crate::load) header: ContainerHeader,
     pub(in crate::load) shards: Vec<Arc<OpenFile>>,
-    pub(in crate::load) beside: Beside,
+    pub(in crate::load) beside: MetadataBeside,
 }
 
 /// The metadata file beside a checkpoint.
 #[derive(Debug)]
-pub(in crate::load) enum Beside {
+pub(in crate::load) enum MetadataBeside {
     /// There is none, or reading it reports the error.
     Unknown,
     /// The file.
@@ -35,12 +35,12 @@ pub(in crate::load) enum Beside {
     Mirrored(Box<MirroredMetadata>),
 }
 
-impl Beside {
+impl MetadataBeside {
     /// What the metadata file says, of the checkpoint of this path.
     pub(in crate::load) fn read(&self, checkpoint: &Path) -> Result<Metadata> {
         match self {
             Self::Open(file) => Metadata::of_file(file),
-            Self::Unknown => Metadata::read(&metadata_path(checkpoint)),
+            Self::Unknown => Metadata::read(metadata_path(checkpoint)),
             #[cfg(feature = "mirror")]
             Self::Mirrored(metadata) => metadata.read(),
         }
