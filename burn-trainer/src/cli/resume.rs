@@ -93,8 +93,8 @@ fn find(run: &Path, trainer: &TrainerConfig) -> Result<ResumedRun> {
     }
 }
 
-/// The checkpoint that `auto` resumes. Where there is none, the newest one that can be opened and has a state:
-/// `auto` says why it skips each.
+/// The checkpoint that `auto` resumes. Where there is none, the newest one that can be opened and has a
+/// state: `auto` says why it skips each.
 fn that_auto_resumes(present: Catalog) -> Option<CatalogEntry> {
     let found = first_usable(present.entries.iter().rev(), &mut Vec::new(), |_| Ok(()));
     let path = found.map(|resume| resume.checkpoint.path().to_path_buf());

@@ -49,8 +49,8 @@ impl Backend {
         }
     }
 
-    /// The fastest backend that the program was built for and that reaches a GPU of this machine. Says so where
-    /// none does.
+    /// The fastest backend that the program was built for and that reaches a GPU of this machine. Says so
+    /// where none does.
     pub(crate) fn of_this_machine() -> Self {
         let built = BUILT_FOR_GPUS.iter().copied();
         let Some(gpus) = built.clone().next().map(|_| try_gpus()) else { return Self::Flex };

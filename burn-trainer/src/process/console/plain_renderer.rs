@@ -166,8 +166,8 @@ impl PlainRenderer {
         }
     }
 
-    /// A line of the split in progress. Within it burn gives the values of the last batch, and at its end those
-    /// of all batches.
+    /// A line of the split in progress. Within it burn gives the values of the last batch, and at its end
+    /// those of all batches.
     fn print(&self, is_within: bool) {
         if self.hidden {
             return;

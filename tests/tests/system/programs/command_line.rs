@@ -211,7 +211,7 @@ fn an_address_in_the_place_of_a_path_is_wrong_usage_and_makes_no_directory_of_th
 
 #[cfg(target_os = "linux")]
 #[test]
-fn results_that_cannot_be_printed_are_an_error_and_those_that_nobody_reads_are_not() {
+fn results_that_cannot_be_printed_are_an_error_and_a_reader_that_has_gone_is_none() {
     let root = tempfile::tempdir().unwrap();
     let run = |id: &str, output: Stdio| {
         let few = "--epochs 1 --set limit_train_batches=2 --set limit_valid_batches=1 --run-id";
