@@ -57,8 +57,8 @@ impl<M: LearnerModel> Trainer<M> {
     ///
     /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
     /// does), or does no gradient checkpointing where that is set, and for a `num_epochs` of `training` that
-    /// is not the configuration's `max_epochs`, or a `checkpoint`, in place of which its `ckpt_path` says what to resume; [`Error::Panicked`] and
-    /// [`Error::Training`] with what stopped training and where the state before it was saved;
+    /// is not the configuration's `max_epochs`, or a `checkpoint`, in place of which its
+    /// `ckpt_path` says what to resume; [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it was saved;
     /// [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot be used;
     /// [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
     /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of
