@@ -57,15 +57,16 @@ impl<M: LearnerModel> Trainer<M> {
     ///
     /// [`Error::Config`] for a model whose device computes no gradients (`device.autodiff()` gives one that
     /// does), or does no gradient checkpointing where that is set, and for a `num_epochs` of `training` that
-    /// is not the configuration's `max_epochs`, or a `checkpoint`, in place of which its
-    /// `ckpt_path` says what to resume; [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the state before it was saved;
-    /// [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for names that cannot be used;
-    /// [`Error::NoBatch`] for data without a batch, before the first step where the loader is a
-    /// [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the first batch of
-    /// the split that does not log a metric; [`Error::SaveFailed`] where the configuration asks for it;
-    /// [`Error::Callback`] with the error of a callback; [`Error::DeviceLost`] when a device does not answer;
-    /// [`Error::Unusable`] for a checkpoint that this learner cannot resume from. A call that fails before
-    /// the first step removes the directories that [`Trainer::new`] has created, if they are empty.
+    /// is not the configuration's `max_epochs`, or a `checkpoint`, in place of which its `ckpt_path` says
+    /// what to resume; [`Error::Panicked`] and [`Error::Training`] with what stopped training and where the
+    /// state before it was saved; [`Error::UnknownMetric`] or [`Error::Checkpoint`] before the first step for
+    /// names that cannot be used; [`Error::NoBatch`] for data without a batch, before the first step where
+    /// the loader is a [`ResumableDataLoader`](crate::ResumableDataLoader); [`Error::MetricNotLogged`] at the
+    /// first batch of the split that does not log a metric; [`Error::SaveFailed`] where the configuration
+    /// asks for it; [`Error::Callback`] with the error of a callback; [`Error::DeviceLost`] when a device
+    /// does not answer; [`Error::Unusable`] for a checkpoint that this learner cannot resume from. A call
+    /// that fails before the first step removes the directories that [`Trainer::new`] has created, if they
+    /// are empty.
     pub fn fit(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let config = &self.setup.config;
         let (temporary, says) = (self.temporary.take(), config.writes() && config.progress.is_on());
