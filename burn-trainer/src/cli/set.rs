@@ -359,7 +359,7 @@ mod tests {
             assert_eq!(trainer.name.as_deref(), Some(name), "{assignment}");
         }
         set("last.filename={epoch:03}-{val_loss:.4}", &mut trainer, &mut program).unwrap();
-        let filename = trainer.last.as_ref().and_then(|last| last.filename.as_deref());
+        let filename = trainer.last.as_ref().map(|last| last.filename.as_str());
         assert_eq!(filename, Some("{epoch:03}-{val_loss:.4}"));
         set("name=null", &mut trainer, &mut program).unwrap();
         assert_eq!(trainer.name, None);
