@@ -102,6 +102,7 @@ pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
+mod start_changes;
 mod strategy_names;
 pub mod watch;
 
@@ -190,7 +191,7 @@ pub mod plumbing {
     pub use crate::hparams::value_error::ValueError;
     pub use crate::metrics_log::epoch_blocks;
     pub use crate::panics::panic_message;
-    pub use crate::printable::{is_unsafe, lines_without_controls, shown, without_controls};
+    pub use crate::printable::{is_unsafe, lines_without_controls, shell_word, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::retention::shared_ledger::SharedLedger;
     pub use crate::run_dir::catalog::{check_sizes, scan_files};
@@ -225,5 +226,6 @@ pub mod plumbing {
     };
     pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
+    pub use crate::start_changes::{OtherOrigin, SettingChange, changes_of};
     pub use crate::strategy_names::{STRATEGY_KINDS, metric_name, primary_metric, with_named_strategies};
 }

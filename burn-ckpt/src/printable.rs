@@ -37,6 +37,25 @@ fn escaped(characters: impl Iterator<Item = char>) -> String {
     text
 }
 
+/// Text as one word of a shell: what is in a run's files is never a command. Characters that cannot be seen
+/// are escaped, as most shells read it: `$'a\342\200\256'`.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    if !text.chars().any(is_unsafe) {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    let escaped = |byte: u8| match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\{byte:03o}"),
+    };
+    format!("$'{}'", text.bytes().map(escaped).collect::<String>())
+}
+
 /// Control characters, and those that change the direction of the text around them.
 #[must_use]
 pub fn is_unsafe(character: char) -> bool {
@@ -47,6 +66,20 @@ pub fn is_unsafe(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_a_run_is_one_word_of_a_shell() {
+        for (text, word) in [
+            ("runs/a-1/best", "runs/a-1/best"),
+            ("a b; touch c", "'a b; touch c'"),
+            ("it's", "'it'\\''s'"),
+            ("$(id)", "'$(id)'"),
+            ("", "''"),
+            ("a\u{202e}'b\\", r"$'a\342\200\256\'b\\'"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn a_name_is_cut_and_its_control_characters_are_escaped() {

@@ -1,5 +1,7 @@
 //! The arguments that a program was started with, changed so that they resume the run.
 
+use burn_ckpt::plumbing::shell_word;
+
 use super::resume;
 use crate::config::TrainerConfig;
 
@@ -11,15 +13,15 @@ const KEYS_OF_THE_RUN: [&str; 4] = ["run_id=", "ckpt_path=", "max_epochs=", "ove
 /// The command line that a user resumes a run with, quoted for a POSIX shell.
 pub(super) fn to_resume_with(arguments: &[String], config: &TrainerConfig, epochs: usize) -> String {
     let run_id = config.run_id.as_deref().unwrap_or_default();
-    let mut words: Vec<String> = without_the_run(arguments).iter().map(|word| quoted(word)).collect();
+    let mut words: Vec<String> = without_the_run(arguments).iter().map(|word| shell_word(word)).collect();
     if resume::is_given(arguments) {
         let run = resume::run_dir(config);
-        words.push(format!("--resume {} --epochs {epochs}", quoted(&run.to_string_lossy())));
+        words.push(format!("--resume {} --epochs {epochs}", shell_word(&run.to_string_lossy())));
         return words.join(" ");
     }
     // A value that begins with a dash would be taken for a flag.
     let separator = if run_id.starts_with('-') { '=' } else { ' ' };
-    words.push(format!("--run-id{separator}{} --ckpt-path auto --epochs {epochs}", quoted(run_id)));
+    words.push(format!("--run-id{separator}{} --ckpt-path auto --epochs {epochs}", shell_word(run_id)));
     words.join(" ")
 }
 
@@ -57,16 +59,6 @@ fn without_the_run(arguments: &[String]) -> Vec<String> {
         }
     }
     words
-}
-
-/// A word, quoted where a POSIX shell would change it.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=+:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

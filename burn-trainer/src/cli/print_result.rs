@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn_ckpt::plumbing::without_controls;
+use burn_ckpt::plumbing::{shell_word, without_controls};
 use burn_ckpt::{Metadata, chain};
 
 use super::{arguments, restart};
@@ -267,7 +267,7 @@ fn has_begun(error: &Error) -> bool {
 /// was.
 pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> String {
     let program = std::env::args_os().next().unwrap_or_default();
-    resume_line(config, &arguments::quoted(&program.to_string_lossy()), epochs)
+    resume_line(config, &shell_word(&program.to_string_lossy()), epochs)
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
