@@ -87,7 +87,7 @@ fn the_speed_is_drawn_as_curves_beside_the_metrics() {
     let answer = browser::ask(
         &report(root.path(), &[&run]),
         "async () => {
-           const speed = (await readData()).runs[0].series.filter(({ scope }) => scope === 'speed');
+           const speed = (await readData()).runs[0].series.filter(({ name, scope }) => scope === 'speed' && name !== 'learning rate');
            const charts = [...document.querySelectorAll('.chart h3')].map((heading) => heading.textContent);
            return { charts, curves: speed.map(({ name, values }) => [name, values]), steps: speed[0].axis.steps };
          }",
@@ -124,7 +124,7 @@ fn a_page_of_one_run_says_what_was_trained_how_and_on_what() {
         "2 of 2",
         "best val_loss",
         "20",
-        "--ckpt-path auto",
+        "with_ckpt_path",
         "burn-ckpt export",
         "::from_checkpoint(",
         "the beginning",

@@ -48,7 +48,8 @@ fn not_a_directory(path: &Path) -> Result<Failure, Failure> {
     )))
 }
 
-fn file_name(path: &Path) -> String {
+/// A path's last part as text.
+pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

@@ -72,8 +72,9 @@ impl Status {
             Ok(lock) => Ok(lock),
             Err(error) => Err(chain(&error)),
         };
-        let (steps, saved) =
-            progress.map_or((0, Timestamp::MIN), |progress| (progress.steps, progress.saved));
+        let (steps, saved) = progress.map_or((0, Timestamp::MIN), |progress| {
+            (progress.steps, progress.saved.unwrap_or(Timestamp::MIN))
+        });
         let logged = ended_by_log(run_dir, steps, saved);
         let by_log = logged.as_ref().ok().and_then(Option::as_ref);
         // A process that started after that, or did not come to what says how it ended. One that was ended
