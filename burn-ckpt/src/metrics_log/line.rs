@@ -71,20 +71,16 @@ pub struct Line {
     /// batch where that was longer ago. `None` in other lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<LineSpeed>,
-    /// The learning rate of the last optimizer step, without those of parameters that are in groups of their
-    /// own: in the line of an epoch of the trainer's own loop. `None` in other lines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
     /// The values by the metrics' names, as in a checkpoint's metadata (`train_loss`, `val_loss`).
     #[serde(with = "crate::format::numbers")]
     pub metrics: IndexMap<String, f64>,
 }
 
 impl Line {
-    /// A line without batch, time, speed and learning rate.
+    /// A line without batch, time and speed.
     #[must_use]
     pub fn new(step: u64, epoch: u64, split: Split, scope: Scope, metrics: IndexMap<String, f64>) -> Self {
-        Self { step, epoch, split, scope, batch: None, time: None, speed: None, learning_rate: None, metrics }
+        Self { step, epoch, split, scope, batch: None, time: None, speed: None, metrics }
     }
 
     /// Sets the batch, counted from 1.
@@ -98,13 +94,6 @@ impl Line {
     #[must_use]
     pub fn with_time(mut self, time: Timestamp) -> Self {
         self.time = Some(time);
-        self
-    }
-
-    /// Sets the learning rate. One that is not finite is left out.
-    #[must_use]
-    pub fn with_learning_rate(mut self, rate: Option<f64>) -> Self {
-        self.learning_rate = rate.filter(|rate| rate.is_finite());
         self
     }
 

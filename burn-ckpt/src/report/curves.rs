@@ -10,9 +10,6 @@ use crate::metrics_log::{Line, LineSpeed, Scope, Split};
 /// The most curves of a run that are read: a log can come from anywhere.
 pub(super) const MAX_NAMES: usize = 10_000;
 
-/// What the trainer's own value of the learning rate is called.
-const LEARNING_RATE: &str = "learning rate";
-
 /// The points of one metric, in the order in which they were logged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Curve {
@@ -39,7 +36,7 @@ pub(super) struct Curves {
     pub(super) of: IndexMap<CurveName, Curve>,
     /// Seconds in which the run ran until each step.
     pub(super) clock: Curve,
-    /// How fast it was, and the learning rate, by names that no metric has.
+    /// How fast it was, by names that no metric has.
     pub(super) speed: IndexMap<&'static str, Curve>,
     /// Whether the run has logged more than [`MAX_NAMES`] curves, and the later ones are missing.
     pub(super) is_cut: bool,
@@ -65,10 +62,6 @@ impl Curves {
                 Err(error) => problem = Some(error),
             }
         }
-        // A metric of the program's says it at each batch.
-        if curves.of.keys().any(|name| name.metric.ends_with("learning_rate")) {
-            curves.speed.shift_remove(LEARNING_RATE);
-        }
         (curves, problem)
     }
 
@@ -87,9 +80,6 @@ impl Curves {
         }
         if line.scope == Scope::Epoch {
             self.epochs = line.epoch.saturating_add(1);
-        }
-        if let Some(rate) = line.learning_rate {
-            self.speed.entry(LEARNING_RATE).or_default().add(line.step, rate);
         }
         for (name, value) in line.speed.iter().flat_map(speed_values) {
             self.speed.entry(name).or_default().add(line.step, value);

@@ -141,10 +141,6 @@ impl<M: LearnerModel> LoopState<'_, M> {
 
     /// Does what is due at the end of an epoch's training.
     fn validate_epoch(&mut self, data: &LoopData<'_, M>) -> Result<()> {
-        if self.progress.position.global_step > 0 {
-            let rate = self.learner.learning_rate().base();
-            self.metrics.log.note_rate(self.progress.position.epoch, rate);
-        }
         if self.progress.position.validation_due {
             self.validate(data)?;
             // A validation without a batch has logged nothing.

@@ -128,11 +128,6 @@ impl MetricsLog {
         self.with(|log| log.steps.note(epoch, batch, step));
     }
 
-    /// Notes the learning rate of an epoch's last optimizer step, before the epoch is logged.
-    pub(crate) fn note_rate(&self, epoch: u64, rate: f64) {
-        self.with(|log| log.rate = Some((epoch, rate)));
-    }
-
     /// Logs the values of a training batch.
     pub(super) fn log_batch(&self, epoch: u64, batch: u64, metrics: IndexMap<String, f64>) {
         self.with(|log| log.log_batch(epoch, batch, metrics));

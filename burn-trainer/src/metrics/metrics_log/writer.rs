@@ -50,8 +50,6 @@ pub(super) struct LogWriter {
     marks: Marks,
     pub(super) steps: BatchSteps,
     pub(super) speed: Option<SpeedOfLines>,
-    /// The last epoch of which the rate of the last optimizer step was noted, and this rate.
-    pub(super) rate: Option<(u64, f64)>,
     /// The timestamp of the start that writes it.
     pub(super) start: Option<Timestamp>,
     /// When a line had the speed.
@@ -84,7 +82,6 @@ impl LogWriter {
             marks: Marks::default(),
             steps: BatchSteps::default(),
             speed: None,
-            rate: None,
             start: None,
             measured: Instant::now(),
             durable: None,
@@ -115,9 +112,7 @@ impl LogWriter {
     pub(super) fn log_epoch(&mut self, epoch: u64, step: u64, metrics: IndexMap<String, f64>) {
         self.marks.forget_before(epoch);
         if !metrics.is_empty() {
-            let rate = self.rate.filter(|(of, _)| *of == epoch).map(|(_, rate)| rate);
-            let line = Line::new(step, epoch, Split::Train, Scope::Epoch, metrics).with_learning_rate(rate);
-            self.log(Moment::of_epoch(epoch), line);
+            self.log(Moment::of_epoch(epoch), Line::new(step, epoch, Split::Train, Scope::Epoch, metrics));
         }
         self.write();
     }

@@ -87,7 +87,7 @@ fn the_speed_is_drawn_as_curves_beside_the_metrics() {
     let answer = browser::ask(
         &report(root.path(), &[&run]),
         "async () => {
-           const speed = (await readData()).runs[0].series.filter(({ name, scope }) => scope === 'speed' && name !== 'learning rate');
+           const speed = (await readData()).runs[0].series.filter(({ scope }) => scope === 'speed');
            const charts = [...document.querySelectorAll('.chart h3')].map((heading) => heading.textContent);
            return { charts, curves: speed.map(({ name, values }) => [name, values]), steps: speed[0].axis.steps };
          }",
