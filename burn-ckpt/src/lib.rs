@@ -102,6 +102,7 @@ pub mod retention;
 mod run_dir;
 mod save;
 mod scoped_work;
+mod start_changes;
 mod strategy_names;
 mod time_span;
 pub mod watch;
@@ -226,6 +227,7 @@ pub mod plumbing {
     };
     pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
+    pub use crate::start_changes::{OtherOrigin, SettingChange, changes_of};
     pub use crate::strategy_names::{STRATEGY_KINDS, metric_name, primary_metric, with_named_strategies};
     pub use crate::time_span::span;
 }

@@ -37,22 +37,30 @@ fn escaped(characters: impl Iterator<Item = char>) -> String {
     text
 }
 
-/// Control characters, and those that change the direction of the text around them.
-#[must_use]
-pub fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A text as one word of a POSIX shell: in quotes where the shell would change it. What is in a run's files
-/// is never a command.
+/// Text as one word of a shell: what is in a run's files is never a command. Characters that cannot be seen
+/// are escaped, as most shells read it: `$'a\342\200\256'`.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }
-    format!("'{}'", text.replace('\'', "'\\''"))
+    if !text.chars().any(is_unsafe) {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    let escaped = |byte: u8| match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\{byte:03o}"),
+    };
+    format!("$'{}'", text.bytes().map(escaped).collect::<String>())
+}
+
+/// Control characters, and those that change the direction of the text around them.
+#[must_use]
+pub fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -67,6 +75,7 @@ mod tests {
             ("it's", "'it'\\''s'"),
             ("$(id)", "'$(id)'"),
             ("", "''"),
+            ("a\u{202e}'b\\", r"$'a\342\200\256\'b\\'"),
         ] {
             assert_eq!(shell_word(text), word);
         }

@@ -33,6 +33,10 @@ pub struct RunStart {
     pub global_step: u64,
     /// The commit of the program's repository.
     pub git_commit: Option<String>,
+    /// The program as it was started: its absolute path, or its name where a shell finds it. `None` for one
+    /// without burn-trainer's flags, of which `--resume` is one, and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// The whole configuration of the trainer. `None` where it is that of the start before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trainer_config: Option<Value>,
@@ -55,6 +59,7 @@ impl RunStart {
             epoch: 0,
             global_step: 0,
             git_commit: None,
+            program: None,
             trainer_config: None,
             hparams: None,
             ended: None,

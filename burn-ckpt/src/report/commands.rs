@@ -2,8 +2,6 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::disk::storage;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
@@ -14,32 +12,38 @@ use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout, check_
 use crate::run_dir::locate::locate;
 use crate::run_dir::training_progress::{epochs_done, is_done};
 
-/// Where the environment in the metadata has the program.
-const PROGRAM: &str = "/rust/program";
+/// What a reader of the page types to work with the run.
+#[derive(Debug, Default)]
+pub(super) struct Offered {
+    /// A title and a command each, which works as it stands.
+    pub(super) commands: Vec<(&'static str, String)>,
+    /// How the run is resumed, where no command does.
+    pub(super) how_to_resume: Option<String>,
+}
 
-/// What a reader of the page types to work with the run: a title and a command each. A run without a
-/// checkpoint has none, and one without a state that `auto` resumes from is not resumed.
-pub(super) fn commands(
-    layout: &RunLayout,
-    entries: &[CatalogEntry],
-    primary_metric: Option<&str>,
-) -> Vec<(&'static str, String)> {
-    let Some(newest) = entries.last() else { return Vec::new() };
+/// What is offered for a run. One without a checkpoint has no command, and one without a state that `auto`
+/// resumes from is not resumed.
+pub(super) fn offered(layout: &RunLayout, entries: &[CatalogEntry], primary_metric: Option<&str>) -> Offered {
+    let Some(newest) = entries.last() else { return Offered::default() };
     let checkpoint = named(layout, newest, primary_metric).display().to_string();
     // A relative path can begin as an option does.
     let checkpoint = if checkpoint.starts_with('-') { format!("./{checkpoint}") } else { checkpoint };
     let model = newest.metadata.model["type"].as_str().unwrap_or("Model");
     let word = shell_word(&checkpoint);
-    let mut commands = Vec::new();
-    if let Some(more) = entries.iter().rev().find_map(resumed) {
-        commands.extend(resume(layout, &newest.metadata, &more));
+    let mut offered = Offered::default();
+    if let Some(epochs) = entries.iter().rev().find_map(resumed) {
+        match resume(layout, &newest.metadata, epochs) {
+            Some(Ok(command)) => offered.commands.push(("Resume", command)),
+            Some(Err(how)) => offered.how_to_resume = Some(how),
+            None => {}
+        }
     }
-    commands.extend([
+    offered.commands.extend([
         ("Load in Rust", format!("let model = {model}::from_checkpoint({checkpoint:?}, &device)?;")),
         ("Verify", format!("burn-ckpt verify {word}")),
         ("Export to safetensors", format!("burn-ckpt export {word} model.safetensors")),
     ]);
-    commands
+    offered
 }
 
 /// The best checkpoint by a name that means one, or the newest.
@@ -50,8 +54,10 @@ fn named(layout: &RunLayout, newest: &CatalogEntry, primary_metric: Option<&str>
     paths.into_iter().find(|path| locate(path).is_ok()).unwrap_or_else(|| newest.path.clone())
 }
 
-/// What the command that resumes from this checkpoint has beside the run, if `auto` resumes from it.
-fn resumed(CatalogEntry { path, metadata }: &CatalogEntry) -> Option<String> {
+/// The epochs that a run needs which resumes from this checkpoint, if `auto` resumes from it. `Some(None)`
+/// where it needs no more than it was to have.
+#[expect(clippy::option_option, reason = "whether it resumes, and whether with more epochs")]
+fn resumed(CatalogEntry { path, metadata }: &CatalogEntry) -> Option<Option<u64>> {
     if !metadata.is_finite() {
         return None;
     }
@@ -63,36 +69,63 @@ fn resumed(CatalogEntry { path, metadata }: &CatalogEntry) -> Option<String> {
     // A run that is done resumes only with more epochs. One that another limit has ended, or early stopping,
     // resumes only with other settings, which are not known.
     if max_epochs.is_some_and(|max| done >= max) {
-        return Some(format!(" --epochs {}", done.saturating_mul(2).max(1)));
+        return Some(Some(done.saturating_mul(2).max(1)));
     }
-    (!is_done(metadata, &state)).then(String::new)
+    (!is_done(metadata, &state)).then_some(None)
 }
 
-/// The command that resumes a run where it is: a program that is started as the original was finds the
-/// original, and not a copy. `None` for a directory whose name cannot be a run's id.
-fn resume(layout: &RunLayout, newest: &Metadata, more: &str) -> Option<(&'static str, String)> {
-    let program = newest.environment.pointer(PROGRAM).and_then(Value::as_str);
-    let program = shell_word(program.and_then(|program| program.split(' ').next()).unwrap_or("PROGRAM"));
+/// The command that resumes a run where it is, with the settings in its checkpoint; or how it is resumed,
+/// where there is no such command. `None` for a directory whose name cannot be a run's id.
+fn resume(layout: &RunLayout, newest: &Metadata, epochs: Option<u64>) -> Option<Result<String, String>> {
     let real = storage::canonicalize(layout.run_dir()).ok().flatten();
     let run_dir = real.as_deref().unwrap_or(layout.run_dir());
-    if is_where_it_was_started(run_dir, newest) {
-        let run_id = option("--run-id", &newest.run_id);
-        let command = format!("{program} ..{run_id} --ckpt-path auto{more}");
-        return Some(("Resume, with the arguments of the first start", command));
-    }
-    let run_id = run_dir.file_name()?.to_str()?;
+    let parent = run_dir.parent()?;
+    let (run_id, logs, root) = (name(run_dir)?, name(parent)?, parent.parent()?);
     check_run_id(run_id).ok()?;
-    let (parent, started) = (run_dir.parent()?, newest.trainer_config["logs"].as_str());
-    let logs = started.filter(|logs| parent.ends_with(logs)).or_else(|| parent.file_name()?.to_str())?;
-    let root = parent.ancestors().nth(Path::new(logs).components().count())?.to_str()?;
-    let root = option("--root", root);
-    let of_logs = match logs == started.unwrap_or(DEFAULT_LOGS) {
-        true => String::new(),
-        false => option("--set", &format!("logs={logs}")),
+    let program = newest.starts.last().and_then(|start| start.program.as_deref());
+    let more = epochs.map(|epochs| format!(" --epochs {epochs}")).unwrap_or_default();
+    let command = |program: &str| {
+        let run_dir = run_dir.display().to_string();
+        format!("{}{}{more}", shell_word(program), option("--resume", &run_dir))
     };
-    let run_id = option("--run-id", run_id);
-    let command = format!("{program} ..{root}{of_logs}{run_id} --ckpt-path auto{more}");
-    Some(("Resume this copy, with the other arguments of the first start", command))
+    Some(match program {
+        Some(program) if is_here(program) => Ok(command(program)),
+        Some(program) => Err(format!(
+            "The program that trained this run, {program}, is not on this machine: build it, and start it with \
+             --resume {}{more}",
+            run_dir.display()
+        )),
+        None => Err(in_code(run_dir, (root, logs, run_id), newest, epochs)),
+    })
+}
+
+/// Whether a program can be started: of one that a shell finds by its name that is not known.
+fn is_here(program: &str) -> bool {
+    !program.contains('/') || storage::stat(Path::new(program)).is_ok_and(|stat| stat.is_some())
+}
+
+/// How a program without flags resumes a run.
+fn in_code(
+    run_dir: &Path,
+    (root, logs, run_id): (&Path, &str, &str),
+    newest: &Metadata,
+    epochs: Option<u64>,
+) -> String {
+    let mut settings = Vec::new();
+    if !is_where_it_was_started(run_dir, newest) {
+        settings.push(format!("with_root({:?})", root.display().to_string()));
+        if logs != newest.trainer_config["logs"].as_str().unwrap_or(DEFAULT_LOGS) {
+            settings.push(format!("with_logs({logs:?})"));
+        }
+    }
+    settings.push(format!("with_run_id({run_id:?})"));
+    settings.push("with_ckpt_path(\"auto\")".to_owned());
+    settings.extend(epochs.map(|epochs| format!("with_max_epochs({epochs})")));
+    format!("To resume this run, give these to the configuration in its program: {}", settings.join(", "))
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 /// Whether a run's directory is that in which its newest checkpoint was saved, as far as that is known: of a
@@ -118,34 +151,49 @@ fn option(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::run_start::RunStart;
 
-    /// The command for a run of this directory that was started with this root and id.
-    fn command(run_dir: &str, root: &str, run_id: &str) -> Option<String> {
-        let mut metadata = Metadata::new(jiff::Timestamp::UNIX_EPOCH).with_run_id(run_id);
+    /// What is offered for a run of this directory that a program was started for with this root.
+    fn resumed_by(program: Option<&str>, run_dir: &str, root: &str) -> Option<Result<String, String>> {
+        let mut metadata = Metadata::new(jiff::Timestamp::UNIX_EPOCH).with_run_id("r1");
         metadata.trainer_config = serde_json::json!({ "root": root, "logs": "logs" });
-        resume(&RunLayout::at(run_dir), &metadata, "").map(|(_, command)| command)
+        metadata.starts = vec![RunStart::new(jiff::Timestamp::UNIX_EPOCH, "r1")];
+        metadata.starts[0].program = program.map(str::to_owned);
+        resume(&RunLayout::at(run_dir), &metadata, Some(8))
     }
 
     #[test]
-    fn a_run_whose_id_begins_with_a_dash_is_the_value_of_the_option() {
-        let command = command("a/logs/-lead", ".", "-lead").unwrap();
-        assert_eq!(command, "PROGRAM .. --run-id=-lead --ckpt-path auto");
-    }
-
-    #[test]
-    fn a_copy_is_resumed_in_its_own_place() {
-        for (run_dir, root, options) in [
-            ("/a/logs/r1", "/a", Some("--run-id r1")),
-            ("/a/logs/r1", "a", Some("--run-id r1")),
-            ("/a/logs/r2", "/a", Some("--root /a --run-id r2")),
-            ("/b/logs/r1", "/a", Some("--root /b --run-id r1")),
-            ("/b/my runs/r1", "/a", Some("--root /b --set 'logs=my runs' --run-id r1")),
-            ("/b/logs/r 1", "/a", Some("--root /b --run-id 'r 1'")),
-            ("/b/logs/r\n1", "/a", None),
-            ("/r1", "/a", None),
+    fn a_program_with_flags_resumes_the_directory_of_the_run_also_a_copy() {
+        for (run_dir, word) in [
+            ("/a/logs/r1", Some("/a/logs/r1")),
+            ("/b/my runs/r1", Some("'/b/my runs/r1'")),
+            ("/b/logs/r 1", Some("'/b/logs/r 1'")),
+            ("-a/logs/r1", Some("=-a/logs/r1")),
+            ("/r1", None),
         ] {
-            let expected = options.map(|options| format!("PROGRAM .. {options} --ckpt-path auto"));
-            assert_eq!(command(run_dir, root, "r1"), expected, "{run_dir} {root}");
+            let offered = resumed_by(Some("digits"), run_dir, "/a");
+            let expected = word.map(|word| {
+                let option = if word.starts_with('=') { "--resume" } else { "--resume " };
+                Ok(format!("digits {option}{word} --epochs 8"))
+            });
+            assert_eq!(offered, expected, "{run_dir}");
         }
+        let gone = resumed_by(Some("/none/digits"), "/a/logs/r1", "/a").unwrap().unwrap_err();
+        assert!(
+            gone.contains("/none/digits, is not on this machine") && gone.contains("--resume /a/logs/r1")
+        );
+    }
+
+    #[test]
+    fn a_program_without_flags_is_told_what_to_set() {
+        let of = |run_dir: &str, root: &str| {
+            let how = resumed_by(None, run_dir, root).unwrap().unwrap_err();
+            how.split_once(": ").unwrap().1.to_owned()
+        };
+        let tail = "with_run_id(\"r1\"), with_ckpt_path(\"auto\"), with_max_epochs(8)";
+        assert_eq!(of("/a/logs/r1", "/a"), tail);
+        assert_eq!(of("/a/logs/r1", "a"), tail);
+        assert_eq!(of("/b/logs/r1", "/a"), format!("with_root(\"/b\"), {tail}"));
+        assert_eq!(of("/b/my runs/r1", "/a"), format!("with_root(\"/b\"), with_logs(\"my runs\"), {tail}"));
     }
 }

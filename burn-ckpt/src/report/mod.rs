@@ -4,14 +4,16 @@
 //! [`RunReport::of`] makes the page of some directories. [`ReportedRun`] adds a run's status to it. The
 //! program `burn-ckpt report` writes the same page.
 
-// `run_data` reads a run, `commands` says what can be done with it, `curves` thins what it logged,
-// `number_block` packs the numbers, and `page` puts it together.
+// `run_data` reads a run with `checkpoint_data` and `start_data`, `commands` says what can be done with it,
+// `curves` thins what it logged, `number_block` packs the numbers, and `page` puts it together.
 
+mod checkpoint_data;
 mod commands;
 mod curves;
 mod number_block;
 mod page;
 mod run_data;
+mod start_data;
 
 use std::io::{self, Write};
 use std::path::Path;

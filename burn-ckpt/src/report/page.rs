@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::byte_size::size;
 use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT};
 use crate::metrics_log::{Scope, Split};
+use crate::printable::without_controls;
 use crate::report::curves::{Curve, CurveName, MAX_NAMES};
 use crate::report::number_block::{NumberBlock, Place, Precision};
 use crate::report::run_data::RunData;
@@ -179,7 +180,7 @@ fn with(runs: &[&RunData], written: Timestamp, detail: Detail) -> std::io::Resul
     let said: Vec<String> = rounding(runs, detail).into_iter().chain(left_out.iter().cloned()).collect();
     let mut shown: Vec<Value> = runs.iter().map(|run| with_curves(run, detail, &mut block)).collect();
     for (run, label) in shown.iter_mut().zip(labels(runs)) {
-        run["label"] = label.into();
+        run["label"] = without_controls(&label).into();
     }
     let data = json!({
         "written": written,
@@ -222,6 +223,10 @@ fn with_curves(run: &RunData, detail: Detail, block: &mut NumberBlock) -> Value 
     }
     let clock = run.curves.clock.thinned(points);
     let mut data = json!(run);
+    // What turns the text around it is escaped. Names and notes can have it.
+    for key in ["id", "path"] {
+        data[key] = without_controls(data[key].as_str().unwrap_or_default()).into();
+    }
     data["series"] = json!(series);
     data["axes"] = axes.iter().map(|(_, place)| json!(place)).collect();
     data["clock"] = json!({"steps": block.counts(&clock.steps), "seconds": block.values(&clock.values)});
@@ -257,7 +262,7 @@ fn rounding(runs: &[&RunData], detail: Detail) -> Vec<String> {
 
 fn title(runs: &[&RunData]) -> String {
     match runs {
-        [run] => run.name.clone().unwrap_or_else(|| run.id.clone()),
+        [run] => run.name.clone().unwrap_or_else(|| without_controls(&run.id)),
         runs => format!("{} runs", runs.len()),
     }
 }

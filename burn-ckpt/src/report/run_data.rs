@@ -1,29 +1,32 @@
 //! What a report shows of one run, read from the run's directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::disk::directories::{is_symlink, is_there, real_path_if_there};
+use crate::disk::directories::is_there;
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result, chain::chain, kind::ErrorKind};
 use crate::file_names::METADATA_SUFFIX;
 use crate::format::metadata::Metadata;
 use crate::format::metadata::listed::MetadataParts;
-use crate::format::run_start::RunStart;
+use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::{self, METRICS_FILE, is_metrics_log};
-use crate::report::commands::commands;
+use crate::report::checkpoint_data::{CheckpointData, checkpoints};
+use crate::report::commands::{Offered, offered};
 use crate::report::curves::Curves;
+use crate::report::start_data::StartData;
 use crate::run_dir::catalog::{Catalog, CatalogEntry};
-use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, LAST_DIR, RunLayout};
-use crate::run_dir::locate::{replaces_link_to, resolve, run_at};
+use crate::run_dir::layout::{CHECKPOINT_DIR, RunLayout};
+use crate::run_dir::locate::run_at;
 use crate::run_dir::other_runs::scan_with;
 use crate::run_dir::outside_directories::outside_directories;
 use crate::run_dir::tags::LaterTags;
 use crate::run_dir::training_progress::epochs_done;
+use crate::start_changes::OtherOrigin;
 use crate::strategy_names::{primary_metric, with_named_strategies};
 
 /// Where the environment in the metadata has what a run computed on.
@@ -53,15 +56,18 @@ pub(super) struct RunData {
     not_saved: Option<NotSaved>,
     primary_metric: Option<String>,
     best: Option<CheckpointData>,
+    /// In what the best checkpoint differs from the newest one, in words.
+    best_differs: Option<String>,
     speed: Value,
     model: Value,
     device: Option<String>,
     hparams: Value,
     trainer_config: Value,
     environment: Value,
-    starts: Vec<RunStart>,
+    starts: Vec<StartData>,
     checkpoints: Vec<CheckpointData>,
     commands: Vec<(&'static str, String)>,
+    how_to_resume: Option<String>,
     warnings: Vec<String>,
     /// Those of the warnings that say what cannot be read.
     #[serde(skip)]
@@ -85,22 +91,6 @@ pub(super) struct Status {
     pub(super) why: String,
 }
 
-/// A checkpoint of a run.
-#[derive(Debug, Clone, Serialize)]
-struct CheckpointData {
-    /// Relative to the directory of checkpoints where it is there.
-    path: String,
-    global_step: u64,
-    epoch: u64,
-    /// The primary metric's value.
-    score: Option<f64>,
-    bytes: u64,
-    saved: Timestamp,
-    reason: String,
-    is_best: bool,
-    is_last: bool,
-}
-
 impl RunData {
     /// Reads what a run's directory has. What cannot be read of it is among the warnings.
     ///
@@ -120,10 +110,7 @@ impl RunData {
         warnings.extend(logged.is_none().then(no_log));
         let curves = logged.unwrap_or_default();
         if newest.is_none() && curves.of.is_empty() {
-            return Err(Error::NothingToReport {
-                path: layout.run_dir().to_path_buf(),
-                reason: why_nothing(&problems),
-            });
+            return Err(nothing_to_report(&layout, &problems));
         }
         let without = || Metadata::new(Timestamp::now()).with_run_id(layout.run_id());
         let progress = Progress::of(catalog.entries.last(), &curves);
@@ -131,6 +118,7 @@ impl RunData {
             warnings.push("The run has no checkpoint, which would say how it was started.".to_owned());
         }
         let newest = newest.cloned().unwrap_or_else(without);
+        warnings.extend(newest.found_non_finite().map(not_finite));
         let later = LaterTags::read(layout.run_dir()).unwrap_or_else(|error| {
             problems.push(chain(&error));
             LaterTags::default()
@@ -138,6 +126,8 @@ impl RunData {
         let primary = primary_metric(&newest.trainer_config).map(str::to_owned);
         let checkpoints = checkpoints(&layout, &catalog.entries, primary.as_deref())?;
         let best = checkpoints.iter().find(|checkpoint| checkpoint.is_best).cloned();
+        let best_differs = best.as_ref().and_then(|best| differs(best, &catalog.entries, &newest));
+        let Offered { commands, how_to_resume } = offered(&layout, &catalog.entries, primary.as_deref());
         let devices = texts(&newest.environment, DEVICES).join(", ");
         warnings.splice(0..0, problems.iter().cloned());
         Ok(Self {
@@ -156,9 +146,10 @@ impl RunData {
             training_time_seconds: progress.seconds,
             not_saved: progress.not_saved,
             device: (!devices.is_empty()).then_some(devices),
-            commands: commands(&layout, &catalog.entries, primary.as_deref()),
+            commands,
+            how_to_resume,
             environment: with_few_packages(&newest.environment),
-            starts: newest.starts.into_iter().map(without_settings).collect(),
+            starts: StartData::all(newest.starts),
             id: newest.run_id,
             name: newest.name,
             project: newest.project,
@@ -168,6 +159,7 @@ impl RunData {
             trainer_config: with_named_strategies(&newest.trainer_config),
             primary_metric: primary,
             best,
+            best_differs,
             checkpoints,
             warnings,
             problems,
@@ -271,12 +263,30 @@ fn epochs_of(newest: Option<&CatalogEntry>) -> u64 {
     epochs_done(metadata, &state.unwrap_or(Value::Null))
 }
 
+fn nothing_to_report(layout: &RunLayout, problems: &[String]) -> Error {
+    Error::NothingToReport { path: layout.run_dir().to_path_buf(), reason: why_nothing(problems) }
+}
+
 /// Why there is nothing to report.
 fn why_nothing(problems: &[String]) -> String {
     match problems.is_empty() {
         true => "the run has neither a checkpoint nor a logged metric yet".to_owned(),
         false => format!("nothing of the run can be read: {}", problems.join("; ")),
     }
+}
+
+/// In what the best checkpoint differs from the newest one.
+fn differs(best: &CheckpointData, entries: &[CatalogEntry], newest: &Metadata) -> Option<String> {
+    let entry = entries.iter().find(|entry| best.is_of(entry))?;
+    OtherOrigin::of(&entry.metadata, newest).in_words()
+}
+
+/// The warning of a run that has diverged.
+fn not_finite(found: &NonFiniteTensors) -> String {
+    format!(
+        "Its newest state is not finite: it has {found}. It is never the best, and auto does not resume from it. Check the \
+         learning rate and the data."
+    )
 }
 
 fn no_log() -> String {
@@ -317,53 +327,6 @@ fn layout_of(path: &Path) -> Result<RunLayout> {
             "it is not a run's directory, which has a directory `{CHECKPOINT_DIR}` or the log `{METRICS_FILE}`"
         ),
     })
-}
-
-fn checkpoints(
-    layout: &RunLayout,
-    entries: &[CatalogEntry],
-    metric: Option<&str>,
-) -> Result<Vec<CheckpointData>> {
-    let directory = layout.checkpoint_dir();
-    let linked = |name: &str, metric| match resolve(layout, name, metric) {
-        Ok(path) => target(&path, entries),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    };
-    let (best, last) = (linked(BEST_DIR, metric)?, linked(LAST_DIR, None)?);
-    let data = |CatalogEntry { path, metadata }: &CatalogEntry| {
-        // The run may have deleted it since it was listed.
-        let Some(real) = real_path_if_there(path)?.map(Some) else { return Ok(None) };
-        Ok(Some(CheckpointData {
-            path: path.strip_prefix(&directory).unwrap_or(path).display().to_string(),
-            global_step: metadata.global_step,
-            epoch: metadata.epoch,
-            score: metric
-                .and_then(|metric| metadata.metrics.get(metric))
-                .copied()
-                .filter(|score| score.is_finite()),
-            bytes: metadata.total_bytes(),
-            saved: metadata.checkpoint_timestamp,
-            reason: metadata.reason.clone(),
-            is_best: real == best,
-            is_last: real == last,
-        }))
-    };
-    entries.iter().filter_map(|entry| data(entry).transpose()).collect()
-}
-
-/// The real path of the checkpoint that a link leads to, or of which the file in a link's place is a copy.
-fn target(link: &Path, entries: &[CatalogEntry]) -> Result<Option<PathBuf>> {
-    let is_copy_of = |entry: &&CatalogEntry| replaces_link_to(link, &entry.path, &entry.metadata);
-    match entries.iter().find(is_copy_of).filter(|_| !is_symlink(link).unwrap_or(true)) {
-        Some(entry) => real_path_if_there(&entry.path),
-        None => real_path_if_there(link),
-    }
-}
-
-/// A start without its configuration, which the page shows as that of the newest checkpoint.
-fn without_settings(start: RunStart) -> RunStart {
-    RunStart { trainer_config: None, hparams: None, ..start }
 }
 
 fn text(value: &Value, pointer: &str) -> Option<String> {

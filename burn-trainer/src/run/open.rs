@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there,
-    links_to_missing_directories, real_path_if_there, recover, remove_report_page, storage, tracker_files,
+    DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, is_unsafe,
+    links_to_missing_directories, real_path_if_there, recover, remove_report_page, shown, storage,
+    tracker_files,
 };
 use burn_ckpt::{Catalog, RunLayout};
 use jiff::Timestamp;
@@ -90,6 +91,7 @@ impl OpenRun {
         // With `auto` the only checkpoints without one to resume are weights.
         let begins_beside_weights = resume.is_none() && config.ckpt_path.as_deref() == Some("auto");
         if own.is_none() {
+            check_new_id(layout.run_id())?;
             check_new_run(config, &layout, &present, begins_beside_weights)?;
             mirror.check_new_run(config, layout.run_id())?;
         }
@@ -190,6 +192,20 @@ impl OpenRun {
 
 fn batches_done(resume: Option<&ResumePoint>) -> ResumedBatches {
     Arc::new(resume.map_or(0, ResumePoint::batches_done).into())
+}
+
+/// Rejects a new run of an id that looks like another one in a table. Runs that are there are resumed.
+fn check_new_id(run_id: &str) -> Result<()> {
+    if run_id.trim() != run_id {
+        return Err(Error::config("run_id", format!("{run_id:?} begins or ends with a space")));
+    }
+    match run_id.chars().find(|letter| is_unsafe(*letter)) {
+        None => Ok(()),
+        Some(letter) => {
+            let reason = format!("{} has {}, which cannot be seen", shown(run_id), letter.escape_unicode());
+            Err(Error::config("run_id", reason))
+        }
+    }
 }
 
 /// Rejects a new run of an id that the disk has checkpoints of.

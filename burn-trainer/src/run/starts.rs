@@ -11,6 +11,7 @@ use super::open::OpenRun;
 use crate::config::TrainerConfig;
 use crate::process::console::warn;
 use crate::state::resume_point::ResumePoint;
+use crate::stopping::resume_command;
 
 /// The most starts that are kept. A supervisor may restart a run every minute, and each checkpoint has the
 /// whole list.
@@ -29,6 +30,7 @@ pub(super) struct ThisStart<'a> {
 pub(super) fn all(this: ThisStart<'_>, resume: Option<&ResumePoint>, run: &OpenRun) -> Vec<RunStart> {
     let mut starts = resume.map_or_else(Vec::new, |resume| before(&resume.metadata));
     let mut start = RunStart::new(this.timestamp, this.run_id);
+    start.program = resume_command::program();
     if let (Some(resume), Some(last)) = (resume, starts.last_mut()) {
         last.ended = ended(resume).or_else(|| ended_later(last, &resume.metadata, run));
         let position = resume.state.position.next();

@@ -3,7 +3,12 @@
 // Okabe and Ito's colours, which people with any colour vision tell apart, in an order that works on light
 // and dark.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d", "#b2182b", "#5e8c31"];
+// After each round of the colours other dashes follow, with their line's width in mind: those of validation, and of
+// training beside it.
+const DASHES = [[[], [6, 4]], [[14, 4], [6, 4, 1, 4]], [[14, 4, 2, 4], [6, 3, 1, 3, 1, 3]], [[2, 3], [1, 6]]];
 const HEIGHT = 240;
+// How much of the other curves is left while one is pointed at.
+const FADED = 0.15;
 // uPlot's mode of joining in which a null and the places of other curves beside it are a gap.
 const GAP = 2;
 
@@ -32,14 +37,32 @@ function charts(runs) {
   return [...found].sort(([, a], [, b]) => isValidated(b) - isValidated(a));
 }
 
+// The colour and the dashes of a run, or of a name.
+function line(order, isTraining = false) {
+  const round = Math.floor(order / COLOURS.length) % DASHES.length;
+  return { colour: COLOURS[order % COLOURS.length], dash: DASHES[round][isTraining ? 1 : 0] };
+}
+
+// A piece of a line, beside its name.
+function swatch({ colour, dash, isBatch }) {
+  const element = (name, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const svg = element("svg", { class: "swatch", width: 32, height: 10, "aria-hidden": "true" });
+  svg.append(element("line", { x1: 0, x2: 32, y1: 5, y2: 5, stroke: colour, "stroke-width": isBatch ? 1 : 3, "stroke-dasharray": dash.join(" ") }));
+  return svg;
+}
+
 // How a curve is drawn: with one run a colour for each name, with several a colour for each run. Training is
 // dashed, batches thin.
 function look({ run, place, series }, names, isSingle) {
   const isBatch = series.scope === "batch";
-  const colour = COLOURS[(isSingle ? names.indexOf(series.name) : place) % COLOURS.length];
-  const isDashed = !isSingle && series.split !== "valid" && !isBatch;
+  const order = isSingle ? names.indexOf(series.name) : place;
+  const isTraining = !isSingle && series.split !== "valid";
   const what = series.name + (isBatch ? " of each batch" : "");
-  return { colour, isDashed, isBatch, label: isSingle ? what : `${run.label}: ${what}` };
+  return { ...line(order, isTraining && !isBatch), isBatch, label: isSingle ? what : `${run.label}: ${what}` };
 }
 
 class Chart {
@@ -50,9 +73,10 @@ class Chart {
     this.state = state;
     this.curves = curves.map((curve) => ({ ...curve, ...look(curve, names, isSingle) }));
     this.plot = make("div", { class: "plot", tabindex: 0, role: "img", onkeydown: (event) => this.key(event) });
+    this.note = make("p", { class: "bad", hidden: true });
     this.keys = make("ul", { class: "key" });
     const values = make("details", { ontoggle: () => values.open && values.replaceChildren(values.firstChild, this.values()) }, make("summary", {}, "Values"));
-    this.element = make("section", { class: "chart", "aria-label": quantity }, make("h3", {}, quantity), this.plot, this.keys, values);
+    this.element = make("section", { class: "chart", "aria-label": quantity }, make("h3", {}, quantity), this.plot, this.note, this.keys, values);
   }
 
   shown() {
@@ -61,11 +85,23 @@ class Chart {
 
   draw() {
     this.uplot?.destroy();
+    this.uplot = null;
+    this.plot.replaceChildren();
     this.drawn = this.shown();
     const axis = ({ series }) => (this.state.x === "steps" ? series.axis.steps : series.axis.seconds);
     const values = this.drawn.flatMap(({ series }) => series.values);
     this.digits = digitsFor(values);
     this.unit = drawnUnit(values, this.state.log);
+    const missing = this.drawn.filter(({ series }) => !series.values.some(Number.isFinite)).map(({ label }) => label);
+    this.note.hidden = missing.length === 0 || missing.length === this.drawn.length;
+    this.note.textContent = `no finite values: ${missing.join(", ")}`;
+    if (values.length && !values.some((value) => this.isDrawable(value))) {
+      const isFinite = values.some(Number.isFinite);
+      this.plot.append(make("p", { class: isFinite ? "empty" : "empty bad" }, isFinite ? "no values above 0, which a logarithmic axis needs" : "no finite values"));
+      this.plot.setAttribute("aria-label", this.summary());
+      this.follow();
+      return;
+    }
     const tables = this.drawn.map((curve) => [axis(curve), curve.series.values.map((value) => (this.isDrawable(value) ? value / this.unit : null))]);
     // What cannot be drawn is a gap. Where only other curves have a value, the line goes on.
     const data = tables.length ? uPlot.join(tables, tables.map(() => [0, GAP])) : [[]];
@@ -74,15 +110,17 @@ class Chart {
     const isLog = this.state.log && data.slice(1).flat().some((value) => value > 0);
     const options = {
       width: Math.max(220, this.plot.clientWidth), height: HEIGHT, padding: [8, roomAtRight, 0, 0], legend: { show: false },
+      focus: { alpha: FADED },
       cursor: { sync: { key: "curves" }, drag: { x: true, y: false }, points: { size: 6 } },
       scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
       axes: [
         { ...lines, size: 32, ...this.along() },
         { ...lines, size: widthOfLabels, values: (_, ticks) => tickLabels(ticks.map((tick) => this.logged(tick))) },
       ],
-      series: [{}, ...this.drawn.map(({ colour, isDashed, isBatch, label, series }) => ({
-        label, stroke: isBatch ? `${colour}66` : colour, width: isBatch ? 1 : 2, dash: isDashed ? [6, 4] : undefined, spanGaps: false,
-        points: { show: series.values.length === 1 ? true : !isBatch && series.values.length <= 60, size: 5 },
+      series: [{}, ...this.drawn.map(({ colour, dash, isBatch, label, series }) => ({
+        label, stroke: isBatch ? `${colour}66` : colour, width: isBatch ? 1 : 2, dash: dash.length ? dash : undefined, spanGaps: false,
+        // Without a neighbour a value has no line.
+        points: { show: series.values.filter(Number.isFinite).length <= 2 || (!isBatch && series.values.length <= 60), size: 5 },
       }))],
       hooks: { setCursor: [() => this.follow()], draw: [(plot) => this.marks(plot)] },
     };
@@ -121,13 +159,12 @@ class Chart {
 
   // The values under the cursor, or the last ones.
   follow() {
-    if (!this.uplot) return;
-    const index = this.uplot.cursor.idx;
-    const items = this.drawn.map((curve) => {
-      const { colour, isDashed, isBatch, label, series } = curve;
-      const line = make("i", { class: [isDashed && "dashed", isBatch && "thin"].filter(Boolean).join(" "), style: `border-color:${colour}` });
+    const index = this.uplot?.cursor.idx;
+    const items = this.drawn.map((curve, order) => {
+      const { label, series } = curve;
       const value = index === null || index === undefined ? series.values.at(-1) : this.valueAt(curve, index);
-      return make("li", {}, line, `${label} `, make("output", {}, number(value, this.digits)));
+      const point = (isPointed) => () => this.uplot?.setSeries(isPointed ? order + 1 : null, { focus: true });
+      return make("li", { onpointerenter: point(true), onpointerleave: point(false) }, swatch(curve), `${label} `, make("output", {}, number(value, this.digits)));
     });
     const x = index === null || index === undefined ? null : this.uplot.data[0][index];
     const place = x === null ? null : make("li", { class: "soft" }, this.state.x === "steps" ? `step ${number(x)}` : duration(x));

@@ -66,9 +66,16 @@ function isTable(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-// The settings that are not the same in all runs, without those of names, places and saving.
+// The settings that are not the same in all runs, without those of names, places and saving: first those with
+// several values, then those that only some runs have. A run without a checkpoint has no settings that are
+// known.
 function differing(runs, notCompared) {
-  const names = new Set(runs.flatMap((run) => Object.keys(run.settings)));
+  const known = runs.map((run) => run.settings).filter((settings) => Object.keys(settings).length > 0);
+  const names = [...new Set(known.flatMap((settings) => Object.keys(settings)))];
   const isCompared = (key) => !key.startsWith("trainer.") || !notCompared.includes(key.split(".")[1]);
-  return [...names].filter((key) => isCompared(key) && new Set(runs.map((run) => JSON.stringify(run.settings[key]))).size > 1);
+  const values = (key) => new Set(known.filter((settings) => key in settings).map((settings) => JSON.stringify(settings[key])));
+  const isPartial = (key) => known.some((settings) => !(key in settings));
+  const compared = names.filter(isCompared);
+  const several = compared.filter((key) => values(key).size > 1);
+  return [...several, ...compared.filter((key) => values(key).size === 1 && isPartial(key))];
 }

@@ -10,7 +10,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// A table. `columns` are {title, value(row), shown(row), isNumber}. With `isSortable` its headings sort it.
+// A table. `columns` are {title, value(row), shown(row), isNumber, isText}: texts are wrapped. With `isSortable` its headings sort it.
 function table(caption, columns, rows, { isSortable = false } = {}) {
   const body = make("tbody");
   let order = { column: null, descending: false };
@@ -20,7 +20,7 @@ function table(caption, columns, rows, { isSortable = false } = {}) {
     if (order.column) sorted.sort((a, b) => compare(order.column.value(a), order.column.value(b)) * (order.descending ? -1 : 1));
     body.replaceChildren(...sorted.map((row) => make("tr", {}, ...columns.map((column) => {
       const shown = column.shown ? column.shown(row) : number(column.value(row));
-      return make("td", { class: column.isNumber ? "number" : null }, shown);
+      return make("td", { class: column.isNumber ? "number" : column.isText ? "text" : null }, shown);
     }))));
   };
   if (isSortable) {

@@ -55,3 +55,10 @@ function setting(value) {
   if (value === null || value === undefined) return "-";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
+
+// A text that can be long, a panic's message say: its beginning, and the whole where the mouse rests.
+const SHOWN_LETTERS = 160;
+
+function shortened(text) {
+  return text.length <= SHOWN_LETTERS ? text : make("span", { title: text }, `${text.slice(0, SHOWN_LETTERS)}..`);
+}

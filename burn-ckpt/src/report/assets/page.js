@@ -35,7 +35,7 @@ async function page() {
   if (!isSingle) parts.push(make("section", { id: "runs" }, make("h2", {}, "Runs"), runsTable(data, state, redraw)));
   parts.push(curves(data, state, drawn));
   for (const run of data.runs) {
-    const content = details(run);
+    const content = details(run, isSingle);
     parts.push(isSingle
       ? make("section", { id: "run" }, make("h2", {}, "The run"), ...content)
       : make("section", {}, make("details", {}, make("summary", {}, make("h2", {}, run.label)), ...content)));

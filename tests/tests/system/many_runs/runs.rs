@@ -65,7 +65,8 @@ fn each_run_has_what_its_checkpoints_say() {
     }
     assert_eq!(
         run["best"],
-        json!({ "metric": "val_score", "mode": "min", "value": best["metrics"]["val_score"] })
+        json!({ "metric": "val_score", "mode": "min", "value": best["metrics"]["val_score"], "step": 20,
+            "other_settings": {}, "is_trained_again": false })
     );
     assert_eq!(run["metrics"]["val_score"], json!({ "newest": 2.0, "best": 1.0 }));
     assert_eq!(run["trainer_config"]["seed"], last["trainer_config"]["seed"]);

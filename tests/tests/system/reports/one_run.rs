@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use system_tests::models::small::{Poison, Script, train_by};
 use system_tests::programs::browser;
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::programs::running::{Running, printed_command, warmup};
 use system_tests::run_files::run_dir;
 use system_tests::{config, train};
 
@@ -46,30 +45,6 @@ fn a_copy_in_which_links_are_files_has_its_best_and_last_checkpoint() {
     assert_eq!(copy["best"]["score"], run["best"]["score"]);
     let is_of_best = |(_, command): &(String, String)| command.contains("copy/best");
     assert_eq!(commands(&copy).iter().filter(|command| is_of_best(command)).count(), 3, "{copy}");
-}
-
-#[test]
-fn the_command_for_a_copy_resumes_the_copy_and_not_the_original() {
-    let root = tempfile::tempdir().unwrap();
-    let flags = "--run-id r1 --epochs 1 --set learning_rate=0.02";
-    Running::start(warmup(root.path(), flags)).end_well();
-    let run = run_dir(root.path());
-    let elsewhere = root.path().join("my runs");
-    fs::create_dir(&elsewhere).unwrap();
-    let copy = elsewhere.join("r1-again");
-    assert!(Command::new("cp").arg("-r").args([&run, &copy]).status().unwrap().success());
-    let before = system_tests::run_files::files(&run);
-    let (title, resume) = commands(&shown(root.path(), &copy)).remove(0);
-    assert_eq!(title, "Resume this copy, with the other arguments of the first start");
-    // By a shell, as a user does.
-    // The programs of the tests do not say their names.
-    let arguments = resume.strip_prefix("PROGRAM .. ").unwrap();
-    let command = format!("resume: warmup --set learning_rate=0.02 {arguments}");
-    let ended = Running::start(printed_command(&command)).end_well();
-    assert!(ended.stderr.contains("resuming r1-again from "), "{command}: {ended:?}");
-    let runs: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"runs", &copy, &"--json"]))).unwrap();
-    assert_eq!(runs[0]["epochs"], 2, "{runs}");
-    assert_eq!(system_tests::run_files::files(&run), before, "the original is as it was");
 }
 
 #[test]
@@ -122,6 +97,7 @@ fn a_run_whose_states_are_not_finite_is_not_offered_to_be_resumed() {
     let run = shown(root.path(), &run_dir(root.path()));
     let titles: Vec<String> = commands(&run).into_iter().map(|(title, _)| title).collect();
     assert_eq!(titles, ["Load in Rust", "Verify", "Export to safetensors"]);
+    assert_eq!(run["how_to_resume"], Value::Null);
 }
 
 #[test]
@@ -138,17 +114,8 @@ fn a_command_for_names_that_begin_as_an_option_does_works() {
         let found = commands(&run).into_iter().find(|(name, _)| name.starts_with(title));
         found.unwrap_or_else(|| panic!("{run}")).1
     };
-    assert!(command("Resume").contains(" --run-id=-lead "), "{run}");
+    assert!(run["how_to_resume"].as_str().unwrap().contains("with_run_id(\"-lead\")"), "{run}");
     let verify = command("Verify");
     let words: Vec<&str> = verify.split(' ').skip(1).collect();
     ended_with(&in_logs(&words), 0);
-}
-
-#[test]
-fn a_done_run_is_resumed_with_more_epochs() {
-    let root = tempfile::tempdir().unwrap();
-    train(config(root.path(), 2)).unwrap();
-    let run = shown(root.path(), &run_dir(root.path()));
-    let (title, resume) = &commands(&run)[0];
-    assert!(title.starts_with("Resume") && resume.ends_with("--ckpt-path auto --epochs 4"), "{resume}");
 }

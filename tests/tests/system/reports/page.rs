@@ -124,7 +124,7 @@ fn a_page_of_one_run_says_what_was_trained_how_and_on_what() {
         "2 of 2",
         "best val_loss",
         "20",
-        "--ckpt-path auto",
+        "with_ckpt_path",
         "burn-ckpt export",
         "::from_checkpoint(",
         "the beginning",

@@ -70,3 +70,20 @@ fn the_values_of_a_chart_fit_a_small_screen() {
         |title: &str| tables.iter().find(|(shown, ..)| shown == title).map(|(_, columns, _)| *columns);
     assert_eq!((columns("loss"), columns("items/s")), (Some(3), Some(2)), "{tables:?}");
 }
+
+#[test]
+fn a_run_without_a_checkpoint_makes_no_setting_differ() {
+    let root = tempfile::tempdir().unwrap();
+    for (run, seed) in [("r1", 1), ("r2", 2), ("r3", 1)] {
+        let run = config(root.path(), 1).with_run_id(run).with_seed(seed).with_checkpoint_saving(seed == 1);
+        train(run).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    let page = report(root.path(), &[&logs.join("r1"), &logs.join("r2"), &logs.join("r3")]);
+    let headings = browser::ask(
+        &page,
+        "async () => [...document.querySelectorAll('#runs thead th')].map((heading) => heading.textContent)",
+    );
+    let expected = ["run", "status", "best val_loss", "epochs done", "steps", "time", "items/s"];
+    assert_eq!(headings, serde_json::json!(expected));
+}

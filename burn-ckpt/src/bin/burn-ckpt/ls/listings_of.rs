@@ -9,6 +9,8 @@ use burn_ckpt::plumbing::{
 use burn_ckpt::{Checkpoint, Error, RunLayout};
 
 use crate::ls::listing::Listing;
+use crate::runs::find::file_name;
+use crate::runs::sort::name_parts;
 use crate::verb_result::Failure;
 
 /// The listings of a directory: of the run whose directory it is, or of the runs and files in it. At least
@@ -33,10 +35,12 @@ pub fn listings(directory: &Path) -> Result<Vec<Listing>, Failure> {
     }
 }
 
-/// Those of a directory and of the runs right in it that have something to list.
+/// Those of a directory and of the runs right in it that have something to list, `r2` before `r10`.
 fn listings_in(directory: &Path) -> Result<Vec<Listing>, Failure> {
     let mut found = vec![Listing::of_directory(directory)?];
-    for path in list(directory)? {
+    let mut paths = list(directory)?;
+    paths.sort_by_cached_key(|path| (name_parts(&file_name(path)), path.clone()));
+    for path in paths {
         let checkpoints = path.join(CHECKPOINT_DIR);
         match is_directory(&checkpoints) {
             Ok(true) => {

@@ -100,7 +100,11 @@ pub fn direction(mode: Option<MetricMode>) -> &'static str {
 
 /// The primary metric and its direction, if they are those of all runs.
 pub fn same_best(runs: &[RunSummary]) -> Option<(&str, Option<MetricMode>)> {
-    let best = runs.iter().filter_map(|run| run.progress.as_ref()?.best());
+    let progress = || runs.iter().filter_map(|run| run.progress.as_ref());
+    // A run that has saved nothing does not say a direction.
+    let any_saved = progress().any(|progress| progress.saved.is_some() && progress.best().is_some());
+    let counted = progress().filter(|progress| !any_saved || progress.saved.is_some());
+    let best = counted.filter_map(Progress::best);
     let mut all = best.map(|(metric, values)| (metric, values.best.map(|(mode, _)| mode)));
     let first = all.next()?;
     all.all(|other| other == first).then_some(first)
@@ -186,7 +190,9 @@ pub fn chosen(
 /// The hyperparameters and settings that differ between the runs: first those of which runs have several
 /// values, then those that only some runs have.
 pub fn differing(runs: &[RunSummary]) -> Vec<Column> {
-    let progress: Vec<&Progress> = runs.iter().filter_map(|run| run.progress.as_ref()).collect();
+    let progress = runs.iter().filter_map(|run| run.progress.as_ref());
+    // Without a checkpoint none is known.
+    let progress: Vec<&Progress> = progress.filter(|progress| progress.saved.is_some()).collect();
     let hparams: Vec<&Map<String, Value>> = progress.iter().map(|progress| &progress.hparams).collect();
     let settings: Vec<&Map<String, Value>> = progress.iter().map(|progress| &progress.settings).collect();
     let [hparams, settings] = [&hparams, &settings].map(|of_runs| different_keys(of_runs));

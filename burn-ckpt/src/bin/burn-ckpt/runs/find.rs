@@ -36,7 +36,8 @@ fn advice() -> String {
     format!("name a directory of runs, a run's directory, or one with {DEFAULT_LOGS}")
 }
 
-fn file_name(path: &Path) -> String {
+/// A path's last part as text.
+pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

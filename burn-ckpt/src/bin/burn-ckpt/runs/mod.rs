@@ -4,6 +4,7 @@
 pub mod columns;
 pub mod find;
 pub mod in_parallel;
+pub mod logged_progress;
 pub mod progress;
 pub mod report;
 pub mod run_directory;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::ls::not_whole::NotWhole;
+use crate::runs::columns::Column;
 use crate::runs::summary::RunSummary;
 use crate::tag::run_tags::unknown_tag;
 use crate::terminal::output::{Output, say};
@@ -89,19 +91,33 @@ pub fn run(args: &Args) -> VerbResult {
         sort::reverse(&mut runs, sorted_by.as_ref());
     }
     let mut output = Output::new();
+    let mut shows_best = false;
     if args.json {
         output.json(&report::as_json(&runs))?;
     } else {
         let columns = columns::chosen(&args.columns, sorted_by.as_ref(), &runs)?;
+        shows_best = columns.iter().any(|column| matches!(column, Column::Best | Column::Metric(_)));
         let ranks = report::Ranks { is_chosen: !args.columns.is_empty(), sorted_by: sorted_by.as_ref() };
         output.table(report::table(&runs, &columns, &ranks), 0)?;
     }
     output.flush()?;
+    if shows_best {
+        say_what_best_is_of(&runs);
+    }
     let unreadable: Vec<String> = runs.iter().flat_map(|run| run.unreadable.iter().cloned()).collect();
     unreadable.iter().for_each(|error| say(format!("error: {error}")));
     let not_whole = not_whole(&runs);
     not_whole.iter().for_each(say);
     Ok(unreadable.is_empty() && not_whole.is_none())
+}
+
+/// Names the runs whose best value other settings gave than those in their lines.
+fn say_what_best_is_of(runs: &[RunSummary]) {
+    for run in runs {
+        if let Some(differs) = run.progress.as_ref().and_then(|progress| progress.best_differs()) {
+            say(format!("note: *{}: {differs}", in_one_line(&run.name)));
+        }
+    }
 }
 
 /// The line that says how many checkpoints are not whole, and what lists them. `None` where all is well.

@@ -1,10 +1,10 @@
 //! How far a run is: what its newest checkpoint says, and the best values of its metrics among all of its
-//! checkpoints.
+//! checkpoints. `logged_progress` has what the log says of a run without one.
 
 use std::path::PathBuf;
 
 use burn_ckpt::Metadata;
-use burn_ckpt::plumbing::{epochs_done, is_done, primary_metric};
+use burn_ckpt::plumbing::{OtherOrigin, epochs_done, is_done, primary_metric};
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -25,8 +25,10 @@ pub struct Progress {
     pub seconds: f64,
     /// Over the whole run, validations left out. `None` if its checkpoints do not say it.
     pub items_per_second: Option<f64>,
-    pub started: Timestamp,
-    pub saved: Timestamp,
+    /// `None` if a log without times is all that there is.
+    pub started: Option<Timestamp>,
+    /// When the newest checkpoint was. `None` of a run without one, of which the log says the rest.
+    pub saved: Option<Timestamp>,
     /// The metric that ranks its checkpoints.
     pub primary: Option<String>,
     /// What the run's link to the best checkpoint by the primary metric leads to. `None` without such a link.
@@ -47,16 +49,25 @@ pub struct BestCheckpoint {
     pub epoch: u64,
     pub step: u64,
     pub value: f64,
+    /// In what it differs from the newest checkpoint.
+    pub other_origin: OtherOrigin,
 }
 
 impl BestCheckpoint {
     /// `rows` are whole.
-    fn find(rows: &[&Row], primary: &str) -> Option<Self> {
+    fn find(rows: &[&Row], newest: &Row, primary: &str) -> Option<Self> {
         let row = rows.iter().find(|row| is_best_by(row, primary))?;
         let metadata = row.metadata.as_ref()?;
         let value = metadata.metrics.get(primary).copied().filter(|value| !value.is_nan())?;
         let (epoch, step) = (metadata.epoch, metadata.global_step);
-        Some(Self { path: row.path.clone(), epoch, step, value })
+        let mut other_origin = OtherOrigin::default();
+        // Its starts are in its whole metadata alone.
+        if let Some(newest) =
+            (row.path != newest.path).then(|| Metadata::of_checkpoint(&newest.path).ok()).flatten()
+        {
+            other_origin = OtherOrigin::of(metadata, &newest);
+        }
+        Some(Self { path: row.path.clone(), epoch, step, value, other_origin })
     }
 }
 
@@ -85,7 +96,8 @@ impl Progress {
         let config = &metadata.trainer_config;
         let whole: Vec<&Row> = rows.iter().filter(|row| row.problem.is_none()).collect();
         let primary = primary_metric(config).map(str::to_owned);
-        let best_checkpoint = primary.as_deref().and_then(|primary| BestCheckpoint::find(&whole, primary));
+        let best_checkpoint =
+            primary.as_deref().and_then(|primary| BestCheckpoint::find(&whole, newest, primary));
         let mut metrics = metrics(&whole, metadata, state);
         if let (Some(primary), Some(best)) = (&primary, &best_checkpoint)
             && let Some((_, value)) = metrics.get_mut(primary).and_then(|values| values.best.as_mut())
@@ -99,8 +111,8 @@ impl Progress {
             steps: metadata.global_step,
             seconds: metadata.training_time_seconds,
             items_per_second: metadata.speed["items_per_second"].as_f64(),
-            started: metadata.start_timestamp,
-            saved: metadata.checkpoint_timestamp,
+            started: Some(metadata.start_timestamp),
+            saved: Some(metadata.checkpoint_timestamp),
             primary,
             best_checkpoint,
             metrics,
@@ -126,6 +138,12 @@ impl Progress {
             () if is_at("max_time", self.seconds) => Some("max_time"),
             () => None,
         }
+    }
+
+    /// How the best checkpoint differs from what the run's line says, in words. `None` where it does not.
+    pub fn best_differs(&self) -> Option<String> {
+        let BestCheckpoint { step, other_origin, .. } = self.best_checkpoint.as_ref()?;
+        Some(format!("the best checkpoint (step {step}) {}", other_origin.in_words()?))
     }
 
     /// The values of the primary metric.

@@ -1,7 +1,7 @@
 //! The runs as a table, and as JSON.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::metrics::json::json_number;
 use crate::runs::columns::{Column, direction, same_best};
@@ -41,14 +41,14 @@ pub fn table(runs: &[RunSummary], columns: &[Column], ranks: &Ranks<'_>) -> Tabl
     };
     let ranks = columns.iter().enumerate().map(rank);
     let mut table = Table::new(&headings).with_ranks(ranks);
-    let names_metric = same_best(runs).is_none();
+    let metric = same_best(runs).map(|(metric, _)| metric);
     for run in runs {
-        table.row(columns.iter().map(|column| cell(run, column, names_metric, now)));
+        table.row(columns.iter().map(|column| cell(run, column, metric, now)));
     }
     table
 }
 
-fn cell(run: &RunSummary, column: &Column, names_metric: bool, now: Timestamp) -> Cell {
+fn cell(run: &RunSummary, column: &Column, metric: Option<&str>, now: Timestamp) -> Cell {
     let is_known = run.checkpoints > 0;
     let of_files = |text: String| if is_known { text } else { String::new() };
     let text = match (column, &run.progress) {
@@ -67,11 +67,13 @@ fn cell(run: &RunSummary, column: &Column, names_metric: bool, now: Timestamp) -
         (Column::Steps, Some(progress)) => progress.steps.to_string(),
         (Column::Time, Some(progress)) => span(progress.seconds),
         (Column::Speed, Some(progress)) => progress.items_per_second.map(number).unwrap_or_default(),
-        (Column::Age, Some(progress)) => age(progress.saved, now),
-        (Column::Started, Some(progress)) => moment(progress.started),
-        (Column::Best, Some(progress)) => best(progress, names_metric),
+        (Column::Age, Some(progress)) => progress.saved.map(|saved| age(saved, now)).unwrap_or_default(),
+        (Column::Started, Some(progress)) => progress.started.map(moment).unwrap_or_default(),
+        (Column::Best, Some(progress)) => format!("{}{}", best(progress, metric), mark(progress)),
         (Column::Metric(name), Some(progress)) => {
-            progress.metrics.get(name).map(|values| number(values.shown())).unwrap_or_default()
+            let mark = if progress.primary.as_ref() == Some(name) { mark(progress) } else { "" };
+            let shown = |values: &MetricValues| format!("{}{mark}", number(values.shown()));
+            progress.metrics.get(name).map(shown).unwrap_or_default()
         }
         (Column::Hparam(_) | Column::Setting(_), Some(progress)) => {
             setting(progress, column).map(words).unwrap_or_default()
@@ -88,16 +90,24 @@ fn setting<'a>(progress: &'a Progress, column: &Column) -> Option<&'a Value> {
     }
 }
 
-fn best(progress: &Progress, names_metric: bool) -> String {
+/// The best value of the metric of the column, or of the run's own with its name.
+fn best(progress: &Progress, metric: Option<&str>) -> String {
+    if let Some(metric) = metric {
+        return progress.metrics.get(metric).map(|values| number(values.shown())).unwrap_or_default();
+    }
     match progress.best() {
         None => String::new(),
-        Some((_, values)) if !names_metric => number(values.shown()),
         Some((metric, values)) => {
             let mode = values.best.map(|(mode, _)| mode);
             // The value first: where there is no room, the end is cut off.
             format!("{} {metric}{}", number(values.shown()), direction(mode))
         }
     }
+}
+
+/// The mark of a value that other settings gave than those of the line: a note says which.
+fn mark(progress: &Progress) -> &'static str {
+    if progress.best_differs().is_some() { "*" } else { "" }
 }
 
 fn tone(status: StatusKind) -> Tone {
@@ -116,11 +126,17 @@ pub fn as_json(runs: &[RunSummary]) -> Value {
 
 fn run_json(run: &RunSummary) -> Value {
     let progress = run.progress.as_ref();
-    let best = progress.and_then(Progress::best).map(|(metric, values)| {
+    let checkpoint = progress.and_then(|progress| progress.best_checkpoint.as_ref());
+    let origin = checkpoint.map(|best| &best.other_origin);
+    let of_checkpoints = progress.filter(|progress| progress.saved.is_some());
+    let best = of_checkpoints.and_then(Progress::best).map(|(metric, values)| {
         json!({
             "metric": metric,
             "mode": values.best.map(|(mode, _)| mode),
             "value": json_number(values.shown()),
+            "step": checkpoint.map(|best| best.step),
+            "other_settings": origin.map(|origin| origin.settings.iter().cloned().collect::<Map<_, _>>()),
+            "is_trained_again": origin.map(|origin| origin.is_trained_again),
         })
     });
     let metrics = progress.map(|progress| {
@@ -142,15 +158,15 @@ fn run_json(run: &RunSummary) -> Value {
         "metrics": metrics,
         "training_time_seconds": progress.map(|progress| progress.seconds),
         "items_per_second": progress.and_then(|progress| progress.items_per_second),
-        "start_timestamp": progress.map(|progress| progress.started),
-        "checkpoint_timestamp": progress.map(|progress| progress.saved),
+        "start_timestamp": progress.and_then(|progress| progress.started),
+        "checkpoint_timestamp": progress.and_then(|progress| progress.saved),
         "checkpoints": run.checkpoints,
         "broken_checkpoints": run.broken,
         "size_bytes": run.bytes,
         "tags": run.tags.tags,
         "notes": run.tags.notes,
-        "hparams": progress.map(|progress| &progress.hparams),
-        "trainer_config": progress.map(|progress| &progress.settings),
+        "hparams": of_checkpoints.map(|progress| &progress.hparams),
+        "trainer_config": of_checkpoints.map(|progress| &progress.settings),
         "unreadable": run.unreadable,
     })
 }

@@ -136,8 +136,8 @@ fn key(run: &RunSummary, column: &Column, order: Order) -> Option<SortKey> {
         Column::Size => number(run.bytes as f64),
         Column::Checkpoints => number(run.checkpoints as f64),
         // The youngest first.
-        Column::Age => number(-(progress()?.saved.as_millisecond() as f64)),
-        Column::Started => number(progress()?.started.as_millisecond() as f64),
+        Column::Age => number(-(progress()?.saved?.as_millisecond() as f64)),
+        Column::Started => number(progress()?.started?.as_millisecond() as f64),
         Column::Hparam(name) => of_json(progress()?.hparams.get(name)?),
         Column::Setting(name) => of_json(progress()?.settings.get(name)?),
         Column::Best | Column::Metric(_) => {

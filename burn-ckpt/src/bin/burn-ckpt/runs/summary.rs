@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::ls::listing::{Listing, Row, reason};
 use crate::ls::not_whole::NotWhole;
 use crate::parallel_verify::identity;
+use crate::runs::logged_progress::logged_progress;
 use crate::runs::progress::Progress;
 use crate::runs::run_directory::{is_run, leads_nowhere};
 use crate::runs::status::{Status, StatusKind};
@@ -26,7 +27,7 @@ pub struct RunSummary {
     pub name: String,
     pub directory: PathBuf,
     pub status: Status,
-    /// From its newest checkpoint; `None` if none can be read.
+    /// From its newest checkpoint, or from its log if none can be read; `None` without both.
     pub progress: Option<Progress>,
     /// The files with a checkpoint's name.
     pub checkpoints: usize,
@@ -118,10 +119,14 @@ impl RunSummary {
         let because = self.progress.as_ref().and_then(|progress| progress.ended_because.as_deref());
         let said = metadata.map(|metadata| (metadata, &state));
         self.status = Status::of(&self.directory, said, because, reasons.collect());
+        self.progress = self.progress.take().or_else(|| logged_progress(&self.directory));
         if self.status.kind == StatusKind::NeverSaved && !self.unreadable.is_empty() {
             self.status = Status::new(StatusKind::Unreadable, self.unreadable.join("; "));
         }
-        if self.progress.is_some() && self.broken > 0 {
+        if newest.is_some_and(|row| row.metadata.as_ref().is_some_and(|metadata| !metadata.is_finite())) {
+            self.status.add("its newest state is not finite");
+        }
+        if newest.is_some() && self.broken > 0 {
             let broken = format!("{} of {} not whole", self.broken, count(self.checkpoints, "checkpoint"));
             self.status.add(&broken);
         }

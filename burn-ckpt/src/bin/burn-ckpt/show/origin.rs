@@ -1,6 +1,8 @@
 //! A checkpoint's origin in short: the part of `show` that comes from the metadata.
 
 use burn_ckpt::Metadata;
+use burn_ckpt::metadata::RunStart;
+use burn_ckpt::plumbing::{SettingChange, changes_of};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -42,6 +44,7 @@ pub fn rows(contents: &Contents, now: Timestamp) -> Vec<(&'static str, String)> 
             format!("{}, the last {}{from}", metadata.starts.len(), moment(last.timestamp)),
         ));
     }
+    rows.extend(changes(&metadata.starts).into_iter().map(|change| ("changed", change)));
     rows.extend(ended(&contents.trainer_state).map(|ended| ("ended", ended)));
     let metrics: Vec<String> =
         metadata.metrics.iter().map(|(name, value)| format!("{name} {}", number(*value))).collect();
@@ -77,6 +80,16 @@ fn run(metadata: &Metadata) -> String {
     };
     let id = if metadata.run_id.is_empty() { "none" } else { &metadata.run_id };
     format!("{id}{}{}", named("called", &metadata.name), named("of the project", &metadata.project))
+}
+
+/// What each start changed, as far as it changed something.
+fn changes(starts: &[RunStart]) -> Vec<String> {
+    let in_words = |(start, changes): (&RunStart, Vec<SettingChange>)| {
+        let changed: Vec<String> = changes.iter().map(SettingChange::in_words).collect();
+        let (when, step) = (moment(start.timestamp), start.global_step);
+        (!changed.is_empty()).then(|| format!("by the start {when}, at step {step}: {}", changed.join(", ")))
+    };
+    starts.iter().zip(changes_of(starts)).filter_map(in_words).collect()
 }
 
 /// How fast the run trained, which is JSON in any form.
