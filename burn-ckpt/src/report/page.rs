@@ -194,8 +194,8 @@ fn with(runs: &[&RunData], written: Timestamp, detail: Detail) -> std::io::Resul
     let data = data.to_string().replace('<', "\\u003c");
     let parts = [
         ("title", escaped(&title(runs))),
-        ("styles", STYLES.concat()),
-        ("scripts", SCRIPTS.concat()),
+        ("styles", STYLES.map(without_indentation).concat()),
+        ("scripts", SCRIPTS.map(without_indentation).concat()),
         ("data", data),
     ];
     Ok(Page { html: filled(PAGE, &parts), left_out })
@@ -283,4 +283,11 @@ fn filled(template: &str, parts: &[(&str, String)]) -> String {
         rest = after;
     }
     filled + rest
+}
+
+/// The lines of a script without what only its reader needs: its indentation and comments. The page has room
+/// for more points then.
+fn without_indentation(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }

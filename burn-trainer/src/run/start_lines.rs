@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn only_finite_states_are_said_to_rank() {
-        assert!(ranks_of_newer(2, 2).starts_with("rank among the best"));
+        assert!(ranks_of_newer(2, 2).starts_with("they rank among the best"));
         assert!(ranks_of_newer(1, 2).starts_with("those whose values are finite rank"));
-        assert!(ranks_of_newer(0, 2).starts_with("do not rank"));
+        assert!(ranks_of_newer(0, 2).starts_with("none ranks"));
     }
 }

@@ -162,11 +162,11 @@ fn a_metric_that_there_is_not_is_an_error_with_those_that_are_near() {
         assert!(!said.contains("there is no metric"), "{said}");
     }
     let unranked = root.path().join("logs/unranked");
-    logged(&unranked, "val_loss", &["1"]);
+    logged(&unranked, "score", &["1"]);
     let (_, said) = ended_with(&burn_ckpt(&[&"plot", &unranked]), 2);
     assert!(said.contains("name a metric"), "{said}");
     fs::write(unranked.join("metrics.jsonl"), "").unwrap();
-    let (_, said) = ended_with(&burn_ckpt(&[&"plot", &unranked, &"val_loss"]), 1);
+    let (_, said) = ended_with(&burn_ckpt(&[&"plot", &unranked, &"score"]), 1);
     assert!(said.contains("nothing has been logged yet"), "{said}");
 }
 

@@ -107,8 +107,7 @@ fn runs_are_listed_by_their_numbers_by_both_verbs() {
     for verb in ["ls", "runs"] {
         let text = stdout(&burn_ckpt(&[&verb, &root.path(), &"--json"]));
         let listed: Vec<Value> = serde_json::from_str(&text).unwrap();
-        let key = if verb == "ls" { "name" } else { "run" };
-        let names: Vec<&str> = listed.iter().map(|run| run[key].as_str().unwrap()).collect();
+        let names: Vec<&str> = listed.iter().map(|run| run["run"].as_str().unwrap()).collect();
         assert_eq!(names, ["r1", "r2", "r10"], "{verb}");
     }
 }
