@@ -18,7 +18,7 @@ impl MirroredRun {
     /// use burn_ckpt::mirror::MirroredRun;
     ///
     /// let (run, best) = MirroredRun::of_checkpoint(&"s3://bucket/prefix/r1/best".parse()?)?;
-    /// run.download_to(&best, "best.ckpt".as_ref(), &|_| Ok(()))?;
+    /// run.download_to(&best, "best.ckpt", &|_| Ok(()))?;
     /// # Ok::<(), burn_ckpt::Error>(())
     /// ```
     ///
