@@ -1,4 +1,7 @@
-//! Which settings of the trainer are compared between runs: those on which the result of a training depends.
+//! Settings by their paths, and which of the trainer's are compared between runs: those on which the result
+//! of a training depends.
+
+use serde_json::Value;
 
 /// Settings of the names and places of a run and its files, and of one start of it.
 pub const NAMES_AND_PLACES: [&str; 10] =
@@ -32,4 +35,41 @@ pub const NOT_OF_THE_RESULT: [&str; 19] = [
 pub fn is_of_result(path: &str) -> bool {
     let first = path.split('.').next().unwrap_or_default();
     !NAMES_AND_PLACES.contains(&first) && !NOT_OF_THE_RESULT.contains(&first)
+}
+
+/// The values in a JSON value with their paths, `optimizer.betas.0`, in the order of the document.
+#[must_use]
+pub fn leaves(value: &Value) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    collect(String::new(), value, &mut found);
+    found
+}
+
+fn collect<'a>(path: String, value: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            fields.iter().for_each(|(key, value)| collect(below(key), value, found));
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| collect(below(&index.to_string()), value, found));
+        }
+        _ => found.push((path, value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_their_path() {
+        let json = serde_json::json!({ "a": { "b": [1, 2], "c": [{ "d": null }] }, "e": {} });
+        let found: Vec<String> =
+            leaves(&json).iter().map(|(path, value)| format!("{path} {value}")).collect();
+        assert_eq!(found, ["a.b [1,2]", "a.c.0.d null", "e {}"]);
+    }
 }

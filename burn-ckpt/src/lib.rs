@@ -154,7 +154,7 @@ pub use burn_pack;
 pub mod plumbing {
     pub use crate::addresses::{is_address, mirror_address};
     pub use crate::byte_size::size;
-    pub use crate::compared_settings::{NAMES_AND_PLACES, is_of_result};
+    pub use crate::compared_settings::{NAMES_AND_PLACES, is_of_result, leaves};
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{
         can_be_synced, cannot_be_synced, create_directory, entry, is_directory, is_symlink, is_there, list,

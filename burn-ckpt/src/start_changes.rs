@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::compared_settings::{NAMES_AND_PLACES, is_of_result};
+use crate::compared_settings::{NAMES_AND_PLACES, is_of_result, leaves};
 use crate::format::metadata::Metadata;
 use crate::format::run_start::RunStart;
 use crate::strategy_names::with_named_strategies;
@@ -128,28 +128,12 @@ fn differences(
     names.filter_map(change).collect()
 }
 
-/// The values of a JSON document by their paths.
+/// The values of a JSON document by their paths. One that is null or empty has none.
 fn flat(json: &Value) -> IndexMap<String, Value> {
-    let mut found = IndexMap::new();
-    collect(String::new(), json, &mut found);
-    found
-}
-
-fn collect(path: String, json: &Value, found: &mut IndexMap<String, Value>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    match json {
-        Value::Null if path.is_empty() => {}
-        Value::Object(fields) if !fields.is_empty() || path.is_empty() => {
-            fields.iter().for_each(|(key, value)| collect(below(key), value, found));
-        }
-        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-            items
-                .iter()
-                .enumerate()
-                .for_each(|(place, item)| collect(below(&place.to_string()), item, found));
-        }
-        value => _ = found.insert(path, value.clone()),
-    }
+    let is_value =
+        |(path, value): &(String, &Value)| !path.is_empty() || !(value.is_null() || value.is_object());
+    let found = leaves(json).into_iter().filter(is_value);
+    found.map(|(path, value)| (path, value.clone())).collect()
 }
 
 #[cfg(test)]

@@ -38,13 +38,17 @@ impl<M: LearnerModel> Trainer<M> {
         if let Some(reason) = data.train.size().and_then(LoaderSize::without_batches) {
             return Err(Error::no_batch("training", reason));
         }
-        recomputation::recomputes(&learner.model(), config.gradient_checkpointing)?;
         warn_if_nothing_is_saved(config, !saver.strategies.is_empty());
         if !config.writes() {
             return Ok(());
         }
         let saved = SavedFiles::of(config, &saver.strategies, &run.layout);
         checkpoint_size::check(learner, &saver.limits, &saved)
+    }
+
+    /// Whether the model computes activations in its backward pass again.
+    fn recomputes(&self, learner: &Learner<M>) -> Result<bool> {
+        recomputation::recomputes(&learner.model(), self.setup.config.gradient_checkpointing)
     }
 
     /// Trains.
@@ -76,6 +80,7 @@ impl<M: LearnerModel> Trainer<M> {
     fn fit_run(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let _entered = self.setup.run.output.enter();
         let devices = self.devices.of_run(&learner.model())?;
+        let recomputes = self.recomputes(&learner)?;
         self.check_start(&learner)?;
         let RunSetup { config, data, .. } = &self.setup;
         data.define_sets(&self.validation_sets, config.writes())?;
@@ -83,19 +88,19 @@ impl<M: LearnerModel> Trainer<M> {
         self.stop.attach(training.interrupter());
         name_software(&devices);
         let guard = self.device_loss_guard(&devices)?;
-        self.fit_guarded(training, learner, &devices, rules, &guard).map_err(|error| guard.with_cause(error))
+        let devices = TrainingDevices::new(&devices, self.devices.optim, recomputes);
+        self.fit_guarded(training, learner, devices, rules, &guard).map_err(|error| guard.with_cause(error))
     }
 
     fn fit_guarded(
         self,
         training: SupervisedTraining<M>,
         mut learner: Learner<M>,
-        devices: &[Device],
+        devices: TrainingDevices,
         rules: LoopRules,
         guard: &DeviceLossGuard,
     ) -> Result<FitResult<M>> {
         let Self { mut setup, validation_sets, mut callbacks, stop, speed, .. } = self;
-        let recomputes = recomputation::recomputes(&learner.model(), setup.config.gradient_checkpointing)?;
         if let Some(settings) = setup.config.early_stopping.clone() {
             // After those of the program, which may log its metric.
             callbacks.add(Box::new(EarlyStoppingCallback::new(settings)));
@@ -119,7 +124,6 @@ impl<M: LearnerModel> Trainer<M> {
         }
         prepared.metrics.table.lock().set_undirected(callbacks.undirected_scalars());
         let training = prepared.configure(training, metric_logger, &self.logger_slot);
-        let devices = TrainingDevices::new(devices, self.devices.optim, recomputes);
         let epochs = RunEpochs::new(&prepared.config, prepared.completed());
         let plan = FitPlan {
             rules,
@@ -188,6 +192,7 @@ impl<M: LearnerModel> Trainer<M> {
         let strategy: TrainingStrategy<M> = strategy.into();
         self.check_for_other_loop()?;
         let _entered = self.setup.run.output.enter();
+        self.recomputes(&learner)?;
         self.check_start(&learner)?;
         self.warn_of_settings_without_effect(matches!(strategy, TrainingStrategy::Custom(_)));
         self.stop.attach(training.interrupter());

@@ -52,15 +52,17 @@ impl Backend {
     /// The fastest backend that the program was built for and that reaches a GPU of this machine. Says so
     /// where none does.
     pub(crate) fn of_this_machine() -> Self {
-        let built = BUILT_FOR_GPUS.iter().copied();
-        let Some(gpus) = built.clone().next().map(|_| try_gpus()) else { return Self::Flex };
+        if Self::best() == Self::Flex {
+            return Self::Flex;
+        }
+        let (built, gpus) = (BUILT_FOR_GPUS.iter(), try_gpus());
         let (software, real): (Vec<_>, Vec<_>) =
             gpus.iter().flatten().partition(|gpu| gpu.kind == Some(GpuKind::Cpu));
-        let reaches = |backend: &Self| {
+        let reaches = |backend: &&Self| {
             let is_of_backend = |device: &String| device.split('(').next() == backend.gpu_name();
             real.iter().any(|gpu| gpu.burn_devices.iter().any(is_of_backend))
         };
-        built.clone().find(reaches).unwrap_or_else(|| {
+        built.clone().find(reaches).copied().unwrap_or_else(|| {
             let names =
                 |gpus: &[&GpuDevice]| gpus.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             let found = match (gpus.is_none(), real.is_empty(), software.is_empty()) {
@@ -71,7 +73,7 @@ impl Backend {
                 }
                 _ => "this machine has none, or no driver for it".to_owned(),
             };
-            let built = built.map(|backend| backend.to_string()).collect::<Vec<_>>().join(", ");
+            let built = built.map(ToString::to_string).collect::<Vec<_>>().join(", ");
             eprintln!("note: no GPU is used ({found}; built for {built}): the CPU computes");
             Self::Flex
         })

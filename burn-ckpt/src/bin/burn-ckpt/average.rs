@@ -58,15 +58,18 @@ pub fn run(args: &Args) -> VerbResult {
         let message = "an average has at least 2 checkpoints: name more, or a run with --last N";
         return Err(Failure::Usage(message.to_owned()));
     }
+    let mut runs = IndexSet::new();
     for input in &inputs {
-        if foreign::same_file(Checkpoint::open(input)?.path(), &args.out)? {
+        let checkpoint = Checkpoint::open(input)?;
+        runs.insert(checkpoint.metadata()?.run_id);
+        if foreign::same_file(checkpoint.path(), &args.out)? {
             return Err(Failure::Other(format!("{} would be overwritten while it is read", input.display())));
         }
         if args.last.is_some() {
             say(format!("averaged: {}", input.display()));
         }
     }
-    say_if_of_several_runs(&inputs)?;
+    say_if_several(runs);
     average(&inputs, &args.out)?;
     let written = Checkpoint::open(&args.out)?;
     let average = averages::of_section(OF_CHECKPOINTS, &written.section(OF_CHECKPOINTS)?);
@@ -80,16 +83,13 @@ pub fn run(args: &Args) -> VerbResult {
 
 /// Models of several runs have a mean that is of use if they began with the same weights, which no checkpoint
 /// says.
-fn say_if_of_several_runs(inputs: &[PathBuf]) -> Result<(), Failure> {
-    let ids = inputs.iter().map(|input| Ok(Checkpoint::open(input)?.metadata()?.run_id));
-    let ids: IndexSet<String> = ids.collect::<Result<_, burn_ckpt::Error>>()?;
-    if ids.len() > 1 {
-        let ids = ids.into_iter().collect::<Vec<_>>().join(", ");
+fn say_if_several(runs: IndexSet<String>) {
+    if runs.len() > 1 {
+        let runs = runs.into_iter().collect::<Vec<_>>().join(", ");
         say(format!(
-            "note: the checkpoints are of several runs ({ids}): a mean is of use if these began with the same weights"
+            "note: the checkpoints are of several runs ({runs}): a mean is of use if these began with the same weights"
         ));
     }
-    Ok(())
 }
 
 /// The newest states of a run, oldest first. One that has several names is listed once.

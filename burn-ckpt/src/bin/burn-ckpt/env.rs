@@ -4,11 +4,12 @@
 use std::io::ErrorKind;
 use std::process::Command;
 
+use burn_ckpt::plumbing::leaves;
 use burn_environment::plumbing::gpus_from;
 use burn_environment::{Environment, try_gpus};
 use serde_json::Value;
 
-use crate::terminal::figures::{count, exact_size, leaves, value};
+use crate::terminal::figures::{count, exact_size, value};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Table};
 use crate::verb_result::{Failure, VerbResult};

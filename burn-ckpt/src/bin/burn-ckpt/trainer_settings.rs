@@ -1,10 +1,8 @@
 //! The trainer's configuration as it stands in a checkpoint's metadata: its settings by their paths, and
 //! which of them say what a run is called and where its files are, and not how it is trained.
 
-use burn_ckpt::plumbing::{NAMES_AND_PLACES, with_named_strategies};
+use burn_ckpt::plumbing::{NAMES_AND_PLACES, leaves, with_named_strategies};
 use serde_json::{Map, Value};
-
-use crate::terminal::figures::leaves;
 
 /// The settings that say how a run is trained and saved, by their paths.
 pub fn of_training(trainer_config: &Value) -> Map<String, Value> {

@@ -5,12 +5,13 @@ mod origin;
 
 use std::path::PathBuf;
 
+use burn_ckpt::plumbing::leaves;
 use burn_ckpt::{Checkpoint, Section, TensorLayout};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::contents::{Contents, Part, scalar};
-use crate::terminal::figures::{count, grouped, leaves, size, value};
+use crate::terminal::figures::{count, grouped, size, value};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::terminal::table::{Align, Table};

@@ -96,29 +96,6 @@ pub fn words(json: &Value) -> String {
     }
 }
 
-/// The values in a JSON value with their paths, `optimizer.betas.0`, in the order of the document.
-pub fn leaves(value: &Value) -> Vec<(String, &Value)> {
-    let mut found = Vec::new();
-    collect(String::new(), value, &mut found);
-    found
-}
-
-fn collect<'a>(path: String, value: &'a Value, found: &mut Vec<(String, &'a Value)>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            fields.iter().for_each(|(key, value)| collect(below(key), value, found));
-        }
-        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-            items
-                .iter()
-                .enumerate()
-                .for_each(|(index, value)| collect(below(&index.to_string()), value, found));
-        }
-        _ => found.push((path, value)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,13 +138,5 @@ mod tests {
     fn a_list_of_texts_is_shown_as_words() {
         let shown = [serde_json::json!(["a", "b"]), serde_json::json!([]), serde_json::json!([1, "a"])];
         assert_eq!(shown.map(|list| words(&list)), ["a, b", "", r#"[1,"a"]"#]);
-    }
-
-    #[test]
-    fn values_are_found_by_their_path() {
-        let json = serde_json::json!({ "a": { "b": [1, 2], "c": [{ "d": null }] }, "e": {} });
-        let found: Vec<String> =
-            leaves(&json).iter().map(|(path, value)| format!("{path} {value}")).collect();
-        assert_eq!(found, ["a.b [1,2]", "a.c.0.d null", "e {}"]);
     }
 }
