@@ -8,7 +8,9 @@ pub mod python;
 mod set_up;
 
 use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::process::{ExitCode, Stdio};
+use std::thread;
 
 use crate::cargo::{disk, timed};
 use crate::{cargo, check};
@@ -21,6 +23,7 @@ const SUMMARY: &str = "test result: ";
 /// the one of what every program has.
 const EVERYTHING: [&str; 2] = ["--features", "system-tests/wgpu,system-tests/mirror,system-tests/remote"];
 const WITH_EVERYTHING: [&str; 5] = ["test", "--workspace", EVERYTHING[0], EVERYTHING[1], "--no-fail-fast"];
+const ALL_TESTS: [&str; 4] = ["test", "--workspace", "--tests", "--no-fail-fast"];
 /// The tests beside the code, and the examples in its documentation: some are about these features.
 const BESIDE_THE_CODE: [&[&str]; 2] = [&["--lib"], &["--doc"]];
 /// The tests of training, saving, resuming and loading, once more on burn's wgpu backend: a GPU, or Mesa's
@@ -36,24 +39,25 @@ const ON_WGPU: [&str; 7] = [
     // device computes one thing at a time anyway.
     "--test-threads=1",
 ];
-/// Mirrors, and servers of this machine, on the loopback interface. The benchmark of servers runs alone: it
-/// counts all bytes that cross the loopback interface, those of other tests too.
-const ON_THE_NETWORK: [&[&str]; 2] = [
-    &[
-        "--test",
-        "system",
-        "--",
-        "mirrors::",
-        "mirrored_runs::",
-        "programs::bench::a_mirror_in_a_slow_store",
-        "remote::",
-        "--skip",
-        "remote::bench::",
-    ],
-    &["--test", "system", "--", "remote::bench::"],
+/// Mirrors, and servers of this machine, on the loopback interface.
+const ON_THE_NETWORK: [&str; 10] = [
+    "--test",
+    "system",
+    "--",
+    "mirrors::",
+    "mirrored_runs::",
+    "programs::bench::a_mirror_in_a_slow_store",
+    "programs::bench::a_store_that_takes_nothing",
+    "remote::",
+    "--skip",
+    "remote::bench::",
 ];
+/// It counts all bytes that cross the loopback interface, those of other tests too.
+const NETWORK_ALONE: [&str; 4] = ["--test", "system", "--", "remote::bench::"];
 /// Tells the system tests what to train on.
 const BACKEND_VARIABLE: &str = "SYSTEM_TESTS_BACKEND";
+/// Tells cargo's test runner how many tests run at once.
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 /// Where git looks for no repository. Each run that a test trains has git describe the one around it, this
 /// one, which took a third of the processor time of a short run. Tests of that have their own repositories.
 const WITHOUT_REPOSITORY: &str = "GIT_CEILING_DIRECTORIES";
@@ -120,13 +124,14 @@ pub fn run(args: &Args) -> ExitCode {
     let mut all_succeeded = true;
     // Libraries, programs and system tests.
     all_succeeded &= timed("programs", || cargo::run(&PROGRAMS)).is_ok();
-    all_succeeded &= counted(&["test", "--workspace", "--tests", "--no-fail-fast"], &[], &mut counts);
+    let threads = threads().to_string();
+    all_succeeded &= tests(&ALL_TESTS, &[(THREADS_VARIABLE, &threads)], |line| counts.show(line));
     all_succeeded &= timed("programs with everything", || cargo::run(&programs_with_everything())).is_ok();
-    let network = BESIDE_THE_CODE.into_iter().chain(ON_THE_NETWORK).map(|tests| (tests, None));
-    for (tests, backend) in network.chain([(&ON_WGPU[..], Some((BACKEND_VARIABLE, "wgpu")))]) {
-        let arguments = [&WITH_EVERYTHING[..], tests].concat();
-        all_succeeded &= counted(&arguments, backend.as_slice(), &mut counts);
+    for which in BESIDE_THE_CODE {
+        all_succeeded &= tests(&with_everything(which), &[], |line| counts.show(line));
     }
+    all_succeeded &= on_wgpu_and_the_network(&mut counts);
+    all_succeeded &= tests(&with_everything(&NETWORK_ALONE), &[], |line| counts.show(line));
     for name in &counts.failing {
         println!("failed: {name}");
         counts.panics.of(name).for_each(|line| println!("    {line}"));
@@ -135,18 +140,42 @@ pub fn run(args: &Args) -> ExitCode {
     if all_succeeded && counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// As many tests at once as use the processors: some wait, for a signal or a timeout.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get) + 1
+}
+
+/// The tests on wgpu beside those of the network: the former run one at a time, and the latter wait for
+/// servers. What the former print comes when both have ended.
+fn on_wgpu_and_the_network(counts: &mut Counts) -> bool {
+    let mut lines = Vec::new();
+    let succeeded = thread::scope(|scope| {
+        let on_wgpu = scope.spawn(|| {
+            let variables = [(BACKEND_VARIABLE, "wgpu")];
+            tests(&with_everything(&ON_WGPU), &variables, |line| lines.push(line.to_owned()))
+        });
+        let network = tests(&with_everything(&ON_THE_NETWORK), &[], |line| counts.show(line));
+        on_wgpu.join().unwrap_or(false) && network
+    });
+    lines.iter().for_each(|line| counts.show(line));
+    succeeded
+}
+
+fn with_everything(tests: &[&'static str]) -> Vec<&'static str> {
+    [&WITH_EVERYTHING[..], tests].concat()
+}
+
 fn programs_with_everything() -> Vec<&'static str> {
     let programs = PROGRAMS_WITH_EVERYTHING.iter().flat_map(|program| ["--bin", program]);
     ["build", "--workspace"].into_iter().chain(EVERYTHING).chain(programs).collect()
 }
 
-/// Runs cargo, hands its output on, adds up the counts, and says how long it took. Returns whether it
-/// succeeded.
-fn counted(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Counts) -> bool {
-    timed(&format!("cargo {}", arguments.join(" ")), || add_counts(arguments, variables, counts))
+/// Runs cargo, takes what it prints line by line, and says how long it took. Returns whether it succeeded.
+fn tests(arguments: &[&str], variables: &[(&str, &str)], take: impl FnMut(&str)) -> bool {
+    timed(&format!("cargo {}", arguments.join(" ")), || lines_of(arguments, variables, take))
 }
 
-fn add_counts(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Counts) -> bool {
+fn lines_of(arguments: &[&str], variables: &[(&str, &str)], mut take: impl FnMut(&str)) -> bool {
     let child = cargo::command()
         .args(arguments)
         .env(WITHOUT_REPOSITORY, cargo::root())
@@ -161,15 +190,18 @@ fn add_counts(arguments: &[&str], variables: &[(&str, &str)], counts: &mut Count
         }
     };
     if let Some(output) = child.stdout.take() {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            println!("{line}");
-            counts.add(&line);
-        }
+        BufReader::new(output).lines().map_while(Result::ok).for_each(|line| take(&line));
     }
     child.wait().is_ok_and(|status| status.success())
 }
 
 impl Counts {
+    /// Prints a line of cargo's test runner, and adds what it counts.
+    fn show(&mut self, line: &str) {
+        println!("{line}");
+        self.add(line);
+    }
+
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`, and
     /// `test module::name ... FAILED`.
     fn add(&mut self, line: &str) {

@@ -102,7 +102,8 @@ fn environment(list: List) -> Result<PathBuf, String> {
     let venv = "python3 -m venv is needed (Debian: apt-get install python3-venv)";
     checked(Command::new("python3").args(["-m", "venv"]).arg(&unfinished), venv)?;
     let mut pip = Command::new(unfinished.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
+    // Compiling every module takes a minute. Python compiles those that a test imports.
+    pip.args(["-m", "pip", "install", "--quiet", "--no-compile", "--requirement"]).arg(&requirements);
     checked(&mut pip, "pip has to install packages, for which the network is needed")?;
     let packages = packages(&unfinished)?;
     remove_of_gpus(&packages).map_err(|error| told(&packages, error))?;

@@ -25,6 +25,12 @@ fn save(path: &Path) -> Linear {
     model
 }
 
+/// What a save of the same state leaves, without its waiting for the disk.
+fn copy(from: &Path, to: &Path) {
+    std::fs::copy(from, to).unwrap();
+    std::fs::copy(metadata_path(from), metadata_path(to)).unwrap();
+}
+
 fn remove(path: &Path) {
     std::fs::remove_file(path).unwrap();
     std::fs::remove_file(metadata_path(path)).unwrap();
@@ -164,9 +170,11 @@ fn a_link_that_a_run_moves_can_be_opened_at_any_moment() {
             })
             .collect();
         for number in 1..100 {
-            save(&name(number));
+            copy(&name(0), &name(number));
             point_to(name(number));
-            remove(&name(number - 1));
+            if number > 1 {
+                remove(&name(number - 1));
+            }
         }
         ended.store(true, Ordering::Relaxed);
         assert!(readers.into_iter().all(|reader| reader.join().unwrap() > 0));

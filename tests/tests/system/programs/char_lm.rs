@@ -297,13 +297,13 @@ fn last_state(root: &Path) -> Vec<(String, String)> {
 fn a_run_that_saves_at_every_step_and_is_killed_ends_with_the_bits_of_one_that_was_not() {
     let directory = tempfile::tempdir().unwrap();
     let whole = directory.path().join("whole");
-    train(&whole, 6);
+    train(&whole, 3);
     let expected = last_state(&whole);
     assert!(expected.len() > 100, "{}", expected.len());
     for when_busy in ["skip", "replace", "wait"] {
         let root = directory.path().join(when_busy);
         let every_step = || {
-            let mut command = small(&root, 6);
+            let mut command = small(&root, 3);
             command.args(["--save-every-steps", "1", "--topk", "2"]);
             command.args(["--set", &format!("when_busy={when_busy:?}")]);
             command

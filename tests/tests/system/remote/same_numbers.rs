@@ -17,11 +17,11 @@ use system_tests::programs::running::{Running, digits};
 use system_tests::run_files::{checkpoints, metadata};
 use system_tests::servers::{Cluster, ON_LOOPBACK, has_saved};
 
-/// Training batches in an epoch. On two devices they are seven steps and on three five, of which the last has
+/// Training batches in an epoch. On two devices they are four steps and on three three, of which the last has
 /// one batch.
-const BATCHES: u64 = 13;
-const FEW: &str = "--run-id r1 --set limit_train_batches=13 --set limit_valid_batches=2";
-const RUN: &str = "--run-id r1 --set limit_train_batches=13 --set limit_valid_batches=2 --epochs 2";
+const BATCHES: u64 = 7;
+const FEW: &str = "--run-id r1 --set limit_train_batches=7 --set limit_valid_batches=2";
+const RUN: &str = "--run-id r1 --set limit_train_batches=7 --set limit_valid_batches=2 --epochs 2";
 /// On two devices two saves in an epoch.
 const SAVING: &str =
     "--run-id r1 --set limit_train_batches=21 --set limit_valid_batches=2 --save-every-steps 4";

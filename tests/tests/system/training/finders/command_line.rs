@@ -25,7 +25,8 @@ fn suggested<'a>(text: &'a str, key: &str) -> &'a str {
 #[test]
 fn a_learning_rate_and_a_batch_size_are_printed_as_they_are_set() {
     let directory = in_memory();
-    let text = found(directory.path(), "--find-lr curve.svg --find-batch-size sizes.csv --memory-limit 1TiB");
+    let searched = "--find-lr curve.svg --find-batch-size sizes.csv --memory-limit 1TiB --set channels=2";
+    let text = found(directory.path(), searched);
     let size: usize = suggested(&text, "batch_size").parse().unwrap();
     assert_eq!(size, 1438, "all of the images: {text}");
     let rate: f64 = suggested(&text, "learning_rate").parse().unwrap();
@@ -38,7 +39,7 @@ fn a_learning_rate_and_a_batch_size_are_printed_as_they_are_set() {
 
     // As printed, it can be set.
     let set = format!(
-        "--fast-dev-run --set batch_size={size} --set learning_rate={}",
+        "--fast-dev-run --set channels=2 --set batch_size={size} --set learning_rate={}",
         suggested(&text, "learning_rate")
     );
     stdout(&train_example(directory.path(), &set.split(' ').collect::<Vec<_>>()));
