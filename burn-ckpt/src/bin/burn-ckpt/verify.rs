@@ -22,13 +22,13 @@ use crate::verb_result::{Failure, VerbResult};
 /// and hyperparameters in the file's header with the metadata. Prints one line
 /// per checkpoint, which begins with its state:
 ///
-///   whole    its bytes are those that were written
-///   damaged  its bytes are not those that were written
-///   unknown  it has no metadata to compare with, cannot be read, or
-///            is not a checkpoint
-///   missing  a link points to a missing file
+///   verified  its bytes are those that were written
+///   damaged   its bytes are not those that were written
+///   unknown   it has no metadata to compare with, cannot be read, or
+///             is not a checkpoint
+///   missing   a link points to a missing file
 ///
-/// Exit status 1 unless all are complete.
+/// Exit status 1 unless all are verified.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -38,7 +38,7 @@ pub struct Args {
     /// Number of threads that read and hash; by default, the number of processors
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Print only those that are not complete
+    /// Print only those that are not verified
     #[arg(long, short)]
     quiet: bool,
     /// Print JSON
@@ -49,9 +49,9 @@ pub struct Args {
 pub fn run(args: &Args) -> VerbResult {
     let mut output = Output::new();
     let NamedCheckpoints { checkpoints, missing, failed } = find(&args.paths);
-    let (mut whole, mut outcomes) = (0, Vec::new());
+    let (mut good, mut outcomes) = (0, Vec::new());
     let mut print = |verified: Verified| -> Result<(), Failure> {
-        if args.quiet && verified.state == WHOLE {
+        if args.quiet && verified.state == VERIFIED {
             return Ok(());
         }
         if args.json {
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> VerbResult {
         output.flush()
     };
     verify_all(&checkpoints, args.jobs.unwrap_or_else(all_processors), |path, outcome| {
-        whole += usize::from(outcome.is_ok());
+        good += usize::from(outcome.is_ok());
         print(Verified::new(path, outcome))
     })?;
     for (link, target) in &missing {
@@ -76,21 +76,21 @@ pub fn run(args: &Args) -> VerbResult {
         output.json(&Value::from(outcomes.into_iter().chain(failed).collect::<Vec<_>>()))?;
     }
     output.flush()?;
-    say(summary(whole, checkpoints.len() - whole + missing.len(), failed.len()));
-    Ok(whole == checkpoints.len() && missing.is_empty() && failed.is_empty())
+    say(summary(good, checkpoints.len() + missing.len(), failed.len()));
+    Ok(good == checkpoints.len() && missing.is_empty() && failed.is_empty())
 }
 
-/// How many checkpoints are whole, and how many paths could not be verified.
-fn summary(whole: usize, not_whole: usize, failed: usize) -> String {
-    let checkpoints = count(whole + not_whole, "checkpoint");
-    let verified = match (whole, not_whole) {
-        (0, 0) => checkpoints,
-        (_, 0) => format!("{checkpoints}, all whole"),
-        _ => format!("{checkpoints}, {not_whole} not whole"),
+/// How many checkpoints of so many are verified, and how many paths name none that can be read.
+fn summary(verified: usize, all: usize, failed: usize) -> String {
+    let checkpoints = count(all, "checkpoint");
+    let checkpoints = match all {
+        0 => checkpoints,
+        _ if verified == all => format!("{checkpoints}, all verified"),
+        _ => format!("{checkpoints}, {verified} verified"),
     };
     match failed {
-        0 => verified,
-        _ => format!("{verified}; {} not verified", count(failed, "path")),
+        0 => checkpoints,
+        _ => format!("{checkpoints}; {} not read", count(failed, "path")),
     }
 }
 
@@ -143,21 +143,21 @@ impl NamedCheckpoints {
     }
 }
 
-const WHOLE: &str = "whole";
+const VERIFIED: &str = "verified";
 const UNKNOWN: &str = "unknown";
 
 /// What was found of a path.
 struct Verified {
     path: PathBuf,
     state: &'static str,
-    /// The SHA-256 of a complete checkpoint, or what is wrong.
+    /// The SHA-256 of a verified checkpoint, or what is wrong.
     said: String,
 }
 
 impl Verified {
     fn new(path: &Path, outcome: Result<Metadata, Error>) -> Self {
         let (state, said) = match &outcome {
-            Ok(metadata) => (WHOLE, metadata.checkpoint_checksum.clone()),
+            Ok(metadata) => (VERIFIED, metadata.checkpoint_checksum.clone()),
             Err(error) if is_without_metadata(error) => {
                 (UNKNOWN, "it has no metadata to compare its bytes with".to_owned())
             }
@@ -177,17 +177,17 @@ impl Verified {
 
     fn line(&self) -> String {
         let (path, said) = (in_one_line(&self.path.display().to_string()), in_one_line(&self.said));
-        let state = self.state;
-        if state == WHOLE { format!("{state}    {path}  {said}") } else { format!("{state}  {path}: {said}") }
+        let between = if self.state == VERIFIED { "  " } else { ": " };
+        format!("{:<8}  {path}{between}{said}", self.state)
     }
 
     fn as_json(&self) -> Value {
-        let is_whole = self.state == WHOLE;
+        let is_verified = self.state == VERIFIED;
         json!({
             "path": self.path.display().to_string(),
             "state": self.state,
-            "checkpoint_checksum": is_whole.then_some(&self.said),
-            "problem": (!is_whole).then_some(&self.said),
+            "checkpoint_checksum": is_verified.then_some(&self.said),
+            "problem": (!is_verified).then_some(&self.said),
         })
     }
 }

@@ -33,10 +33,10 @@ fn complete_checkpoints_pass_with_the_sum_that_sha256sum_gives() {
         assert_eq!(out.lines().count(), 4, "{out}");
         for line in out.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
-            assert_eq!(words[0], "whole");
+            assert_eq!(words[0], "verified");
             assert_eq!(words[2], format!("sha256:{}", sha256sum(Path::new(words[1])).unwrap()));
         }
-        assert!(err.contains("4 checkpoints, all whole"), "{err}");
+        assert!(err.contains("4 checkpoints, all verified"), "{err}");
     }
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path()), &"--quiet"]), 0);
     assert!(out.is_empty(), "{out}");
@@ -80,11 +80,11 @@ fn what_is_not_whole_is_named_and_the_others_are_verified_all_the_same() {
     assert!(line("last/epoch=0-step=10.ckpt").starts_with("damaged  "), "{out}");
     assert!(line("last/epoch=0-step=10.ckpt").contains("in the tensor model.input.weight"), "{out}");
     assert!(line("last/epoch=1-step=20.ckpt").starts_with("damaged  "), "{out}");
-    assert!(line("last/epoch=2-step=30.ckpt").starts_with("whole  "), "{out}");
-    assert!(line("last/epoch=3-step=40.ckpt").starts_with("whole  "), "{out}");
+    assert!(line("last/epoch=2-step=30.ckpt").starts_with("verified  "), "{out}");
+    assert!(line("last/epoch=3-step=40.ckpt").starts_with("verified  "), "{out}");
     assert!(line("last.ckpt").starts_with("missing  "), "{out}");
-    assert!(line("best/epoch=4-step=50.ckpt").starts_with("whole  "), "{out}");
-    assert!(err.contains("6 checkpoints, 3 not whole"), "{err}");
+    assert!(line("best/epoch=4-step=50.ckpt").starts_with("verified  "), "{out}");
+    assert!(err.contains("6 checkpoints, 3 verified"), "{err}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path()), &"-q"]), 1);
     assert_eq!(out.lines().count(), 3, "{out}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &checkpoints(root.path()).join("last.ckpt")]), 1);
@@ -202,12 +202,12 @@ fn what_names_no_checkpoint_is_counted_apart_and_is_in_the_json() {
     let (out, err) = ended_with(&burn_ckpt(&[&"verify", &nosuch]), 1);
     assert!(out.is_empty() && err.contains("0 checkpoints; 1 path not verified"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"verify", &run, &empty, &nosuch]), 1);
-    assert!(err.contains("2 checkpoints, all whole; 2 paths not verified"), "{err}");
+    assert!(err.contains("2 checkpoints, all verified; 2 paths not read"), "{err}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run, &empty, &nosuch, &"--json"]), 1);
     let found: Value = serde_json::from_str(&out).unwrap();
     let of = |place: usize, key: &str| found[place][key].as_str().unwrap_or_default().to_owned();
     assert_eq!(found.as_array().map(Vec::len), Some(4), "{out}");
-    assert_eq!([of(0, "state"), of(1, "state")], ["whole", "whole"]);
+    assert_eq!([of(0, "state"), of(1, "state")], ["verified", "verified"]);
     for (place, path, problem) in [(2, &empty, "has no checkpoint"), (3, &nosuch, "No such file")] {
         assert_eq!(
             (of(place, "path"), of(place, "state")),

@@ -80,7 +80,7 @@ fn resumes(version: &str, run_id: &str, epochs: &str, best: &str, metrics: [&str
         assert_close(found, expected);
     }
     let (_, said) = ended_with(&burn_ckpt(&[&"verify", &checkpoint.join("last.ckpt")]), 0);
-    assert!(said.contains("whole"), "{said}");
+    assert!(said.contains("all verified"), "{said}");
     warned
 }
 

@@ -81,7 +81,7 @@ fn verbs_print_json() {
     let found: Value = serde_json::from_str(&out).unwrap();
     let states: Vec<&str> =
         found.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["whole", "whole", "damaged"]);
+    assert_eq!(states, ["verified", "verified", "damaged"]);
     assert!(found[0]["checkpoint_checksum"].as_str().unwrap().starts_with("sha256:"), "{out}");
     assert!(found[2]["checkpoint_checksum"].is_null() && found[2]["problem"].is_string(), "{out}");
 }

@@ -124,7 +124,7 @@ fn a_text_in_place_of_a_checkpoint_is_told_apart_and_the_error_says_what_to_do()
         fs::write(&metadata, text).unwrap();
         // The checkpoint needs no other file.
         let (stdout, stderr) = ended_with(&burn_ckpt(&[&"verify", &checkpoints(&root).join("last.ckpt")]), 0);
-        assert!(stdout.starts_with("whole  ") && stderr.contains(says), "{says:?} is not in {stderr}");
+        assert!(stdout.starts_with("verified  ") && stderr.contains(says), "{says:?} is not in {stderr}");
     }
 }
 

@@ -75,7 +75,7 @@ fn show_says_in_how_many_files_it_is_and_verify_names_the_one_that_differs() {
     let (out, err) = program(&[&"show", &run_dir(root.path()).join("last")], 0);
     assert!(out.contains(&format!("in {} files", files.len())) && err.is_empty(), "{out}{err}");
     let (out, _) = program(&[&"verify", &run_dir(root.path())], 0);
-    assert_eq!(out.lines().filter(|line| line.starts_with("whole")).count(), 4, "{out}");
+    assert_eq!(out.lines().filter(|line| line.starts_with("verified")).count(), 4, "{out}");
     let mut bytes = fs::read(&files[3]).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&files[3], bytes).unwrap();

@@ -116,7 +116,7 @@ fn an_old_run_is_sent_and_each_verb_takes_its_address(start: Start) {
     is_pruned_as(&pruned(&format!("{mirror}/r1")), &pruned(&run_dir));
     assert!(succeeds(&server, &["ls", mirror]).contains("last/step=2.ckpt"));
     assert!(succeeds(&server, &["show", &format!("{mirror}/r1/last")]).contains("model"));
-    assert!(succeeds(&server, &["verify", &format!("{mirror}/r1")]).contains("3 checkpoints, all whole"));
+    assert!(succeeds(&server, &["verify", &format!("{mirror}/r1")]).contains("3 checkpoints, all verified"));
     let (mirrored, local) =
         (format!("{mirror}/r1/checkpoint/last/step=2.ckpt"), paths[1].display().to_string());
     succeeds(&server, &["diff", &mirrored, &local]);
