@@ -48,7 +48,10 @@ fn plan(arguments: &[String], choose: fn() -> Choice) -> Result<Plan, String> {
     let names_example = backend.rest.first().is_some_and(|argument| !argument.starts_with('-'));
     let example = if names_example { backend.rest.remove(0) } else { DEFAULT_EXAMPLE.to_owned() };
     if !EXAMPLES.contains(&example.as_str()) {
-        return Err(format!("there is no example {example:?}; there is {}", EXAMPLES.join(", ")));
+        return Err(format!(
+            "there is no example {example:?}; the examples with flags are {}. Run minimal and finetune by `cargo run --bin NAME`",
+            EXAMPLES.join(" and ")
+        ));
     }
     let mut features = backend.features(&example);
     for feature in devices.iter().filter_map(|device| feature_of(device)) {
@@ -173,8 +176,14 @@ mod tests {
     }
 
     #[test]
+    fn an_example_without_flags_is_wrong_usage_that_says_how_to_run_it() {
+        let said = planned(&["minimal"], no_gpu).unwrap_err();
+        assert!(said.contains("\"minimal\"") && said.contains("`cargo run --bin NAME`"), "{said}");
+    }
+
+    #[test]
     fn unknown_names_are_wrong_usage() {
-        assert!(planned(&["numbers"], no_gpu).unwrap_err().contains("digits"));
+        assert!(planned(&["numbers"], no_gpu).unwrap_err().contains("digits and char-lm"));
         assert!(planned(&["--backend", "tpu"], no_gpu).unwrap_err().contains("vulkan"));
         assert!(planned(&["--backend"], no_gpu).is_err());
     }

@@ -16,14 +16,14 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn::train::metric::LearningRateMetric;
 use burn::train::{InferenceStep, Learner, RegressionOutput, TrainOutput, TrainStep};
-use burn_ckpt::FromCheckpoint;
+use burn_trainer::burn_ckpt::FromCheckpoint;
 use burn_trainer::callbacks::GradientGuard;
-use burn_trainer::config::EarlyStopping;
+use burn_trainer::config::{EarlyStopping, ProgressMode, ValidateAtStart, Validation};
 use burn_trainer::evaluation::{Evaluation, ModelEvaluator, evaluate, predict};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::strategy::{
-    Best, CheckpointOutput, Interval, KeepRule, Last, RunProgress, SaveDecision, Strategy, TopK,
+    Best, CheckpointOutput, Interval, KeepRule, Last, OnException, RunProgress, SaveDecision, Strategy, TopK,
     TrainingEvent,
 };
 use burn_trainer::{FitResult, Result, Trainer, TrainerConfig};
@@ -46,8 +46,8 @@ pub struct RowBatcher;
 
 #[derive(Debug, Clone)]
 pub struct Batch {
-    inputs: Tensor<2>,
-    targets: Tensor<2>,
+    pub inputs: Tensor<2>,
+    pub targets: Tensor<2>,
 }
 
 impl Batcher<Row, Batch> for RowBatcher {
@@ -227,6 +227,29 @@ fn test(result: FitResult<Regressor>, loader: Arc<dyn DataLoader<Batch>>) -> Res
         println!("{}", output?.output);
     }
     Ok(evaluation)
+}
+
+/// Lightning's arguments, with which `lightning_arguments.rs` trains.
+pub fn arguments(root: &Path) -> TrainerConfig {
+    TrainerConfig::new()
+        .with_max_epochs(4)
+        .with_min_epochs(2)
+        .with_min_steps(10)
+        .with_max_steps(18)
+        .with_max_time(Interval(Duration::from_secs(12 * 3600)))
+        .with_limit_train_batches(0.5)
+        .with_limit_valid_batches(2)
+        .with_validation(Validation::every_n_steps(5)) // val_check_interval
+        .with_validate_at_start(ValidateAtStart::Batches(2)) // num_sanity_val_steps
+        .with_progress(ProgressMode::Off) // enable_progress_bar
+        .with_model_summary_depth(2) // enable_model_summary
+        .with_root(root) // default_root_dir
+        .with_seed(7) // seed_everything
+        .with_early_stopping(EarlyStopping::new("val_loss").with_patience(10).with_min_delta(1e-6))
+        .with_primary_metric("val_loss") // enable_checkpointing
+        .with_best(Best::new().with_topk(2)) // ModelCheckpoint(save_top_k=2)
+        .with_last(Last::new().with_every_n_steps(3)) // ModelCheckpoint(every_n_train_steps=3)
+        .with_on_exception(OnException::new()) // OnExceptionCheckpoint
 }
 
 #[test]

@@ -1,27 +1,24 @@
 //! Each argument of Lightning's `Trainer` and each of its callbacks has a row on the page, and those that
-//! have a counterpart are set here, and trained with.
+//! have a counterpart are trained with.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use burn::optim::SgdConfig;
 use burn::train::Learner;
 use burn::train::metric::LearningRateMetric;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
 use burn_trainer::callbacks::{Ema, GradientGuard, ReduceOnPlateau};
-use burn_trainer::config::{EarlyStopping, ProgressMode, ValidateAtStart, Validation};
 use burn_trainer::evaluation::{ModelEvaluator, predict};
 use burn_trainer::finders::{BatchSizeFinder, LearningRateFinder};
 use burn_trainer::lr_scheduler::scaled;
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::strategy::{Best, Interval, Last, OnException};
-use burn_trainer::{EndReason, ResumableDataLoader, Trainer, TrainerConfig};
+use burn_trainer::{EndReason, ResumableDataLoader, Trainer};
 use system_tests::backend;
 use system_tests::run_files::stems;
 
-use super::from_lightning::{INPUTS, Regressor, RegressorConfig, RowBatcher, rows};
+use super::from_lightning::{INPUTS, Regressor, RegressorConfig, RowBatcher, arguments, rows};
 
 /// The arguments of `pytorch_lightning.Trainer` 2.6.6.
 const ARGUMENTS: [&str; 41] = [
@@ -97,28 +94,6 @@ const CALLBACKS: [&str; 26] = [
     "EMAWeightAveraging",
     "WeightAveraging",
 ];
-
-fn arguments(root: &Path) -> TrainerConfig {
-    TrainerConfig::new()
-        .with_max_epochs(4)
-        .with_min_epochs(2)
-        .with_min_steps(10)
-        .with_max_steps(18)
-        .with_max_time(Interval(Duration::from_secs(12 * 3600)))
-        .with_limit_train_batches(0.5)
-        .with_limit_valid_batches(2)
-        .with_validation(Validation::every_n_steps(5)) // val_check_interval
-        .with_validate_at_start(ValidateAtStart::Batches(2)) // num_sanity_val_steps
-        .with_progress(ProgressMode::Off) // enable_progress_bar
-        .with_model_summary_depth(2) // enable_model_summary
-        .with_root(root) // default_root_dir
-        .with_seed(7) // seed_everything
-        .with_early_stopping(EarlyStopping::new("val_loss").with_patience(10).with_min_delta(1e-6))
-        .with_primary_metric("val_loss") // enable_checkpointing
-        .with_best(Best::new().with_topk(2)) // ModelCheckpoint(save_top_k=2)
-        .with_last(Last::new().with_every_n_steps(3)) // ModelCheckpoint(every_n_train_steps=3)
-        .with_on_exception(OnException::new()) // OnExceptionCheckpoint
-}
 
 #[test]
 fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {

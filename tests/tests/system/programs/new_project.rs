@@ -47,6 +47,11 @@ fn a_new_project_builds_without_a_warning_trains_resumes_and_predicts() {
         assert!(fs::read_to_string(project.join(file)).unwrap().lines().count() > 2, "{file}");
     }
 
+    let tried = run(&project, &train, "--fast-dev-run");
+    assert!(stderr(&tried).contains("fast_dev_run: passed"), "{tried:?}");
+    let evaluated = stdout(&run(&project, &train, "--resume first --epochs 4 --evaluate best"));
+    assert!(evaluated.contains("epochs 4, ") && evaluated.contains("evaluated on val: "), "{evaluated}");
+
     let predict = build(&project, &["--no-default-features", "--bin", "predict"]).join("predict");
     // On the middle of each spiral's line.
     for (point, spiral) in [("-0.5 0", "spiral 0, "), ("0.5 0", "spiral 1, ")] {
@@ -156,6 +161,10 @@ fn the_readmes_commands_are_those_of_the_project() {
         "    cargo run --bin train -- --run-id first --epochs 20 --ckpt-path auto\n",
         "    cargo run --bin predict -- burn_trainer_logs/first/best 0.5 -0.2\n",
         "    cargo build --release --no-default-features --bin predict\n",
+        "    cargo run --bin train -- --fast-dev-run\n",
+        "    cargo run --bin train -- --resume first --epochs 30\n",
+        "    cargo run --bin train -- --run-id first --ckpt-path auto --epochs 30 --evaluate best\n",
+        "    cargo run --bin train -- --run-id second --track tensorboard\n",
     ] {
         assert!(readme.contains(command), "{command}");
     }

@@ -88,6 +88,7 @@ pub const OTHER_PROGRAMS: &[OtherProgram] = &[
     OtherProgram { name: "#SBATCH", flags: SLURM, starts_another: false },
     OtherProgram { name: "sbatch", flags: SLURM, starts_another: false },
     OtherProgram { name: "srun", flags: SLURM, starts_another: true },
+    OtherProgram { name: "tensorboard", flags: &["logdir"], starts_another: false },
     OtherProgram { name: "bash", flags: &[], starts_another: true },
     OtherProgram { name: "sudo", flags: &[], starts_another: true },
 ];

@@ -1,6 +1,7 @@
-//! `docs/callbacks.md`: its code stands here, trains, and resumes to the same tensors.
+//! `docs/callbacks.md` and `docs/recipes.md`: their code stands here, and trains.
 
 mod callbacks;
+mod metrics;
 
 use std::path::Path;
 
