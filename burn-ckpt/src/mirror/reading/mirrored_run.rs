@@ -47,7 +47,9 @@ pub struct MirroredRun {
     pub(crate) objects: BTreeMap<String, Listed>,
     checkpoints: Vec<MirroredCheckpoint>,
     broken: Vec<(String, Error)>,
-    /// Of these, those whose commit object cannot be read.
+    /// Of these, those whose commit object can be read.
+    incomplete: Vec<MirroredCheckpoint>,
+    /// And those whose commit object cannot be read.
     unreadable: BTreeSet<String>,
 }
 
@@ -67,6 +69,7 @@ impl MirroredRun {
             objects: listed.into_iter().map(|object| (object.key.clone(), object)).collect(),
             checkpoints: Vec::new(),
             broken: Vec::new(),
+            incomplete: Vec::new(),
             unreadable: BTreeSet::new(),
         };
         let names: Vec<String> = run
@@ -79,7 +82,10 @@ impl MirroredRun {
             match run.read_commit(&name) {
                 Ok(Some(checkpoint)) => match run.check_whole(&checkpoint) {
                     Ok(()) => run.checkpoints.push(checkpoint),
-                    Err(error) => run.broken.push((name, error)),
+                    Err(error) => {
+                        run.incomplete.push(checkpoint);
+                        run.broken.push((name, error));
+                    }
                 },
                 // Deleted since the listing.
                 Ok(None) => {}
@@ -111,6 +117,11 @@ impl MirroredRun {
     #[must_use]
     pub fn broken(&self) -> &[(String, Error)] {
         &self.broken
+    }
+
+    /// The checkpoints whose commit object can be read, and whose content is not there as it says.
+    pub(crate) fn incomplete(&self) -> &[MirroredCheckpoint] {
+        &self.incomplete
     }
 
     /// The names of checkpoints whose commit object cannot be read.

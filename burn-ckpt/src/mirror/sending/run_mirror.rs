@@ -24,6 +24,8 @@ pub struct RunMirror {
     pub(super) objects: BTreeMap<String, Listed>,
     /// The complete checkpoints.
     pub(super) checkpoints: Vec<MirroredCheckpoint>,
+    /// Those whose commit object is there, and not all of their content: what is left of it stays.
+    pub(super) incomplete: Vec<MirroredCheckpoint>,
     /// Those whose removal has begun.
     pub(super) being_removed: Vec<MirroredCheckpoint>,
     /// The names of commit objects that cannot be read.
@@ -76,10 +78,22 @@ impl RunMirror {
         };
         let unreadable = run.unreadable().map(str::to_owned).collect();
         let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
+        let incomplete = run.incomplete().to_vec();
         let (own, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
         let (store, run_id) = (store.clone(), run_id.to_owned());
-        let being_removed = Vec::new();
-        Ok(Self { store, run_id, lease, objects, checkpoints, being_removed, unreadable, own, log, links })
+        Ok(Self {
+            store,
+            run_id,
+            lease,
+            objects,
+            checkpoints,
+            incomplete,
+            being_removed: Vec::new(),
+            unreadable,
+            own,
+            log,
+            links,
+        })
     }
 
     /// The run's id.
@@ -143,7 +157,7 @@ fn read_mirror(store: &Store, run_id: &str) -> Result<(MirroredRun, BTreeMap<Str
 
 /// The greatest term of which something is there.
 fn greatest_term(run: &MirroredRun) -> Option<u64> {
-    let committed = run.checkpoints().iter().map(|checkpoint| checkpoint.term);
+    let committed = run.checkpoints().iter().chain(run.incomplete()).map(|checkpoint| checkpoint.term);
     let objects = run.objects.keys().filter_map(|key| {
         term_of_piece(run.run_id(), key)
             .or_else(|| below_checkpoints(run.run_id(), key).map(|_| term_of_content(key)))

@@ -186,6 +186,7 @@ impl RunMirror {
         let (size, modified) = (json.len() as u64, commit_object.committed);
         self.objects.insert(key.clone(), Listed { key, size, modified });
         self.unreadable.remove(&commit_object.name);
+        self.incomplete.retain(|there| there.name != commit_object.name);
         self.checkpoints.retain(|there| there.name != commit_object.name);
         self.checkpoints.push(commit_object);
         self.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));

@@ -188,33 +188,6 @@ fn rules_without_a_directory_count_states_and_keep_each_of_their_names() {
 }
 
 #[test]
-fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
-    let root = tempfile::tempdir().unwrap();
-    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
-    let path = save(&run, "last/step=1.ckpt", 1, time(1), 1, true);
-    let killed = objects.client(Some(14), None);
-    let store = Store::with_objects(&address(), killed, PART_BYTES).unwrap();
-    let mut mirror = RunMirror::open(&store, "r1", &writer(&objects, "killed", 1)).unwrap();
-    mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
-    objects.pass(SignedDuration::from_mins(10));
-    let mut mirror = open(&objects, 2);
-    let day = SignedDuration::from_hours(24);
-    assert_eq!(
-        mirror.remove_leftovers(day).unwrap().objects,
-        0,
-        "they can be those of a writer that is slow"
-    );
-    send(&mut mirror, &run, &path);
-    objects.pass(SignedDuration::from_hours(25));
-    let removed = open(&objects, 3).remove_leftovers(day).unwrap();
-    assert!(removed.objects > 0 && removed.checkpoints.is_empty());
-    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
-    let got = root.path().join("got.ckpt");
-    mirrored.download_to(mirrored.newest().unwrap(), &got, &|_| Ok(())).unwrap();
-    assert_eq!(fs::read(got).unwrap(), fs::read(path).unwrap());
-}
-
-#[test]
 fn content_whose_deletion_fails_is_deleted_by_the_next_call() {
     let root = tempfile::tempdir().unwrap();
     let run = run_in(root.path());
