@@ -11,26 +11,17 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
-use crate::disk::directories::real_path;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::metrics_log::METRICS_FILE;
 use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
-use crate::mirror::object_names::{commit, content as content_name, link};
+use crate::mirror::object_names::{check_relative, commit, content as content_name, link};
 use crate::mirror::sending::local_checkpoint::{LocalCheckpoint, LocalFile};
+use crate::mirror::sending::local_names::name_in_mirror;
 use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 use crate::mirror::store::{Listed, Progress};
 use crate::run_dir::layout::RunLayout;
-
-/// The directory in the mirror of checkpoints that a strategy saves outside of the run's directory.
-///
-/// ```
-/// use burn_ckpt::mirror::{MirrorKeep, OUTSIDE_DIR};
-///
-/// let keep = MirrorKeep::all().and_newest_in(OUTSIDE_DIR, 2);
-/// ```
-pub const OUTSIDE_DIR: &str = "outside";
 
 /// What became of a checkpoint that was to be sent.
 ///
@@ -57,6 +48,7 @@ impl RunMirror {
     /// # Errors
     ///
     /// [`Error::Checksum`] when the file on disk has other bytes than its metadata says: it is not sent;
+    /// [`Error::Name`] for a path that no reader of a mirror accepts;
     /// [`Error::MirrorInUse`]; [`Error::Mirror`]; [`Error::Io`] of `progress`; those of opening a checkpoint.
     pub fn send(
         &mut self,
@@ -68,6 +60,8 @@ impl RunMirror {
         let opened = LocalCheckpoint::open(checkpoint.as_ref())?;
         let name = name_in_mirror(run, &opened.path)?;
         let (files, mut commit) = opened.files(&self.run_id, &name)?;
+        // Those of shards are one directory deeper than the checkpoint.
+        files.iter().try_for_each(|file| check_relative("the file's name in the mirror", &file.name))?;
         if let Some(there) = self.checkpoints.iter().find(|there| there.name == name)
             && files.iter().all(|file| {
                 there.files.iter().any(|one| (&one.name, &one.sha256) == (&file.name, &file.sha256))
@@ -191,20 +185,5 @@ impl RunMirror {
         self.checkpoints.push(commit_object);
         self.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
         Ok(())
-    }
-}
-
-/// A checkpoint's path relative to the run's `checkpoint` directory.
-pub(super) fn name_in_mirror(run: &RunLayout, checkpoint: &Path) -> Result<String> {
-    let (real, own) = (real_path(checkpoint)?, real_path(&run.checkpoint_dir()));
-    let below = own.ok().and_then(|own| real.strip_prefix(own).ok().map(Path::to_path_buf));
-    let path = below.unwrap_or_else(|| Path::new(OUTSIDE_DIR).join(real.file_name().unwrap_or_default()));
-    let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
-    match parts {
-        Some(parts) => Ok(parts.join("/")),
-        None => {
-            let (what, name) = ("the checkpoint's path", path.to_string_lossy().into_owned());
-            Err(Error::Name { what, name, reason: "a mirror takes names in UTF-8".to_owned() })
-        }
     }
 }

@@ -188,6 +188,26 @@ fn rules_without_a_directory_count_states_and_keep_each_of_their_names() {
 }
 
 #[test]
+fn a_checkpoint_whose_name_no_reader_accepts_is_not_sent() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let mut mirror = open(&objects, 1);
+    let before = objects.history().len();
+    let deep = vec!["d"; 15].join("/");
+    for (name, files) in [("ckpts:v2/x.ckpt", false), ("a./x.ckpt", false), (&format!("{deep}/x.ckpt"), true)]
+    {
+        let path = save(&run, name, 1, time(1), 1, files);
+        let error = mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
+        assert!(matches!(&error, Error::Name { reason, .. } if reason.contains("16 parts")), "{error:?}");
+    }
+    assert_eq!(objects.history().len(), before);
+    // A state of one file is not as deep.
+    let path = save(&run, &format!("{deep}/one.ckpt"), 1, time(1), 1, false);
+    send(&mut mirror, &run, &path);
+    assert_eq!(MirroredRun::open(&observer(&objects), "r1").unwrap().checkpoints().len(), 1);
+}
+
+#[test]
 fn content_whose_deletion_fails_is_deleted_by_the_next_call() {
     let root = tempfile::tempdir().unwrap();
     let run = run_in(root.path());
