@@ -89,8 +89,7 @@ pub fn average(checkpoints: &[impl AsRef<Path>], out: impl AsRef<Path>) -> Resul
 impl Input {
     fn open(path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
-        let mut metadata = checkpoint.metadata()?;
-        metadata.fill_in_checksum(checkpoint.path())?;
+        let metadata = checkpoint.metadata_with_checksum()?;
         let section = checkpoint.verified_section(Section::MODEL)?;
         let tensors = section.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.clone()));
         let tensors = tensors.collect();

@@ -172,6 +172,19 @@ fn a_checkpoint_of_an_address_is_exported_averaged_and_taken_as_an_example() {
 }
 
 #[test]
+fn a_checkpoint_of_an_address_needs_no_metadata_beside_it() {
+    let (root, run) = sent();
+    let last = root.path().join("mirror/r1/checkpoint/last");
+    let beside = last.join("epoch=1-step=20.ckpt.metadata.json");
+    let text = fs::read(&beside).unwrap();
+    fs::write(&beside, vec![b' '; text.len()]).unwrap();
+    let (last, first) = (format!("{run}/last"), format!("{run}/checkpoint/last/epoch=0-step=10.ckpt"));
+    let [exported, average] = ["x.safetensors", "average.ckpt"].map(|name| root.path().join(name));
+    ended_with(&burn_ckpt(&[&"export", &last, &exported]), 0);
+    ended_with(&burn_ckpt(&[&"average", &last, &first, &"-o", &average]), 0);
+}
+
+#[test]
 fn the_address_of_a_run_names_its_checkpoints_where_one_is_needed() {
     let (root, run) = sent();
     let copy = root.path().join("copy.ckpt");
