@@ -135,6 +135,22 @@ fn what_only_reads_makes_nothing_where_there_is_no_mirror_or_no_run() {
 }
 
 #[test]
+fn a_log_that_cannot_be_sent_keeps_no_link_back() {
+    let (root, run) = sent();
+    let directory = root.path().join("mirror/r1");
+    let link = directory.join("checkpoint/last.ckpt");
+    fs::remove_file(&link).unwrap();
+    // No piece of the log gets its name, and the checkpoints have theirs.
+    fs::remove_dir_all(directory.join("metrics")).unwrap();
+    fs::write(directory.join("metrics"), "a file").unwrap();
+    let address = run.strip_suffix("/r1").unwrap();
+    let (out, err) = ended_with(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]), 1);
+    assert!(out.lines().all(|line| line.starts_with("there ")), "{out}");
+    assert!(err.contains("error: ") && err.contains("metrics"), "{err}");
+    assert!(link.exists(), "{err}");
+}
+
+#[test]
 fn each_flag_works_for_an_address_or_is_an_error() {
     let (root, run) = sent();
     let copy = root.path().join("copy.ckpt");
