@@ -136,8 +136,12 @@ impl RunMirror {
         self.incomplete.extend(gone.iter().cloned());
         // Without its commit object, what is left of one is a leftover.
         self.incomplete.retain(|checkpoint| listed.contains_key(&commit(run_id, &checkpoint.name)));
-        let lost: Vec<String> =
+        let mut lost: Vec<String> =
             self.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
+        // Content of another size is not what was sent: it is sent under another name.
+        let files = gone.iter().flat_map(|checkpoint| &checkpoint.files);
+        let objects = files.map(|file| (link(run_id, &file.object), file.size));
+        lost.extend(objects.filter(|(key, size)| listed.get(key) != Some(size)).map(|(key, _)| key));
         lost.iter().for_each(|key| self.retire(key));
         Ok(gone.into_iter().map(|checkpoint| checkpoint.name).collect())
     }

@@ -96,6 +96,33 @@ fn what_is_left_of_a_checkpoint_that_has_lost_an_object_is_not_a_leftover() {
 }
 
 #[test]
+fn a_checkpoint_that_has_lost_an_object_is_sent_again_by_the_writer_that_finds_out() {
+    let losses: [&dyn Fn(&dyn ObjectStore); 2] = [
+        &|disk| delete_objects(disk, |name| name.ends_with("/step=1.shards/state-00001-of-00003.ckpt")),
+        &|disk| {
+            let is_metadata = |name: &str| name.ends_with("/step=1.ckpt.metadata.json");
+            rewrite_objects(disk, is_metadata, |text| format!("{text} "));
+        },
+    ];
+    for loses in losses {
+        let root = tempfile::tempdir().unwrap();
+        let (run, disk) = (run_in(root.path()), Arc::new(InMemory::new()));
+        let store =
+            Store::with_objects(&address(), Arc::clone(&disk) as Arc<dyn ObjectStore>, PART_BYTES).unwrap();
+        let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+        let path = save(&run, "last/step=1.ckpt", 1, time(1), 1, true);
+        mirror.send(&run, &path, &|_| Ok(())).unwrap();
+        loses(&*disk);
+        assert_eq!(mirror.look_again().unwrap(), ["last/step=1.ckpt"]);
+        assert!(!mirror.send(&run, &path, &|_| Ok(())).unwrap().was_there);
+        let mirrored = MirroredRun::open(&store, "r1").unwrap();
+        assert!(mirrored.broken().is_empty(), "{:?}", mirrored.broken());
+        let got = root.path().join("got.ckpt");
+        mirrored.download_to(mirrored.newest().unwrap(), &got, &|_| Ok(())).unwrap();
+    }
+}
+
+#[test]
 fn what_is_left_of_a_checkpoint_without_its_commit_object_is_a_leftover() {
     let is_commit = |name: &str| name.ends_with("/step=2.ckpt.commit.json");
     for is_seen_at_start in [true, false] {
