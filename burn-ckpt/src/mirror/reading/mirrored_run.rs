@@ -60,6 +60,15 @@ impl MirroredRun {
     ///
     /// [`Error::Mirror`] when the store cannot be read; [`Error::Name`] for an invalid id.
     pub fn open(store: &Store, run_id: &str) -> Result<Self> {
+        Self::open_while(store, run_id, &mut || Ok(()))
+    }
+
+    /// The same, and calls `reads` after each commit object that was read. Its error ends the work.
+    pub(crate) fn open_while(
+        store: &Store,
+        run_id: &str,
+        reads: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Self> {
         // The same ids as on disk.
         check_run_id(run_id)?;
         let listed = store.list(run_id)?;
@@ -95,6 +104,7 @@ impl MirroredRun {
                     run.broken.push((name, error));
                 }
             }
+            reads()?;
         }
         run.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
         Ok(run)

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::metrics_log::METRICS_FILE;
 use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
+use crate::mirror::lease::Lease;
 use crate::mirror::object_names::{check_relative, commit, content as content_name, link};
 use crate::mirror::sending::local_checkpoint::{LocalCheckpoint, LocalFile};
 use crate::mirror::sending::local_names::name_in_mirror;
@@ -59,7 +60,9 @@ impl RunMirror {
         self.lease.keep()?;
         let opened = LocalCheckpoint::open(checkpoint.as_ref())?;
         let name = name_in_mirror(run, &opened.path)?;
-        let (files, mut commit) = opened.files(&self.run_id, &name)?;
+        let (files, mut commit) = while_lease_is_kept(&mut self.lease, &|_| Ok(()), |progress| {
+            opened.files(&self.run_id, &name, progress)
+        })?;
         // Those of shards are one directory deeper than the checkpoint.
         files.iter().try_for_each(|file| check_relative("the file's name in the mirror", &file.name))?;
         if let Some(there) = self.checkpoints.iter().find(|there| there.name == name)
@@ -106,7 +109,7 @@ impl RunMirror {
         self.own.insert(key.clone(), OwnObject::Begun(sha256.clone()));
         let mut digests = Digests::default();
         if is_there {
-            content.read_whole(&mut digests)?;
+            content.read_whole(&mut digests, &mut || self.lease.keep())?;
         } else {
             let (mut position, path) = (0, content.path());
             let mut read = |piece: &mut [u8]| {
@@ -119,17 +122,9 @@ impl RunMirror {
                     false => Ok(()),
                 }
             };
-            let lease = RefCell::new(&mut self.lease);
-            let failure = RefCell::new(None);
-            let progress = |bytes: u64| {
-                progress(bytes)?;
-                lease.borrow_mut().keep().map_err(|error| {
-                    *failure.borrow_mut() = Some(error);
-                    io::Error::other("the lease cannot be renewed")
-                })
-            };
-            let sent = self.store.upload(&key, size, &mut read, &progress);
-            sent.map_err(|error| failure.take().unwrap_or(error))?;
+            while_lease_is_kept(&mut self.lease, progress, |progress| {
+                self.store.upload(&key, size, &mut read, progress)
+            })?;
         }
         digests.check(&content.path(), &sha256)?;
         self.store.check_stored(&key, size)?;
@@ -186,4 +181,21 @@ impl RunMirror {
         self.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
         Ok(())
     }
+}
+
+/// Does what can take longer than the lease: what `work` gets calls `progress`, and renews the lease.
+fn while_lease_is_kept<T>(
+    lease: &mut Lease,
+    progress: Progress<'_>,
+    work: impl FnOnce(Progress<'_>) -> Result<T>,
+) -> Result<T> {
+    let (lease, failure) = (RefCell::new(lease), RefCell::new(None));
+    let done = work(&|bytes| {
+        progress(bytes)?;
+        lease.borrow_mut().keep().map_err(|error| {
+            *failure.borrow_mut() = Some(error);
+            io::Error::other("the lease cannot be renewed")
+        })
+    });
+    done.map_err(|error| failure.take().unwrap_or(error))
 }
