@@ -48,8 +48,20 @@ fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
     assert_eq!(fs::read(got).unwrap(), fs::read(path).unwrap());
 }
 
-/// Sends two checkpoints, of which the second has evaluations beside it, and damages that one. The damage is
-/// there before the next writer begins, or while the first one works.
+/// What becomes of the checkpoint of a step: it loses an object, or one has another size.
+const DAMAGES: [fn(&dyn ObjectStore, u64); 2] = [lose_a_shard, change_a_size];
+
+fn lose_a_shard(disk: &dyn ObjectStore, step: u64) {
+    delete_objects(disk, |name| name.contains(&format!("/step={step}.shards/state-00001-of-")));
+}
+
+fn change_a_size(disk: &dyn ObjectStore, step: u64) {
+    let is_metadata = |name: &str| name.ends_with(&format!("/step={step}.ckpt.metadata.json"));
+    rewrite_objects(disk, is_metadata, |text| format!("{text} "));
+}
+
+/// Sends two checkpoints with evaluations beside them, and damages that of step 2. The damage is there before
+/// the next writer begins, or while the first one works. Returns what `remove_leftovers` deletes.
 fn what_is_removed(damage: impl Fn(&dyn ObjectStore), is_seen_at_start: bool) -> (u64, Vec<String>) {
     let root = tempfile::tempdir().unwrap();
     let (run, disk) = (run_in(root.path()), Arc::new(InMemory::new()));
@@ -57,7 +69,7 @@ fn what_is_removed(damage: impl Fn(&dyn ObjectStore), is_seen_at_start: bool) ->
         Store::with_objects(&address(), Arc::clone(&disk) as Arc<dyn ObjectStore>, PART_BYTES).unwrap();
     let open = || RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
     let mut mirror = open();
-    // The log is cut in between: only the first checkpoint names the first piece's whole log.
+    // The log is cut in between: the checkpoint of step 2 alone needs the first piece.
     for step in [2, 1] {
         let path = save(&run, &format!("last/step={step}.ckpt"), step, time(step.cast_signed()), step, true);
         let sha256 = burn_ckpt::Checkpoint::open(&path).unwrap().metadata().unwrap().checkpoint_checksum;
@@ -83,28 +95,17 @@ fn what_is_removed(damage: impl Fn(&dyn ObjectStore), is_seen_at_start: bool) ->
 
 #[test]
 fn what_is_left_of_a_checkpoint_that_has_lost_an_object_is_not_a_leftover() {
-    let is_shard = |name: &str| name.contains("/step=2.shards/state-00001-of-");
-    let loses_a_shard = |disk: &dyn ObjectStore| delete_objects(disk, is_shard);
-    let is_metadata = |name: &str| name.ends_with("/step=2.ckpt.metadata.json");
-    let has_another_size =
-        |disk: &dyn ObjectStore| rewrite_objects(disk, is_metadata, |text| format!("{text} "));
     for is_seen_at_start in [true, false] {
-        let none = (0, Vec::new());
-        assert_eq!(what_is_removed(loses_a_shard, is_seen_at_start), none, "{is_seen_at_start}");
-        assert_eq!(what_is_removed(has_another_size, is_seen_at_start), none, "{is_seen_at_start}");
+        for damage in DAMAGES {
+            let removed = what_is_removed(|disk| damage(disk, 2), is_seen_at_start);
+            assert_eq!(removed, (0, Vec::new()), "{is_seen_at_start}");
+        }
     }
 }
 
 #[test]
 fn a_checkpoint_that_has_lost_an_object_is_sent_again_by_the_writer_that_finds_out() {
-    let losses: [&dyn Fn(&dyn ObjectStore); 2] = [
-        &|disk| delete_objects(disk, |name| name.ends_with("/step=1.shards/state-00001-of-00003.ckpt")),
-        &|disk| {
-            let is_metadata = |name: &str| name.ends_with("/step=1.ckpt.metadata.json");
-            rewrite_objects(disk, is_metadata, |text| format!("{text} "));
-        },
-    ];
-    for loses in losses {
+    for damage in DAMAGES {
         let root = tempfile::tempdir().unwrap();
         let (run, disk) = (run_in(root.path()), Arc::new(InMemory::new()));
         let store =
@@ -112,7 +113,7 @@ fn a_checkpoint_that_has_lost_an_object_is_sent_again_by_the_writer_that_finds_o
         let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
         let path = save(&run, "last/step=1.ckpt", 1, time(1), 1, true);
         mirror.send(&run, &path, &|_| Ok(())).unwrap();
-        loses(&*disk);
+        damage(&*disk, 1);
         assert_eq!(mirror.look_again().unwrap(), ["last/step=1.ckpt"]);
         assert!(!mirror.send(&run, &path, &|_| Ok(())).unwrap().was_there);
         let mirrored = MirroredRun::open(&store, "r1").unwrap();
