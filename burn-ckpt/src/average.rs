@@ -56,7 +56,8 @@ struct Input {
 /// # Errors
 ///
 /// [`Error::Name`] for fewer than two checkpoints; [`Error::Differs`] naming two checkpoints and the first
-/// difference: another tensor, shape, type, layout or hyperparameter, or none at all; the errors of
+/// difference: another tensor, shape, type, layout or hyperparameter, or that they are one state, which a run
+/// can have saved whole and as weights only; the errors of
 /// [`Checkpoint::open`], [`Checkpoint::verified_section`] and [`Contents::save`].
 pub fn average(checkpoints: &[impl AsRef<Path>], out: impl AsRef<Path>) -> Result<u64> {
     let out = out.as_ref();
@@ -89,8 +90,7 @@ pub fn average(checkpoints: &[impl AsRef<Path>], out: impl AsRef<Path>) -> Resul
 impl Input {
     fn open(path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
-        let mut metadata = checkpoint.metadata()?;
-        metadata.fill_in_checksum(checkpoint.path())?;
+        let metadata = checkpoint.metadata_with_checksum()?;
         let section = checkpoint.verified_section(Section::MODEL)?;
         let tensors = section.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.clone()));
         let tensors = tensors.collect();
@@ -105,9 +105,13 @@ impl Input {
         Error::Differs { path: self.path().to_path_buf(), other: other.path().to_path_buf(), reason }
     }
 
-    /// Two names of one state would count it twice.
+    /// Two names of one state would count it twice. The weights alone of a state are another file.
     fn check_is_another_state_than(&self, other: &Self) -> Result<()> {
-        if self.metadata.checkpoint_checksum == other.metadata.checkpoint_checksum {
+        let (one, two) = (&self.metadata, &other.metadata);
+        let state = |of: &Metadata| (of.run_id.clone(), of.checkpoint_timestamp, of.global_step);
+        // What no run has saved says less of its state.
+        let is_same_of_run = !one.run_id.is_empty() && state(one) == state(two);
+        if one.checkpoint_checksum == two.checkpoint_checksum || is_same_of_run {
             return Err(self.differs(other, "they are the same state: leave out one".to_owned()));
         }
         Ok(())

@@ -206,7 +206,7 @@ pub mod plumbing {
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;
     pub use crate::run_dir::layout::{BEST_DIR, CHECKPOINT_DIR, DEFAULT_LOGS, LAST_DIR, ON_EXCEPTION_DIR};
-    pub use crate::run_dir::locate::{link_names, replaces_link_to, resolve, run_at, run_of_checkpoint};
+    pub use crate::run_dir::locate::{LinkReplacement, link_names, resolve, run_at, run_of_checkpoint};
     pub use crate::run_dir::other_runs::{
         OwnCheckpoints, RUN_MARKS, add_outside, check_no_other_run, check_own, scan_with,
     };

@@ -232,6 +232,18 @@ impl Checkpoint {
         }
     }
 
+    /// The same with the SHA-256 of the file. Where it is not known, it is computed from the open file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::metadata`], and [`Error::Io`] when the file cannot be read.
+    #[doc(hidden)]
+    pub fn metadata_with_checksum(&self) -> Result<Metadata> {
+        let mut metadata = self.metadata()?;
+        metadata.fill_in_checksum_of(self.header.file(), &|_| Ok(()))?;
+        Ok(metadata)
+    }
+
     /// Whether the file has its metadata itself, as of version 2.
     pub(crate) fn has_own_metadata(&self) -> bool {
         self.header.format >= 2

@@ -106,7 +106,13 @@ impl Checkpoint {
         (!was_stopped.into_inner()).then_some(verified)
     }
 
-    fn verify_while(&self, threads: NonZeroUsize, progress: Progress<'_>) -> Result<Metadata> {
+    /// The same as [`Checkpoint::verify_with`]. An error of `progress` ends the verification.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::verify`], and the error of `progress` as an [`Error::Io`].
+    #[doc(hidden)]
+    pub fn verify_while(&self, threads: NonZeroUsize, progress: Progress<'_>) -> Result<Metadata> {
         if self.has_own_metadata() {
             let (metadata, own) = self.own_metadata()?;
             return self.verify_against(metadata, Some(&own), threads, progress);

@@ -5,6 +5,7 @@
 //! beginning. So a run that resumed from an earlier checkpoint, and cut its log there, adds pieces and
 //! changes none; and a checkpoint that names its last piece always has the same log.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use sha2::{Digest, Sha256};
@@ -90,23 +91,62 @@ pub(crate) fn parts_up_to<'a>(
     objects: impl Iterator<Item = &'a Listed>,
     last: Option<(u64, u64)>,
 ) -> Vec<Part> {
-    let mut pieces: Vec<Piece> = objects.filter_map(|object| Piece::parse(run_id, object)).collect();
-    pieces.retain(|piece| last.is_none_or(|last| (piece.term, piece.number) <= last));
-    pieces.sort();
     let mut parts: Vec<Part> = Vec::new();
-    for piece in pieces {
-        // One that does not join what is there is of a writer that was overtaken.
-        if piece.start > parts.last().map_or(0, |part| part.end) {
-            continue;
+    for piece in sorted_pieces(run_id, objects) {
+        if last.is_none_or(|last| (piece.term, piece.number) <= last) {
+            add_if_it_joins(&mut parts, piece);
         }
-        add_part(&mut parts, piece);
     }
     parts
 }
 
+/// The keys of the pieces that the log is made of up to one of these pieces.
+pub(crate) fn keys_up_to_each<'a>(
+    run_id: &str,
+    objects: impl Iterator<Item = &'a Listed>,
+    lasts: &BTreeSet<(u64, u64)>,
+) -> BTreeSet<String> {
+    let (mut keys, mut parts) = (BTreeSet::new(), Vec::new());
+    // Of how many parts, from the first on, the keys are known.
+    let mut known = 0;
+    let mut note = |parts: &[Part], known: &mut usize| {
+        keys.extend(parts[*known..].iter().map(|part| part.piece.key(run_id)));
+        *known = parts.len();
+    };
+    let mut lasts = lasts.iter().peekable();
+    for piece in sorted_pieces(run_id, objects) {
+        while lasts.next_if(|last| **last < (piece.term, piece.number)).is_some() {
+            note(&parts, &mut known);
+        }
+        if add_if_it_joins(&mut parts, piece) {
+            known = known.min(parts.len() - 1);
+        }
+    }
+    if lasts.next().is_some() {
+        note(&parts, &mut known);
+    }
+    keys
+}
+
+fn sorted_pieces<'a>(run_id: &str, objects: impl Iterator<Item = &'a Listed>) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = objects.filter_map(|object| Piece::parse(run_id, object)).collect();
+    pieces.sort();
+    pieces
+}
+
+/// Adds a piece, unless it begins behind the end of the log: then it is of a writer that was overtaken.
+fn add_if_it_joins(parts: &mut Vec<Part>, piece: Piece) -> bool {
+    let joins = piece.start <= parts.last().map_or(0, |part| part.end);
+    if joins {
+        add_part(parts, piece);
+    }
+    joins
+}
+
 /// Cuts the log at a piece's beginning, and adds the piece.
 fn add_part(parts: &mut Vec<Part>, piece: Piece) {
-    parts.retain(|part| part.piece.start < piece.start);
+    // They begin one behind the other.
+    while parts.pop_if(|part| part.piece.start >= piece.start).is_some() {}
     if let Some(last) = parts.last_mut() {
         last.end = last.end.min(piece.start);
     }
@@ -209,4 +249,39 @@ pub(crate) fn read(log: &StoredFile, start: u64, length: u64) -> Result<Vec<u8>>
 
 fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex()[..DIGITS].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces of a log that grows, and is cut where a run resumes from an earlier state: one each five.
+    fn pieces(count: u64) -> Vec<Listed> {
+        let mut end = 0;
+        let pieces = (1..=count).map(|number| {
+            let start = if number % 5 == 0 { end / 2 } else { end };
+            end = start + 10 + number % 3;
+            let piece = Piece { term: number / 7, number, start, end, digest: "0".repeat(DIGITS) };
+            let modified = jiff::Timestamp::UNIX_EPOCH;
+            Listed { key: piece.key("r1"), size: end - start, modified }
+        });
+        // One that does not join.
+        let behind =
+            Piece { term: 3, number: 0, start: 1 << 40, end: (1 << 40) + 1, digest: "0".repeat(DIGITS) };
+        let modified = jiff::Timestamp::UNIX_EPOCH;
+        pieces.chain([Listed { key: behind.key("r1"), size: 1, modified }]).collect()
+    }
+
+    #[test]
+    fn the_pieces_of_several_logs_are_those_of_each() {
+        let pieces = pieces(60);
+        let all: Vec<(u64, u64)> = (0..=60).map(|number| (number / 7, number)).chain([(99, 0)]).collect();
+        for step in 1..=all.len() {
+            let lasts: BTreeSet<(u64, u64)> = all.iter().copied().step_by(step).collect();
+            let each = lasts.iter().flat_map(|last| parts_up_to("r1", pieces.iter(), Some(*last)));
+            let each: BTreeSet<String> = each.map(|part| part.piece.key("r1")).collect();
+            assert_eq!(keys_up_to_each("r1", pieces.iter(), &lasts), each, "each {step}");
+        }
+        assert!(keys_up_to_each("r1", pieces.iter(), &BTreeSet::new()).is_empty());
+    }
 }

@@ -49,9 +49,12 @@ pub use address::MirrorAddress;
 pub use commit_object::{MIRROR_VERSION, MirroredCheckpoint, MirroredFile, MirroredLog};
 pub(crate) use reading::checkpoint_files::{CheckpointFiles, MirroredMetadata};
 pub use reading::mirrored_run::MirroredRun;
+pub use sending::local_names::OUTSIDE_DIR;
+#[doc(hidden)]
+pub use sending::local_names::{PathsOnDisk, check_dirpath};
 pub use sending::mirror_keep::MirrorKeep;
 pub use sending::retention::Removed;
 pub use sending::run_mirror::RunMirror;
-pub use sending::upload::{OUTSIDE_DIR, Sent};
+pub use sending::upload::Sent;
 pub use store::{Progress, Store, Variables};
 pub use writer::Writer;

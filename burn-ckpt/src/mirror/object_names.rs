@@ -20,6 +20,8 @@ pub(crate) const METRICS_DIR: &str = "metrics";
 const UPLOAD_MARK: &str = ".upload-";
 /// The most directories in the name of a checkpoint.
 const MAX_DEPTH: usize = 16;
+/// The most bytes of a part: a checkpoint's name, and what the names of its files add.
+const MAX_PART_BYTES: usize = MAX_NAME_BYTES + 64;
 
 /// The commit object of a checkpoint, which is named relative to the run's `checkpoint` directory.
 pub(crate) fn commit(run_id: &str, checkpoint: &str) -> String {
@@ -76,14 +78,17 @@ pub(crate) fn check_relative(what: &'static str, name: &str) -> Result<()> {
         !part.is_empty()
             && part != "."
             && part != ".."
-            && part.len() <= MAX_NAME_BYTES + 64
+            && part.len() <= MAX_PART_BYTES
             && !part.ends_with(['.', ' '])
     };
     let has_bad = |c: char| c.is_control() || c == '\\' || c == ':';
     if name.split('/').count() <= MAX_DEPTH && name.split('/').all(is_part) && !name.contains(has_bad) {
         return Ok(());
     }
-    let reason = "it is not a path that stays below its directory".to_owned();
+    let reason = format!(
+        "a mirror has names of at most {MAX_DEPTH} parts between /, and none that is empty, . or .., ends in . or a \
+         space, is longer than {MAX_PART_BYTES} bytes, or has a : or \\ or a control character"
+    );
     Err(Error::Name { what, name: name.chars().take(80).collect(), reason })
 }
 

@@ -9,7 +9,7 @@ use crate::disk::directories::{is_symlink, real_path_if_there};
 use crate::error::{Error, Result};
 use crate::run_dir::catalog::CatalogEntry;
 use crate::run_dir::layout::{BEST_DIR, LAST_DIR, RunLayout};
-use crate::run_dir::locate::{replaces_link_to, resolve};
+use crate::run_dir::locate::{LinkReplacement, resolve};
 
 /// A checkpoint of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -73,9 +73,9 @@ pub(super) fn checkpoints(
 
 /// The real path of the checkpoint that a link leads to, or of which the file in a link's place is a copy.
 fn target(link: &Path, entries: &[CatalogEntry]) -> Result<Option<PathBuf>> {
-    let is_copy_of = |entry: &&CatalogEntry| replaces_link_to(link, &entry.path, &entry.metadata);
-    match entries.iter().find(is_copy_of).filter(|_| !is_symlink(link).unwrap_or(true)) {
-        Some(entry) => real_path_if_there(&entry.path),
-        None => real_path_if_there(link),
-    }
+    let replacement = if is_symlink(link).unwrap_or(true) { None } else { LinkReplacement::read(link) };
+    let target = replacement.and_then(|replacement| {
+        entries.iter().find(|entry| replacement.led_to(&entry.path, &entry.metadata))
+    });
+    real_path_if_there(target.map_or(link, |entry| &entry.path))
 }

@@ -6,6 +6,7 @@ use crate::disk::storage;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
+use crate::metrics_log::ended_by_log;
 use crate::printable::shell_word;
 use crate::run_dir::catalog::CatalogEntry;
 use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout, check_run_id};
@@ -31,7 +32,7 @@ pub(super) fn offered(layout: &RunLayout, entries: &[CatalogEntry], primary_metr
     let model = newest.metadata.model["type"].as_str().unwrap_or("Model");
     let word = shell_word(&checkpoint);
     let mut offered = Offered::default();
-    if let Some(epochs) = entries.iter().rev().find_map(resumed) {
+    if let Some(Resumed::Further(epochs)) = entries.iter().rev().find_map(|entry| resumed(layout, entry)) {
         match resume(layout, &newest.metadata, epochs) {
             Some(Ok(command)) => offered.commands.push(("Resume", command)),
             Some(Err(how)) => offered.how_to_resume = Some(how),
@@ -54,10 +55,18 @@ fn named(layout: &RunLayout, newest: &CatalogEntry, primary_metric: Option<&str>
     paths.into_iter().find(|path| locate(path).is_ok()).unwrap_or_else(|| newest.path.clone())
 }
 
-/// The epochs that a run needs which resumes from this checkpoint, if `auto` resumes from it. `Some(None)`
-/// where it needs no more than it was to have.
-#[expect(clippy::option_option, reason = "whether it resumes, and whether with more epochs")]
-fn resumed(CatalogEntry { path, metadata }: &CatalogEntry) -> Option<Option<u64>> {
+/// What a run does that resumes from a checkpoint.
+enum Resumed {
+    /// It trains further, with so many epochs if it needs more than it was to have.
+    Further(Option<u64>),
+    /// Nothing: another limit has ended it, or early stopping. It resumes only with other settings, which are
+    /// not known.
+    Nothing,
+}
+
+/// What a run does that resumes from this checkpoint. `None` if `auto` does not resume from it, but from an
+/// older one.
+fn resumed(layout: &RunLayout, CatalogEntry { path, metadata }: &CatalogEntry) -> Option<Resumed> {
     if !metadata.is_finite() {
         return None;
     }
@@ -65,13 +74,20 @@ fn resumed(CatalogEntry { path, metadata }: &CatalogEntry) -> Option<Option<u64>
     let checkpoint = Checkpoint::open(path).ok().filter(|found| found.has_section(Section::OPTIMIZER))?;
     let state = checkpoint.trainer_state().ok()?;
     let done = epochs_done(metadata, &state);
-    let max_epochs = metadata.trainer_config["max_epochs"].as_u64();
-    // A run that is done resumes only with more epochs. One that another limit has ended, or early stopping,
-    // resumes only with other settings, which are not known.
-    if max_epochs.is_some_and(|max| done >= max) {
-        return Some(Some(done.saturating_mul(2).max(1)));
+    // A run that is done resumes only with more epochs.
+    if metadata.trainer_config["max_epochs"].as_u64().is_some_and(|max| done >= max) {
+        return Some(Resumed::Further(Some(done.saturating_mul(2).max(1))));
     }
-    (!is_done(metadata, &state)).then_some(None)
+    let is_done = is_done(metadata, &state) || is_done_by_log(layout, metadata);
+    Some(if is_done { Resumed::Nothing } else { Resumed::Further(None) })
+}
+
+/// Whether the log says that the run was done in the state of its newest checkpoint, which was saved before
+/// that was known. A log that cannot be read says nothing.
+fn is_done_by_log(layout: &RunLayout, metadata: &Metadata) -> bool {
+    let step = metadata.global_step;
+    let end = ended_by_log(layout.run_dir(), step, metadata.checkpoint_timestamp);
+    end.is_ok_and(|end| end.is_some_and(|end| end.step == step && end.ended == "done"))
 }
 
 /// The command that resumes a run where it is, with the settings in its checkpoint; or how it is resumed,

@@ -118,16 +118,27 @@ pub fn resolve(layout: &RunLayout, wanted: &str, metric: Option<&str>) -> Result
     }
 }
 
-/// Whether a file that is not a symbolic link replaces a link to a checkpoint, as on a system without such
-/// links or in a copy in which they are followed: its metadata names that checkpoint's file.
-#[must_use]
-pub fn replaces_link_to(replacement: &Path, checkpoint: &Path, metadata: &Metadata) -> bool {
-    let Ok(theirs) = Metadata::of_checkpoint(replacement) else { return false };
-    theirs.checkpoint_path != file_name(replacement)
-        && theirs.checkpoint_path == file_name(checkpoint)
-        && theirs.checkpoint_timestamp == metadata.checkpoint_timestamp
-        && theirs.checkpoint_checksum == metadata.checkpoint_checksum
-        && theirs.reason == metadata.reason
+/// What a file that is not a symbolic link says of the link whose place it has, as on a system without such
+/// links or in a copy in which they are followed.
+#[derive(Debug)]
+pub struct LinkReplacement(Metadata);
+
+impl LinkReplacement {
+    /// Reads a file's metadata. `None` if it cannot be read, or names this file: then it replaces no link.
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        let metadata = Metadata::of_checkpoint(path).ok()?;
+        (metadata.checkpoint_path != file_name(path)).then_some(Self(metadata))
+    }
+
+    /// Whether the link led to a checkpoint: the metadata names its file, and is of its state.
+    #[must_use]
+    pub fn led_to(&self, checkpoint: &Path, metadata: &Metadata) -> bool {
+        self.0.checkpoint_path == file_name(checkpoint)
+            && self.0.checkpoint_timestamp == metadata.checkpoint_timestamp
+            && self.0.checkpoint_checksum == metadata.checkpoint_checksum
+            && self.0.reason == metadata.reason
+    }
 }
 
 /// The error of `best` for a run with several best checkpoints, which another look does not change. `None`

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::disk::directories::{entry, list, stat};
+use crate::disk::directories::{entry, list, parent, stat};
 use crate::disk::file_identity::{FileIdentity, file_identity};
 use crate::disk::storage;
 use crate::error::kind::ErrorKind;
@@ -17,6 +17,7 @@ use crate::format::header::ContainerHeader;
 use crate::format::metadata::Metadata;
 use crate::run_dir::catalog::subdirectories;
 use crate::run_dir::layout::RunLayout;
+use crate::run_dir::other_runs::OwnCheckpoints;
 use crate::run_dir::outside_directories::outside_directories;
 
 /// What tells a file from the one that had its name before, without reading it.
@@ -51,6 +52,8 @@ struct ListedCheckpoint {
     order: SaveOrder,
     /// Whether it is of this run: in a directory outside of it there can be others'.
     is_own: bool,
+    /// Of one in such a directory, what tells whose it is.
+    outside: Option<Box<Metadata>>,
 }
 
 /// The checkpoints of the last look.
@@ -73,9 +76,10 @@ pub(super) enum Newest {
 }
 
 impl RunCheckpoints {
-    /// Lists the run's directories. Reads the metadata of files that were not there at the look before.
+    /// Lists the run's directories. Reads the metadata of files that were not there at the look before. Where
+    /// files have changed, and some are outside of the run's directory, looks again at whose these are.
     pub(super) fn refresh(&mut self, layout: &RunLayout) -> Result<()> {
-        let mut before = std::mem::take(&mut self.0);
+        let (mut before, mut has_new) = (std::mem::take(&mut self.0), false);
         let own = subdirectories(&layout.checkpoint_dir())?;
         let outside = outside_directories(layout)?;
         let places = own.iter().map(|place| (place, true)).chain(outside.iter().map(|place| (place, false)));
@@ -87,9 +91,20 @@ impl RunCheckpoints {
                 let Some(stamp) = FileStamp::of(&path)? else { continue };
                 let seen = match before.remove(&path).filter(|seen| seen.stamp == stamp) {
                     Some(seen) => seen,
-                    None => ListedCheckpoint::read(&path, stamp, (!is_own).then_some(layout.run_id())),
+                    None => {
+                        has_new = true;
+                        ListedCheckpoint::read(&path, stamp, is_own)
+                    }
                 };
                 self.0.insert(path, seen);
+            }
+        }
+        let has_changed = has_new || !before.is_empty();
+        if has_changed && self.0.values().any(|seen| seen.outside.is_some()) {
+            let own = OwnCheckpoints::of(layout)?;
+            for (path, seen) in &mut self.0 {
+                let whose = seen.outside.as_ref();
+                seen.is_own = whose.map_or(seen.is_own, |metadata| own.have(parent(path), metadata));
             }
         }
         Ok(())
@@ -136,16 +151,22 @@ impl RunCheckpoints {
 }
 
 impl ListedCheckpoint {
-    /// `run_id` is what the metadata must say, in a directory of which that is not certain.
-    fn read(path: &Path, stamp: FileStamp, run_id: Option<&str>) -> Self {
+    /// `is_inside`: in the run's own directory. Of one outside of it, the caller finds out whose it is.
+    fn read(path: &Path, stamp: FileStamp, is_inside: bool) -> Self {
         match Metadata::of_checkpoint(path) {
             Ok(metadata) => {
                 let order = (false, metadata.checkpoint_timestamp, metadata.global_step);
-                let is_own = run_id.is_none_or(|run_id| metadata.run_id == run_id);
-                Self { stamp, order, is_own }
+                let outside = (!is_inside).then(|| Box::new(whose(metadata)));
+                Self { stamp, order, is_own: is_inside, outside }
             }
             // Opening it reports the error. A file outside of the run's directory may be another run's.
-            Err(_) => Self { stamp, order: (true, Timestamp::MAX, 0), is_own: run_id.is_none() },
+            Err(_) => Self { stamp, order: (true, Timestamp::MAX, 0), is_own: is_inside, outside: None },
         }
     }
+}
+
+/// Leaves of a checkpoint's metadata what tells whose it is.
+fn whose(metadata: Metadata) -> Metadata {
+    let Metadata { run_id, start_timestamp, trainer_config, checkpoint_timestamp, .. } = metadata;
+    Metadata { run_id, start_timestamp, trainer_config, ..Metadata::new(checkpoint_timestamp) }
 }

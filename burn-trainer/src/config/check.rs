@@ -197,7 +197,11 @@ impl TrainerConfig {
             return wrong("topk", "it must be above 0, or \"all\"");
         }
         if let Some(dirpath) = files.dirpath {
-            check_directory(&format!("{name}.dirpath"), dirpath)?;
+            let setting = format!("{name}.dirpath");
+            check_directory(&setting, dirpath)?;
+            if self.mirror.is_some() {
+                mirror::check_mirrored_directory(&setting, dirpath)?;
+            }
         }
         match strategy {
             StrategyConfig::Best(best) if best.metric.is_none() && self.primary_metric.is_none() => {

@@ -164,16 +164,36 @@ impl MirrorConfig {
 #[cfg(feature = "mirror")]
 fn check_address(address: &str) -> Result<()> {
     use burn_ckpt::mirror::MirrorAddress;
-    let reason = |error: burn_ckpt::Error| match error {
-        burn_ckpt::Error::Name { reason, .. } => reason,
-        error => error.to_string(),
-    };
     let parsed = address.parse::<MirrorAddress>();
     parsed.map(drop).map_err(|error| Error::config("mirror.address", reason(error)))
 }
 
+/// Checks that a mirror can have the checkpoints of a strategy's directory.
+#[cfg(feature = "mirror")]
+pub(super) fn check_mirrored_directory(setting: &str, dirpath: &Path) -> Result<()> {
+    burn_ckpt::mirror::check_dirpath(dirpath).map_err(|error| {
+        let dirpath = dirpath.display();
+        Error::config(setting, format!("the mirror cannot have checkpoints in {dirpath}: {}", reason(error)))
+    })
+}
+
+/// What is wrong with a name, which the error does not repeat.
+#[cfg(feature = "mirror")]
+fn reason(error: burn_ckpt::Error) -> String {
+    match error {
+        burn_ckpt::Error::Name { reason, .. } => reason,
+        error => error.to_string(),
+    }
+}
+
+// The check of the feature comes first.
 #[cfg(not(feature = "mirror"))]
 fn check_address(_: &str) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(not(feature = "mirror"))]
+pub(super) fn check_mirrored_directory(_: &str, _: &Path) -> Result<()> {
     Ok(())
 }
 

@@ -278,8 +278,7 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
 /// computed.
 pub(super) fn evaluated(checkpoint: &Checkpoint) -> Result<EvaluatedCheckpoint> {
     let path = checkpoint.path().to_path_buf();
-    let mut metadata = checkpoint.metadata()?;
-    metadata.fill_in_checksum(&path)?;
-    let Metadata { checkpoint_checksum, run_id, start_timestamp, .. } = metadata;
+    let Metadata { checkpoint_checksum, run_id, start_timestamp, .. } =
+        checkpoint.metadata_with_checksum()?;
     Ok(EvaluatedCheckpoint::new(path, checkpoint_checksum, run_id, start_timestamp))
 }

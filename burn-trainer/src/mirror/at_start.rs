@@ -1,7 +1,6 @@
 //! The mirror before the first step: its lease, what a start gets from it, and the thread that keeps the
 //! lease and sends.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -9,11 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Progress, RunMirror, Store, Writer};
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer};
 use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
-use super::download::{download_newer, newest_finite, replace_damaged};
+use super::download::{KeepsLease, download_newer, newest_finite, replace_damaged};
 use super::is_final;
 use super::queue::Queue;
 use super::worker::Worker;
@@ -76,11 +76,10 @@ impl OpenMirror {
         let writer = writer(settings);
         let has_checkpoints = !present.entries.is_empty();
         let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
-        let download = |progress: Progress<'_>| {
+        let download = |run: MirroredRun, progress: KeepsLease<'_>| {
             if !resumes {
                 return Ok(None);
             }
-            let run = MirroredRun::open(&store, layout.run_id()).map_err(Failed::Reading)?;
             let has_downloaded = download_newer(&run, config, layout, present, progress);
             Ok(Some((run, has_downloaded.map_err(Failed::Downloading)?)))
         };
@@ -213,10 +212,12 @@ fn read<T>(
     store: &Store,
     run_id: &str,
     writer: &Writer,
-    download: impl FnOnce(Progress<'_>) -> std::result::Result<T, Failed>,
+    download: impl FnOnce(MirroredRun, KeepsLease<'_>) -> std::result::Result<T, Failed>,
 ) -> std::result::Result<(RunMirror, T), Failed> {
-    let mirror = RefCell::new(take_lease(store, run_id, writer).map_err(Failed::Reading)?);
-    let downloaded = download(&|_| match mirror.borrow_mut().keep_lease() {
+    let (mirror, run) = take_lease(store, run_id, writer).map_err(Failed::Reading)?;
+    // A verification calls it on several threads.
+    let mirror = Mutex::new(mirror);
+    let downloaded = download(run, &|_| match mirror.lock().keep_lease() {
         Err(error @ burn_ckpt::Error::MirrorInUse { .. }) => Err(io::Error::other(error)),
         // A lease that is not renewed once is there for the rest of its time.
         _ => Ok(()),
@@ -235,12 +236,12 @@ fn read<T>(
 }
 
 /// Takes the lease. That of a process that gives no sign of life is waited for; that of one which renews it
-/// is an error at once.
-fn take_lease(store: &Store, run_id: &str, writer: &Writer) -> burn_ckpt::Result<RunMirror> {
+/// is an error at once. Returns what the mirror has, too: it is read once.
+fn take_lease(store: &Store, run_id: &str, writer: &Writer) -> burn_ckpt::Result<(RunMirror, MirroredRun)> {
     let begun = Instant::now();
     let mut first: Option<(Timestamp, Duration)> = None;
     loop {
-        let (error, until) = match RunMirror::open(store, run_id, writer) {
+        let (error, until) = match RunMirror::open_and_read(store, run_id, writer) {
             Err(error @ burn_ckpt::Error::MirrorInUse { until, .. }) => (error, until),
             opened => return opened,
         };

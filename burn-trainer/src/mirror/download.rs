@@ -3,10 +3,12 @@
 //! name. What is on disk stays until then.
 
 use std::cell::Cell;
+use std::io;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::METRICS_FILE;
-use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun, Progress};
+use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun};
 use burn_ckpt::plumbing::{is_there, links_of_run, size, storage};
 use burn_ckpt::{Catalog, Checkpoint, Error, RunLayout, chain};
 use jiff::Timestamp;
@@ -16,6 +18,13 @@ use crate::config::TrainerConfig;
 use crate::process::console::{note, warn};
 
 type Result<T> = burn_ckpt::Result<T>;
+
+/// Called with the number of bytes that were just downloaded, or read from the disk, so that the lease is
+/// kept meanwhile. Its error ends the work.
+pub(super) type KeepsLease<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
+
+/// One for the SHA-256, and one for the tensors.
+const VERIFYING_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Downloads what the run resumes from, if it is newer than what is `present`. Returns whether anything was
 /// downloaded.
@@ -31,7 +40,7 @@ pub(super) fn download_newer(
     config: &TrainerConfig,
     layout: &RunLayout,
     present: &Catalog,
-    progress: Progress<'_>,
+    progress: KeepsLease<'_>,
 ) -> Result<bool> {
     for (name, error) in run.broken() {
         warn(&format!("{name} in the mirror is left out: {}", chain(error)));
@@ -85,7 +94,9 @@ pub(super) fn replace_damaged(
     }
     let in_mirror = run.checkpoints().iter().rev().filter(|checkpoint| {
         let place = layout.checkpoint_dir().join(&checkpoint.name);
-        !checkpoint.non_finite && is_newer(checkpoint.checkpoint_timestamp) && !is_same(checkpoint, &place)
+        // The lease is kept by the mirror's thread.
+        let is_same = || is_same(checkpoint, &place, &|_| Ok(()));
+        !checkpoint.non_finite && is_newer(checkpoint.checkpoint_timestamp) && !is_same()
     });
     for checkpoint in in_mirror {
         let why = ": the newest checkpoint on disk is damaged";
@@ -113,7 +124,7 @@ fn download_with_needed(
     config: &TrainerConfig,
     layout: &RunLayout,
     why: &str,
-    progress: Progress<'_>,
+    progress: KeepsLease<'_>,
 ) -> Result<()> {
     let others = needed(run, newest, config)?;
     let bytes = others.iter().chain([&newest]).map(|checkpoint| checkpoint.total_bytes()).sum();
@@ -155,12 +166,12 @@ fn download_one(
     checkpoint: &MirroredCheckpoint,
     layout: &RunLayout,
     work: &dyn Fn() -> Result<()>,
-    progress: Progress<'_>,
+    progress: KeepsLease<'_>,
 ) -> Result<()> {
     let place = layout.checkpoint_dir().join(&checkpoint.name);
-    match is_there(&place)? && is_same(checkpoint, &place) {
+    match is_there(&place)? && is_same(checkpoint, &place, progress) {
         true => work(),
-        false => run.download_after(checkpoint, layout, work, progress).map(drop),
+        false => run.download_after(checkpoint, layout, work, &|bytes| progress(bytes)).map(drop),
     }
 }
 
@@ -173,14 +184,12 @@ fn remove_links(layout: &RunLayout) -> Result<()> {
     Ok(())
 }
 
-/// Whether the state on disk is the mirror's.
-fn is_same(checkpoint: &MirroredCheckpoint, place: &Path) -> bool {
-    let file = checkpoint.files.iter().find(|file| file.name == checkpoint.name);
-    let opened = Checkpoint::open(place).and_then(|opened| opened.verify());
-    match (file, opened) {
-        (Some(file), Ok(metadata)) => metadata.checkpoint_checksum == file.sha256,
-        _ => false,
-    }
+/// Whether the state on disk is the mirror's, and whole. Reads all of it. What ends `progress` is an error of
+/// the download that follows.
+fn is_same(checkpoint: &MirroredCheckpoint, place: &Path, progress: KeepsLease<'_>) -> bool {
+    let opened = Checkpoint::open(place);
+    let verified = opened.and_then(|opened| opened.verify_while(VERIFYING_THREADS, progress));
+    verified.is_ok_and(|metadata| metadata.checkpoint_checksum == checkpoint.sha256())
 }
 
 /// The log of metrics up to a checkpoint, in place of the one on disk once it has arrived. Where it is
@@ -197,5 +206,35 @@ fn download_log(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &Run
             Ok(())
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use burn_ckpt::mirror::{RunMirror, Store, Writer};
+    use burn_ckpt::{Contents, Metadata, Section};
+
+    use super::*;
+
+    #[test]
+    fn the_lease_can_be_kept_while_a_checkpoint_on_disk_is_compared() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = RunLayout::new(root.path(), "logs", "r1").unwrap();
+        let path = layout.checkpoint_dir().join("last/a.ckpt");
+        let contents = Contents::default().with_section(Section::MODEL, Section::default());
+        contents.save(&path, Metadata::new(Timestamp::now()).with_run_id("r1")).unwrap();
+        let store = Store::connect(&"memory:compared".parse().unwrap()).unwrap();
+        let mut mirror = RunMirror::open(&store, "r1", &Writer::of_this_process()).unwrap();
+        mirror.send(&layout, &path, &|_| Ok(())).unwrap();
+        let (checkpoint, read) = (&mirror.checkpoints()[0], AtomicU64::new(0));
+        let keeps_lease = |bytes| {
+            read.fetch_add(bytes, Ordering::SeqCst);
+            Ok(())
+        };
+        assert!(is_same(checkpoint, &path, &keeps_lease));
+        assert!(read.load(Ordering::SeqCst) >= std::fs::metadata(&path).unwrap().len());
+        assert!(!is_same(checkpoint, &path, &|_| Err(io::Error::other("another process has the lease"))));
     }
 }

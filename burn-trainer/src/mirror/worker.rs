@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn_ckpt::metrics_log::METRICS_FILE;
-use burn_ckpt::mirror::{RunMirror, Store, Writer};
+use burn_ckpt::mirror::{PathsOnDisk, RunMirror, Store, Writer};
 use burn_ckpt::plumbing::{is_there, panic_message};
 use burn_ckpt::{Error, MirrorFailure, RunLayout, chain};
 use jiff::Timestamp;
@@ -296,10 +296,13 @@ impl Worker {
     fn send_what_is_gone(&mut self) -> Result<(), Error> {
         let gone = self.opened()?.look_again()?;
         self.gone.extend(gone);
+        let paths = PathsOnDisk::find(&self.layout, self.gone.iter().map(String::as_str))?;
         while let Some(name) = self.gone.last() {
-            let path = self.layout.checkpoint_dir().join(name);
-            if is_there(&path)? {
-                self.send_again(&path)?;
+            // Of two directories outside of the run's, the later state is in the mirror.
+            if let Some(path) = paths.of(name).first()
+                && is_there(path)?
+            {
+                self.send_again(path)?;
             }
             self.gone.pop();
         }

@@ -123,11 +123,8 @@ fn check_name(out: &Path) -> Result<(), Failure> {
 
 /// The checkpoint's metadata. An error if it is needed to verify the tensors and cannot be read.
 fn metadata(checkpoint: &Checkpoint, args: &Args) -> Result<Option<Metadata>, Failure> {
-    match checkpoint.metadata() {
-        Ok(mut metadata) => {
-            metadata.fill_in_checksum(checkpoint.path())?;
-            Ok(Some(metadata))
-        }
+    match checkpoint.metadata_with_checksum() {
+        Ok(metadata) => Ok(Some(metadata)),
         Err(error) if args.no_verify => {
             say(format!("warning: {}; epoch, step and run are left out", chain(&error)));
             Ok(None)

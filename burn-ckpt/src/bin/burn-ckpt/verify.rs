@@ -122,7 +122,11 @@ impl NamedCheckpoints {
     fn add(&mut self, path: &Path) -> Result<(), Failure> {
         #[cfg(feature = "mirror")]
         if let Some(address) = crate::mirror::address_of(path)? {
-            self.checkpoints.extend(crate::mirror::checkpoints_at(&address)?);
+            let found = crate::mirror::checkpoints_at(&address)?;
+            self.checkpoints.extend(found.checkpoints);
+            for (run, error) in found.unreadable {
+                self.fail(Path::new(&run), format!("{run} cannot be read: {}", chain(&error)));
+            }
             return Ok(());
         }
         if is_directory(path)? {

@@ -4,7 +4,7 @@
 //! A file of version 1 has none. Its metadata is the file beside it.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -99,6 +99,23 @@ impl Metadata {
     pub fn fill_in_checksum(&mut self, checkpoint: &Path) -> Result<()> {
         if self.checkpoint_checksum.is_empty() {
             self.checkpoint_checksum = sha256_of_file(checkpoint)?;
+        }
+        Ok(())
+    }
+
+    /// The same through an open file, which need not be on disk, or has lost its name. `progress` gets the
+    /// number of bytes that have just been hashed; its error ends the work.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Metadata::fill_in_checksum`].
+    pub(crate) fn fill_in_checksum_of(
+        &mut self,
+        file: &OpenFile,
+        progress: &dyn Fn(u64) -> io::Result<()>,
+    ) -> Result<()> {
+        if self.checkpoint_checksum.is_empty() {
+            self.checkpoint_checksum = file.sha256(progress)?;
         }
         Ok(())
     }

@@ -47,7 +47,9 @@ pub struct MirroredRun {
     pub(crate) objects: BTreeMap<String, Listed>,
     checkpoints: Vec<MirroredCheckpoint>,
     broken: Vec<(String, Error)>,
-    /// Of these, those whose commit object cannot be read.
+    /// Of these, those whose commit object can be read.
+    incomplete: Vec<MirroredCheckpoint>,
+    /// And those whose commit object cannot be read.
     unreadable: BTreeSet<String>,
 }
 
@@ -58,6 +60,15 @@ impl MirroredRun {
     ///
     /// [`Error::Mirror`] when the store cannot be read; [`Error::Name`] for an invalid id.
     pub fn open(store: &Store, run_id: &str) -> Result<Self> {
+        Self::open_while(store, run_id, &mut || Ok(()))
+    }
+
+    /// The same, and calls `reads` after each commit object that was read. Its error ends the work.
+    pub(crate) fn open_while(
+        store: &Store,
+        run_id: &str,
+        reads: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Self> {
         // The same ids as on disk.
         check_run_id(run_id)?;
         let listed = store.list(run_id)?;
@@ -67,6 +78,7 @@ impl MirroredRun {
             objects: listed.into_iter().map(|object| (object.key.clone(), object)).collect(),
             checkpoints: Vec::new(),
             broken: Vec::new(),
+            incomplete: Vec::new(),
             unreadable: BTreeSet::new(),
         };
         let names: Vec<String> = run
@@ -79,7 +91,10 @@ impl MirroredRun {
             match run.read_commit(&name) {
                 Ok(Some(checkpoint)) => match run.check_whole(&checkpoint) {
                     Ok(()) => run.checkpoints.push(checkpoint),
-                    Err(error) => run.broken.push((name, error)),
+                    Err(error) => {
+                        run.incomplete.push(checkpoint);
+                        run.broken.push((name, error));
+                    }
                 },
                 // Deleted since the listing.
                 Ok(None) => {}
@@ -89,6 +104,7 @@ impl MirroredRun {
                     run.broken.push((name, error));
                 }
             }
+            reads()?;
         }
         run.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
         Ok(run)
@@ -111,6 +127,11 @@ impl MirroredRun {
     #[must_use]
     pub fn broken(&self) -> &[(String, Error)] {
         &self.broken
+    }
+
+    /// The checkpoints whose commit object can be read, and whose content is not there as it says.
+    pub(crate) fn incomplete(&self) -> &[MirroredCheckpoint] {
+        &self.incomplete
     }
 
     /// The names of checkpoints whose commit object cannot be read.

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::file_names::evaluation_path;
 use crate::format::digest::blake3_hex;
 use crate::mirror::object_names::evaluations;
+use crate::mirror::sending::local_names::PathsOnDisk;
 use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 use crate::mirror::store::Listed;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
@@ -22,17 +23,25 @@ impl RunMirror {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when a file cannot be read: the first one, after the others were sent;
+    /// [`Error::Io`] when a file cannot be read: the first one, after the others were sent; so those of
+    /// [`Catalog::scan`](crate::Catalog::scan) where the mirror has checkpoints from outside of the run;
     /// [`Error::MirrorInUse`]; [`Error::Mirror`].
     pub fn send_evaluations(&mut self, run: &RunLayout) -> Result<u64> {
         let there = self.checkpoints.iter();
         let there = there.map(|checkpoint| (checkpoint.name.clone(), checkpoint.sha256().to_owned()));
-        let (mut sent, mut unreadable) = (0, None);
-        for (name, sha256) in there.collect::<Vec<_>>() {
-            let path = run.checkpoint_dir().join(&name);
-            match self.send_evaluations_of(&path, &name, &sha256) {
-                Err(error @ Error::Io { .. }) => unreadable = unreadable.or(Some(error)),
-                is_sent => sent += u64::from(is_sent?),
+        let there: Vec<(String, String)> = there.collect();
+        let found = PathsOnDisk::find(run, there.iter().map(|(name, _)| name.as_str()));
+        let (paths, mut unreadable) = match found {
+            Ok(paths) => (paths, None),
+            Err(error) => (PathsOnDisk::of_own(run), Some(error)),
+        };
+        let mut sent = 0;
+        for (name, sha256) in there {
+            for path in paths.of(&name) {
+                match self.send_evaluations_of(&path, &name, &sha256) {
+                    Err(error @ Error::Io { .. }) => unreadable = unreadable.or(Some(error)),
+                    is_sent => sent += u64::from(is_sent?),
+                }
             }
         }
         unreadable.map_or(Ok(sent), Err)

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use crate::error::Result;
 use crate::file_names::shards_directory;
-use crate::mirror::metrics_pieces::{is_piece, parts_up_to};
+use crate::mirror::metrics_pieces::{is_piece, keys_up_to_each};
 use crate::mirror::object_names::{COMMIT_SUFFIX, below_checkpoints, link_of_key};
 use crate::mirror::sending::retention::Removed;
 use crate::mirror::sending::run_mirror::RunMirror;
@@ -17,9 +17,10 @@ use crate::mirror::store::Listed;
 impl RunMirror {
     /// Deletes content without a commit object (what a writer left that was killed, or of a checkpoint that
     /// was replaced) if it is older than this, and pieces of the log of metrics that no checkpoint needs, as
-    /// they were written again in fewer pieces, or cut. What another writer is still sending is younger. The
-    /// content of a commit object that cannot be read stays, and so do all pieces then. In a directory the
-    /// files of unfinished uploads are deleted too; in a bucket the store's own rule does that.
+    /// they were written again in fewer pieces, or cut. What another writer is still sending is younger. What
+    /// is left of a checkpoint that is not whole stays. The content of a commit object that cannot be read
+    /// stays, and so do all pieces then. In a directory the files of unfinished uploads are deleted too; in a
+    /// bucket the store's own rule does that.
     ///
     /// # Errors
     ///
@@ -62,13 +63,11 @@ impl RunMirror {
         }
         let is_of_log = |object: &&Listed| is_piece(&self.run_id, &object.key);
         let pieces: Vec<&Listed> = self.objects.values().filter(is_of_log).collect();
-        let mut needed: BTreeSet<String> = self.log.keys(&self.run_id).collect();
-        let logs =
-            self.checkpoints.iter().chain(&self.being_removed).filter_map(|it| it.metrics_log.as_ref());
-        for last in logs.map(|log| log.last_piece).collect::<BTreeSet<_>>() {
-            let parts = parts_up_to(&self.run_id, pieces.iter().copied(), Some(last));
-            needed.extend(parts.iter().map(|part| part.piece.key(&self.run_id)));
-        }
+        let committed = self.checkpoints.iter().chain(&self.incomplete).chain(&self.being_removed);
+        let logs = committed.filter_map(|checkpoint| checkpoint.metrics_log.as_ref());
+        let lasts = logs.map(|log| log.last_piece).collect();
+        let mut needed = keys_up_to_each(&self.run_id, pieces.iter().copied(), &lasts);
+        needed.extend(self.log.keys(&self.run_id));
         let keys = pieces.into_iter().map(|object| object.key.clone());
         keys.filter(|key| !needed.contains(key)).collect()
     }

@@ -17,6 +17,7 @@ use crate::format::shards::Shards;
 use crate::metrics_log::LogMark;
 use crate::mirror::commit_object::MirroredCheckpoint;
 use crate::mirror::digests::Digests;
+use crate::mirror::store::Progress;
 use crate::run_dir::locate::locate;
 
 /// A file that is to be sent.
@@ -58,10 +59,16 @@ impl LocalCheckpoint {
         serde_json::from_value(mark.clone()).ok().filter(|mark: &LogMark| mark.bytes > 0)
     }
 
-    /// The files in the order in which they are sent, and the commit object without them.
-    pub(crate) fn files(&self, run_id: &str, name: &str) -> Result<(Vec<LocalFile>, MirroredCheckpoint)> {
+    /// The files in the order in which they are sent, and the commit object without them. `progress` gets the
+    /// number of bytes that were just read, where a digest is not known.
+    pub(crate) fn files(
+        &self,
+        run_id: &str,
+        name: &str,
+        progress: Progress<'_>,
+    ) -> Result<(Vec<LocalFile>, MirroredCheckpoint)> {
         let mut metadata = self.metadata.clone();
-        metadata.fill_in_checksum(&self.path)?;
+        metadata.fill_in_checksum_of(self.header.file(), progress)?;
         let directory = shards_directory(Path::new(name)).to_string_lossy().into_owned();
         let count = self.shards.len();
         let mut files = Vec::with_capacity(count + 2);
@@ -113,14 +120,19 @@ impl Content {
         }
     }
 
-    /// For the digests of content that is there.
-    pub(crate) fn read_whole(&self, digests: &mut Digests) -> Result<()> {
+    /// For the digests of content that is there. `reads` is called after each piece.
+    pub(crate) fn read_whole(
+        &self,
+        digests: &mut Digests,
+        reads: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
         const PIECE_BYTES: u64 = 1024 * 1024;
         let size = self.size();
         for start in (0..size).step_by(PIECE_BYTES as usize) {
             let mut piece = vec![0; PIECE_BYTES.min(size - start) as usize];
             self.read(&mut piece, start)?;
             digests.update(&piece);
+            reads()?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod evaluations;
 mod leftovers;
 mod links;
 mod local_checkpoint;
+pub(crate) mod local_names;
 mod metrics_log;
 pub(crate) mod mirror_keep;
 pub(crate) mod retention;

@@ -133,16 +133,25 @@ impl RunMirror {
         let all = std::mem::take(&mut self.checkpoints);
         let (there, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(is_there);
         self.checkpoints = there;
-        let lost: Vec<String> =
+        self.incomplete.extend(gone.iter().cloned());
+        // Without its commit object, what is left of one is a leftover.
+        self.incomplete.retain(|checkpoint| listed.contains_key(&commit(run_id, &checkpoint.name)));
+        let mut lost: Vec<String> =
             self.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
+        // Content of another size is not what was sent: it is sent under another name.
+        let files = gone.iter().flat_map(|checkpoint| &checkpoint.files);
+        let objects = files.map(|file| (link(run_id, &file.object), file.size));
+        lost.extend(objects.filter(|(key, size)| listed.get(key) != Some(size)).map(|(key, _)| key));
         lost.iter().for_each(|key| self.retire(key));
         Ok(gone.into_iter().map(|checkpoint| checkpoint.name).collect())
     }
 
-    /// The content of the checkpoints that are there, and their evaluations.
+    /// The content that commit objects name which are there, and the evaluations of their checkpoints. So it
+    /// is also of those that are not whole.
     pub(super) fn content_in_use(&self) -> BTreeSet<String> {
-        let files = self.checkpoints.iter().flat_map(|checkpoint| &checkpoint.files);
-        let beside = self.checkpoints.iter().map(|checkpoint| evaluations(&self.run_id, &checkpoint.name));
+        let committed = || self.checkpoints.iter().chain(&self.incomplete);
+        let files = committed().flat_map(|checkpoint| &checkpoint.files);
+        let beside = committed().map(|checkpoint| evaluations(&self.run_id, &checkpoint.name));
         files.map(|file| link(&self.run_id, &file.object)).chain(beside).collect()
     }
 

@@ -24,6 +24,8 @@ pub struct RunMirror {
     pub(super) objects: BTreeMap<String, Listed>,
     /// The complete checkpoints.
     pub(super) checkpoints: Vec<MirroredCheckpoint>,
+    /// Those whose commit object is there, and not all of their content: what is left of it stays.
+    pub(super) incomplete: Vec<MirroredCheckpoint>,
     /// Those whose removal has begun.
     pub(super) being_removed: Vec<MirroredCheckpoint>,
     /// The names of commit objects that cannot be read.
@@ -66,20 +68,44 @@ impl RunMirror {
     /// read, and so could not rank; [`Error::Mirror`](crate::Error::Mirror) when the store cannot be read or
     /// written.
     pub fn open(store: &Store, run_id: &str, writer: &Writer) -> Result<Self> {
+        Ok(Self::open_and_read(store, run_id, writer)?.0)
+    }
+
+    /// The same, with the run as a reader has it: for a writer that downloads too, before it sends.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RunMirror::open`].
+    #[doc(hidden)]
+    pub fn open_and_read(store: &Store, run_id: &str, writer: &Writer) -> Result<(Self, MirroredRun)> {
         let least_term = || Ok(greatest_term(&MirroredRun::open(store, run_id)?).map_or(1, |term| term + 1));
         check_run_id(run_id)?;
-        let lease = Lease::acquire(store, run_id, writer, &least_term)?;
-        // After the lease was taken: no other process writes from now on.
-        let (run, links) = match read_mirror(store, run_id) {
+        let mut lease = Lease::acquire(store, run_id, writer, &least_term)?;
+        // After the lease was taken: no other process writes from now on. A run of many checkpoints can take
+        // longer than the lease.
+        let (run, links) = match read_mirror(store, run_id, &mut || lease.keep()) {
             Ok(there) => there,
             Err(error) => return Err(lease.release_after(error)),
         };
         let unreadable = run.unreadable().map(str::to_owned).collect();
         let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
+        let incomplete = run.incomplete().to_vec();
         let (own, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
         let (store, run_id) = (store.clone(), run_id.to_owned());
-        let being_removed = Vec::new();
-        Ok(Self { store, run_id, lease, objects, checkpoints, being_removed, unreadable, own, log, links })
+        let mirror = Self {
+            store,
+            run_id,
+            lease,
+            objects,
+            checkpoints,
+            incomplete,
+            being_removed: Vec::new(),
+            unreadable,
+            own,
+            log,
+            links,
+        };
+        Ok((mirror, run))
     }
 
     /// The run's id.
@@ -126,9 +152,13 @@ impl RunMirror {
     }
 }
 
-/// What is there for a writer: the run, and the targets of its links.
-fn read_mirror(store: &Store, run_id: &str) -> Result<(MirroredRun, BTreeMap<String, String>)> {
-    let run = MirroredRun::open(store, run_id)?;
+/// What is there for a writer: the run, and the targets of its links. `reads` is called after each request.
+fn read_mirror(
+    store: &Store,
+    run_id: &str,
+    reads: &mut dyn FnMut() -> Result<()>,
+) -> Result<(MirroredRun, BTreeMap<String, String>)> {
+    let run = MirroredRun::open_while(store, run_id, reads)?;
     if let Some(error) = run.newer_format() {
         return Err(error);
     }
@@ -137,13 +167,14 @@ fn read_mirror(store: &Store, run_id: &str) -> Result<(MirroredRun, BTreeMap<Str
         if let Some(target) = run.link_target(name)? {
             links.insert(name.to_owned(), target);
         }
+        reads()?;
     }
     Ok((run, links))
 }
 
 /// The greatest term of which something is there.
 fn greatest_term(run: &MirroredRun) -> Option<u64> {
-    let committed = run.checkpoints().iter().map(|checkpoint| checkpoint.term);
+    let committed = run.checkpoints().iter().chain(run.incomplete()).map(|checkpoint| checkpoint.term);
     let objects = run.objects.keys().filter_map(|key| {
         term_of_piece(run.run_id(), key)
             .or_else(|| below_checkpoints(run.run_id(), key).map(|_| term_of_content(key)))

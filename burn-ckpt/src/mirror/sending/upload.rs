@@ -11,26 +11,18 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
-use crate::disk::directories::real_path;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::metrics_log::METRICS_FILE;
 use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
-use crate::mirror::object_names::{commit, content as content_name, link};
+use crate::mirror::lease::Lease;
+use crate::mirror::object_names::{check_relative, commit, content as content_name, link};
 use crate::mirror::sending::local_checkpoint::{LocalCheckpoint, LocalFile};
+use crate::mirror::sending::local_names::name_in_mirror;
 use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 use crate::mirror::store::{Listed, Progress};
 use crate::run_dir::layout::RunLayout;
-
-/// The directory in the mirror of checkpoints that a strategy saves outside of the run's directory.
-///
-/// ```
-/// use burn_ckpt::mirror::{MirrorKeep, OUTSIDE_DIR};
-///
-/// let keep = MirrorKeep::all().and_newest_in(OUTSIDE_DIR, 2);
-/// ```
-pub const OUTSIDE_DIR: &str = "outside";
 
 /// What became of a checkpoint that was to be sent.
 ///
@@ -57,6 +49,7 @@ impl RunMirror {
     /// # Errors
     ///
     /// [`Error::Checksum`] when the file on disk has other bytes than its metadata says: it is not sent;
+    /// [`Error::Name`] for a path that no reader of a mirror accepts;
     /// [`Error::MirrorInUse`]; [`Error::Mirror`]; [`Error::Io`] of `progress`; those of opening a checkpoint.
     pub fn send(
         &mut self,
@@ -67,7 +60,11 @@ impl RunMirror {
         self.lease.keep()?;
         let opened = LocalCheckpoint::open(checkpoint.as_ref())?;
         let name = name_in_mirror(run, &opened.path)?;
-        let (files, mut commit) = opened.files(&self.run_id, &name)?;
+        let (files, mut commit) = while_lease_is_kept(&mut self.lease, &|_| Ok(()), |progress| {
+            opened.files(&self.run_id, &name, progress)
+        })?;
+        // Those of shards are one directory deeper than the checkpoint.
+        files.iter().try_for_each(|file| check_relative("the file's name in the mirror", &file.name))?;
         if let Some(there) = self.checkpoints.iter().find(|there| there.name == name)
             && files.iter().all(|file| {
                 there.files.iter().any(|one| (&one.name, &one.sha256) == (&file.name, &file.sha256))
@@ -112,7 +109,7 @@ impl RunMirror {
         self.own.insert(key.clone(), OwnObject::Begun(sha256.clone()));
         let mut digests = Digests::default();
         if is_there {
-            content.read_whole(&mut digests)?;
+            content.read_whole(&mut digests, &mut || self.lease.keep())?;
         } else {
             let (mut position, path) = (0, content.path());
             let mut read = |piece: &mut [u8]| {
@@ -125,17 +122,9 @@ impl RunMirror {
                     false => Ok(()),
                 }
             };
-            let lease = RefCell::new(&mut self.lease);
-            let failure = RefCell::new(None);
-            let progress = |bytes: u64| {
-                progress(bytes)?;
-                lease.borrow_mut().keep().map_err(|error| {
-                    *failure.borrow_mut() = Some(error);
-                    io::Error::other("the lease cannot be renewed")
-                })
-            };
-            let sent = self.store.upload(&key, size, &mut read, &progress);
-            sent.map_err(|error| failure.take().unwrap_or(error))?;
+            while_lease_is_kept(&mut self.lease, progress, |progress| {
+                self.store.upload(&key, size, &mut read, progress)
+            })?;
         }
         digests.check(&content.path(), &sha256)?;
         self.store.check_stored(&key, size)?;
@@ -186,6 +175,7 @@ impl RunMirror {
         let (size, modified) = (json.len() as u64, commit_object.committed);
         self.objects.insert(key.clone(), Listed { key, size, modified });
         self.unreadable.remove(&commit_object.name);
+        self.incomplete.retain(|there| there.name != commit_object.name);
         self.checkpoints.retain(|there| there.name != commit_object.name);
         self.checkpoints.push(commit_object);
         self.checkpoints.sort_by(|one, other| one.order().cmp(&other.order()));
@@ -193,17 +183,19 @@ impl RunMirror {
     }
 }
 
-/// A checkpoint's path relative to the run's `checkpoint` directory.
-pub(super) fn name_in_mirror(run: &RunLayout, checkpoint: &Path) -> Result<String> {
-    let (real, own) = (real_path(checkpoint)?, real_path(&run.checkpoint_dir()));
-    let below = own.ok().and_then(|own| real.strip_prefix(own).ok().map(Path::to_path_buf));
-    let path = below.unwrap_or_else(|| Path::new(OUTSIDE_DIR).join(real.file_name().unwrap_or_default()));
-    let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
-    match parts {
-        Some(parts) => Ok(parts.join("/")),
-        None => {
-            let (what, name) = ("the checkpoint's path", path.to_string_lossy().into_owned());
-            Err(Error::Name { what, name, reason: "a mirror takes names in UTF-8".to_owned() })
-        }
-    }
+/// Does what can take longer than the lease: what `work` gets calls `progress`, and renews the lease.
+fn while_lease_is_kept<T>(
+    lease: &mut Lease,
+    progress: Progress<'_>,
+    work: impl FnOnce(Progress<'_>) -> Result<T>,
+) -> Result<T> {
+    let (lease, failure) = (RefCell::new(lease), RefCell::new(None));
+    let done = work(&|bytes| {
+        progress(bytes)?;
+        lease.borrow_mut().keep().map_err(|error| {
+            *failure.borrow_mut() = Some(error);
+            io::Error::other("the lease cannot be renewed")
+        })
+    });
+    done.map_err(|error| failure.take().unwrap_or(error))
 }

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
-use jiff::Timestamp;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tracing::Dispatch;
 
@@ -24,12 +22,11 @@ use crate::mirror::store::variables::{Variables, environment};
 
 /// The size of a part of a large object. A smaller object is one request.
 const PART_BYTES: u64 = 16 * 1024 * 1024;
-/// The most objects of one listing.
-const MAX_OBJECTS: usize = 1_000_000;
 /// Google Cloud Storage takes one change of an object a second, and answers 429 to the next one. The
 /// library's own tries are over before.
 const PAUSE_BETWEEN_CHANGES: Duration = Duration::from_millis(1100);
 const CHANGES_TRIED: u32 = 4;
+
 /// A connection to a store. A clone is the same connection.
 ///
 /// ```
@@ -61,15 +58,6 @@ pub(super) struct Inner {
 /// What an object was when it was read: a conditional write compares it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Version(pub(super) UpdateVersion);
-
-/// An object of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
-    /// Its name below the address.
-    pub(crate) key: String,
-    pub(crate) size: u64,
-    pub(crate) modified: Timestamp,
-}
 
 impl Store {
     /// Makes the client of a store. Sends nothing yet.
@@ -138,44 +126,6 @@ impl Store {
     #[must_use]
     pub fn address(&self) -> &MirrorAddress {
         &self.inner.address
-    }
-
-    /// The ids of the runs that are mirrored there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Mirror`] when the store cannot be listed.
-    pub fn runs(&self) -> Result<Vec<String>> {
-        let objects = Arc::clone(&self.inner.objects);
-        let prefix = self.inner.prefix.clone();
-        let listed = self.run(async move { objects.list_with_delimiter(Some(&prefix)).await });
-        let listed = listed.map_err(|cause| self.failed("list", "", &cause))?;
-        let names = listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned));
-        Ok(names.collect())
-    }
-
-    /// All objects below a name.
-    pub(crate) fn list(&self, below: &str) -> Result<Vec<Listed>> {
-        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(below)?);
-        let listed = self.run(async move {
-            let mut stream = objects.list(Some(&path));
-            let mut all = Vec::new();
-            while let Some(meta) = stream.try_next().await? {
-                all.push(meta);
-                if all.len() > MAX_OBJECTS {
-                    break;
-                }
-            }
-            Ok(all)
-        });
-        let listed: Vec<ObjectMeta> = listed.map_err(|cause| self.failed("list", below, &cause))?;
-        if listed.len() > MAX_OBJECTS {
-            let reason = format!("there are more than {MAX_OBJECTS} objects: name another prefix");
-            return Err(self.failure("list", below, MirrorFailure::Unsupported, reason));
-        }
-        let mut listed: Vec<Listed> = listed.iter().filter_map(|meta| self.listed(meta)).collect();
-        listed.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(listed)
     }
 
     /// A whole small object. `None` if there is none.
@@ -314,6 +264,11 @@ impl Store {
         self.run(request())
     }
 
+    /// What is before each object's name in the bucket.
+    pub(super) fn prefix(&self) -> &ObjectPath {
+        &self.inner.prefix
+    }
+
     /// The address of an object, for messages.
     pub(crate) fn shown(&self, key: &str) -> String {
         if key.is_empty() { self.inner.address.to_string() } else { self.inner.address.join(key) }
@@ -350,16 +305,6 @@ impl Store {
             (true, false) => ObjectPath::parse(key)?,
             (false, false) => ObjectPath::parse(format!("{prefix}/{key}"))?,
         })
-    }
-
-    fn listed(&self, meta: &ObjectMeta) -> Option<Listed> {
-        let prefix = self.inner.prefix.as_ref();
-        let key = match prefix.is_empty() {
-            true => meta.location.as_ref(),
-            false => meta.location.as_ref().strip_prefix(prefix)?.strip_prefix('/')?,
-        };
-        let modified = Timestamp::from_millisecond(meta.last_modified.timestamp_millis()).unwrap_or_default();
-        Some(Listed { key: key.to_owned(), size: meta.size, modified })
     }
 
     /// Waits for a request. Nothing that the library logs gets anywhere: it can hold a whole request.

@@ -5,6 +5,7 @@
 //! | `connect` | the client of a store, from an address and the environment |
 //! | `variables` | the environment, checked |
 //! | `connection` | requests about whole objects |
+//! | `listing` | which objects there are |
 //! | `directory_lock` | a conditional write in a directory, under a lock |
 //! | `transfer` | large objects, in parts and by ranges |
 //! | `ranged_file` | an object that is read by ranges, as a file is |
@@ -15,13 +16,15 @@ mod connect;
 mod connection;
 mod directory_lock;
 mod failure;
+mod listing;
 mod ranged_file;
 mod transfer;
 mod unfinished;
 mod variables;
 
 pub use connection::Store;
-pub(crate) use connection::{Listed, Version};
+pub(crate) use connection::Version;
+pub(crate) use listing::Listed;
 pub(crate) use ranged_file::RangedFile;
 pub use transfer::Progress;
 pub use variables::Variables;

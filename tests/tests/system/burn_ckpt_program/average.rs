@@ -5,13 +5,14 @@ use std::process::Output;
 
 use burn::tensor::Tensor;
 use burn_ckpt::{Checkpoint, ErrorKind, FromCheckpoint, Section};
+use burn_trainer::strategy::{Best, Last, TopK};
 use serde_json::Value;
 use system_tests::backend;
-use system_tests::config;
 use system_tests::models::small::{Model, Script, train_and_keep_all, train_scripted};
 use system_tests::programs::commands::{burn_ckpt_command, ended_with, sha256sum, stdout};
 use system_tests::programs::python::run_script;
 use system_tests::run_files::{checkpoints, metadata, run_dir};
+use system_tests::{config, train};
 
 fn average(arguments: &[&Path], more: &[&str]) -> Output {
     burn_ckpt_command().arg("average").args(arguments).args(more).output().unwrap()
@@ -113,6 +114,24 @@ fn last_averages_the_newest_states_of_a_run_each_once() {
     let (_, said) = ended_with(&average(&[&run_dir(root.path())], &["--last", "4", "-o", "x.ckpt"]), 1);
     assert!(said.contains("has 3 whole states, and 4 are asked for") && said.contains("left out"), "{said}");
     assert!(!said.contains("topk"), "{said}");
+}
+
+#[test]
+fn a_state_that_is_kept_whole_and_as_weights_only_counts_once() {
+    let root = tempfile::tempdir().unwrap();
+    let best = Best::new().with_save_weights_only(true);
+    let last = Last::new().with_topk(TopK::All);
+    train(config(root.path(), 2).with_best(best).with_last(last)).unwrap();
+    let [weights, whole] = ["best", "last"].map(|name| checkpoints(root.path()).join(name));
+    let name = std::fs::read_dir(&weights).unwrap().map(|entry| entry.unwrap().file_name());
+    let name = name.into_iter().find(|name| name.to_string_lossy().ends_with(".ckpt")).unwrap();
+    let (weights, whole) = (weights.join(&name), whole.join(&name));
+    assert_ne!(sha256sum(&weights), sha256sum(&whole), "one has the optimizer too");
+    let out = root.path().join("average.ckpt");
+    let (_, said) = ended_with(&average(&[&weights, &whole], &["-o", out.to_str().unwrap()]), 1);
+    assert!(said.contains("they are the same state: leave out one"), "{said}");
+    // The newest states of the run are two.
+    stdout(&average(&[&run_dir(root.path())], &["--last", "2", "-o", out.to_str().unwrap()]));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `burn-ckpt ls` of many runs and of many checkpoints: short by default, everything where it is asked for.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
-use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::run_files::{checkpoints, copy_checkpoint, copy_tree, run_dir};
 use system_tests::{config, train};
 
@@ -77,4 +79,32 @@ fn of_many_checkpoints_the_newest_and_those_that_stand_out_are_listed() {
     }
     let (all, _) = ended_with(&burn_ckpt(&[&"ls", &run, &"--all"]), 1);
     assert_eq!(all.lines().count(), 73);
+}
+
+/// Bytes that `ls` of a run reads, by the kernel's count.
+fn read_by_ls(run: &Path) -> u64 {
+    // The count of a process has those of its children.
+    let script = "\"$0\" ls \"$1\" > /dev/null && cat /proc/$$/io";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(burn_ckpt_command().get_program()).arg(run);
+    let io = stdout(&shell.output().unwrap());
+    io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok()).unwrap()
+}
+
+#[test]
+fn a_file_in_the_place_of_a_link_is_read_once_however_many_checkpoints_there_are() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let (run, copy) = (run_dir(root.path()), root.path().join("copy"));
+    let directory = checkpoints(root.path());
+    for number in 0..70 {
+        copy_checkpoint(&directory.join("last.ckpt"), &directory.join(format!("last/{number:02}.ckpt")));
+    }
+    assert!(Command::new("cp").arg("-rL").args([&run, &copy]).status().unwrap().success());
+    let bytes = fs::metadata(directory.join("last.ckpt")).unwrap().len();
+    let (linked, copied) = (read_by_ls(&run), read_by_ls(&copy));
+    assert!(
+        copied < linked + 10 * bytes,
+        "{linked} with links, {copied} with files of {bytes} in their places"
+    );
 }

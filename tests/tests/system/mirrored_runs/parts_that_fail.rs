@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 use burn_ckpt::mirror::{RunMirror, Writer};
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use burn_trainer::config::FailedMirror;
+use burn_trainer::strategy::{Last, TopK};
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use system_tests::models::small::{Script, train_by};
-use system_tests::object_stores::{HookedStore, StoreOperation, connect, give_store};
+use system_tests::object_stores::{HookedStore, StoreOperation, connect, delete_objects, give_store};
 use system_tests::run_files::run_dir;
 use system_tests::train;
 
-use super::{in_mirror, mirrored};
+use super::{in_mirror, memory_store, mirrored};
 
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -171,4 +172,38 @@ fn a_file_that_cannot_be_read_keeps_no_other_one_from_being_sent() {
     assert_eq!(mirror.unsent.len(), 1, "{mirror:?}");
     assert!(in_mirror(address).contains(&"last/epoch=1-step=20.ckpt".to_owned()), "{:?}", in_mirror(address));
     assert!(is_given_back(address));
+}
+
+/// At the start of training, another process deletes objects that the mirror had.
+struct Lose(Arc<InMemory>);
+
+impl<M: burn::train::LearnerModel> Callback<M> for Lose {
+    fn name(&self) -> String {
+        "lose".to_owned()
+    }
+
+    fn on_fit_start(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+        delete_objects(&*self.0, |name| name.contains("step=10.ckpt"));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_the_mirror_has_lost_is_sent_again_also_from_a_directory_outside_of_the_run() {
+    for (name, directory) in [("own", "last"), ("outside", "outside")] {
+        let root = tempfile::tempdir().unwrap();
+        let address = &format!("memory:lost-{name}");
+        let store = memory_store(address);
+        let config = |epochs| {
+            let dirpath = if name == "own" { "last".into() } else { root.path().join("outside") };
+            let last = Last::new().with_dirpath(dirpath).with_topk(TopK::All);
+            mirrored(root.path(), epochs, address).with_last(last)
+        };
+        train(config(1)).unwrap();
+        let lose = Lose(store);
+        let result = train_by(config(2), Script::default(), |trainer| trainer.callback(lose)).unwrap();
+        assert!(result.mirror.as_ref().unwrap().unsent.is_empty(), "{:?}", result.mirror);
+        let there = in_mirror(address);
+        assert!(there.contains(&format!("{directory}/epoch=0-step=10.ckpt")), "{there:?}");
+    }
 }

@@ -85,6 +85,32 @@ fn evaluations_are_sent_with_their_checkpoint_or_after_it_and_only_if_they_have_
 }
 
 #[test]
+fn evaluations_of_checkpoints_outside_of_the_run_are_sent_after_them_too() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    fs::create_dir_all(run.checkpoint_dir()).unwrap();
+    // One name in two directories, of which the mirror has one.
+    let [one, two] = [("one", 1), ("two", 2)].map(|(directory, step)| {
+        let place = root.path().join(directory).join("x.ckpt");
+        save(&run, place.to_str().unwrap(), step, time(step.cast_signed()), step, false)
+    });
+    for (link, target) in [("best_val_loss.ckpt", &one), ("last.ckpt", &two)] {
+        std::os::unix::fs::symlink(target, run.checkpoint_dir().join(link)).unwrap();
+    }
+    let mut mirror = open(&objects, 1);
+    for path in [&one, &two] {
+        mirror.send(&run, path, &|_| Ok(())).unwrap();
+        let texts = [keep(&one, 0.25), keep(&two, 0.75)];
+        let text = if path == &one { &texts[0] } else { &texts[1] };
+        assert_eq!(mirror.send_evaluations(&run).unwrap(), 1, "{path:?}");
+        assert_eq!(got(&objects, "outside/x.ckpt").as_ref(), Some(text), "{path:?}");
+        for path in [&one, &two] {
+            fs::remove_file(beside(path)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn evaluations_of_another_state_are_neither_sent_nor_taken_nor_is_what_is_not_one() {
     let root = tempfile::tempdir().unwrap();
     let [run, other] = ["one", "other"].map(|name| run_in(&root.path().join(name)));

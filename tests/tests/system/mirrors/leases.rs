@@ -328,3 +328,36 @@ fn a_writer_that_cannot_look_at_the_run_gives_the_lease_back_and_says_what_faile
         opened.map(RunMirror::close).ok();
     }
 }
+
+#[test]
+fn the_lease_is_kept_while_the_commit_objects_of_a_long_run_are_read() {
+    let root = tempfile::tempdir().unwrap();
+    let run = run_in(root.path());
+    let minutes = Arc::new(AtomicI64::new(0));
+    let passing = Arc::clone(&minutes);
+    let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
+        let is_commit = operation.name == "get" && operation.path.ends_with(".commit.json");
+        passing.fetch_add(if is_commit { 2 } else { 0 }, Ordering::SeqCst);
+        Ok(())
+    });
+    let store = Store::with_objects(&address(), Arc::new(store), PART_BYTES).unwrap();
+    let open = |token| {
+        let minutes = Arc::clone(&minutes);
+        let now = move || Timestamp::new(1_800_000_000 + 60 * minutes.load(Ordering::SeqCst), 0).unwrap();
+        RunMirror::open(&store, "r1", &Writer::new(format!("w{token}"), token, now))
+    };
+    let mut mirror = open(1).unwrap();
+    for step in 1..=4_u64 {
+        let time = Timestamp::new(1_800_000_000 + step.cast_signed(), 0).unwrap();
+        let path = save(&run, &format!("last/step={step}.ckpt"), step, time, step, false);
+        mirror.send(&run, &path, &|_| Ok(())).unwrap();
+    }
+    mirror.close().unwrap();
+    // It takes 8 minutes, and a lease lasts 5 of them.
+    let before = minutes.load(Ordering::SeqCst);
+    let mirror = open(2).unwrap();
+    assert_eq!(minutes.load(Ordering::SeqCst) - before, 8);
+    let error = open(3).unwrap_err();
+    assert!(matches!(&error, Error::MirrorInUse { holder, .. } if holder == "w2"), "{error:?}");
+    mirror.close().unwrap();
+}

@@ -4,6 +4,7 @@
 mod directories;
 mod evaluations;
 mod leases;
+mod leftovers;
 mod metrics_pieces;
 mod program;
 mod ranged_reads;

@@ -135,6 +135,67 @@ fn what_only_reads_makes_nothing_where_there_is_no_mirror_or_no_run() {
 }
 
 #[test]
+fn a_log_that_cannot_be_sent_keeps_no_link_back() {
+    let (root, run) = sent();
+    let directory = root.path().join("mirror/r1");
+    let link = directory.join("checkpoint/last.ckpt");
+    fs::remove_file(&link).unwrap();
+    // No piece of the log gets its name, and the checkpoints have theirs.
+    fs::remove_dir_all(directory.join("metrics")).unwrap();
+    fs::write(directory.join("metrics"), "a file").unwrap();
+    let address = run.strip_suffix("/r1").unwrap();
+    let (out, err) = ended_with(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]), 1);
+    assert!(out.lines().all(|line| line.starts_with("there ")), "{out}");
+    assert!(err.contains("error: ") && err.contains("metrics"), "{err}");
+    assert!(link.exists(), "{err}");
+}
+
+#[test]
+fn a_directory_of_others_or_a_run_that_cannot_be_read_hides_no_other_run() {
+    let (root, run) = sent();
+    let address = run.strip_suffix("/r1").unwrap();
+    let mirror = root.path().join("mirror");
+    let long = "x".repeat(200);
+    fs::create_dir_all(mirror.join(&long).join("data")).unwrap();
+    fs::write(mirror.join(&long).join("data/file"), "not a run's").unwrap();
+    for verb in ["ls", "verify"] {
+        stdout(&burn_ckpt(&[&verb, &address]));
+    }
+    // As a run's, but no run has such an id.
+    fs::create_dir_all(mirror.join(&long).join("checkpoint/last")).unwrap();
+    fs::write(mirror.join(&long).join("checkpoint/last/x.ckpt"), "content").unwrap();
+    for (verb, row) in [("ls", "last/epoch=0-step=10.ckpt"), ("verify", "whole ")] {
+        let (out, err) = ended_with(&burn_ckpt(&[&verb, &address]), 1);
+        assert!(out.lines().any(|line| line.starts_with(row)), "{out}");
+        assert!(err.contains(&format!("error: {address}/{long} cannot be read: ")), "{err}");
+    }
+    let (out, _) = ended_with(&burn_ckpt(&[&"ls", &address, &"--json"]), 1);
+    let listed: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(listed[0]["run"], "r1");
+    assert!(listed[1]["unreadable"][0].as_str().is_some_and(|why| why.contains("160 are allowed")), "{out}");
+}
+
+#[test]
+fn a_run_whose_id_is_the_name_of_a_link_is_verified_by_its_address() {
+    let root = tempfile::tempdir().unwrap();
+    let address = format!("file://{}", root.path().join("mirror").display());
+    for run_id in ["best", "last", "best_resnet"] {
+        train(config(root.path(), 1).with_run_id(run_id)).unwrap();
+        let run = run_dir(root.path()).with_file_name(run_id);
+        stdout(&burn_ckpt(&[&"mirror", &run, &address]));
+        let run = format!("{address}/{run_id}");
+        let verified = stdout(&burn_ckpt(&[&"verify", &run]));
+        assert_eq!(verified.lines().count(), 2, "{verified}");
+        let verified = stdout(&burn_ckpt(&[&"verify", &format!("{run}/last")]));
+        assert_eq!(verified.lines().count(), 1, "{verified}");
+    }
+    // Also a mirror can be named so.
+    let named = format!("file://{}", root.path().join("best").display());
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()).with_file_name("last"), &named]));
+    assert_eq!(stdout(&burn_ckpt(&[&"verify", &named])).lines().count(), 2);
+}
+
+#[test]
 fn each_flag_works_for_an_address_or_is_an_error() {
     let (root, run) = sent();
     let copy = root.path().join("copy.ckpt");
@@ -169,6 +230,19 @@ fn a_checkpoint_of_an_address_is_exported_averaged_and_taken_as_an_example() {
     stdout(&burn_ckpt(&[&"average", &last, &first, &"-o", &average]));
     stdout(&burn_ckpt(&[&"import", &exported, &imported, &"--like", &last]));
     stdout(&burn_ckpt(&[&"verify", &average, &imported]));
+}
+
+#[test]
+fn a_checkpoint_of_an_address_needs_no_metadata_beside_it() {
+    let (root, run) = sent();
+    let last = root.path().join("mirror/r1/checkpoint/last");
+    let beside = last.join("epoch=1-step=20.ckpt.metadata.json");
+    let text = fs::read(&beside).unwrap();
+    fs::write(&beside, vec![b' '; text.len()]).unwrap();
+    let (last, first) = (format!("{run}/last"), format!("{run}/checkpoint/last/epoch=0-step=10.ckpt"));
+    let [exported, average] = ["x.safetensors", "average.ckpt"].map(|name| root.path().join(name));
+    ended_with(&burn_ckpt(&[&"export", &last, &exported]), 0);
+    ended_with(&burn_ckpt(&[&"average", &last, &first, &"-o", &average]), 0);
 }
 
 #[test]

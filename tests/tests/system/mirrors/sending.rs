@@ -188,30 +188,23 @@ fn rules_without_a_directory_count_states_and_keep_each_of_their_names() {
 }
 
 #[test]
-fn leftovers_of_a_killed_writer_are_removed_once_they_are_old() {
+fn a_checkpoint_whose_name_no_reader_accepts_is_not_sent() {
     let root = tempfile::tempdir().unwrap();
     let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
-    let path = save(&run, "last/step=1.ckpt", 1, time(1), 1, true);
-    let killed = objects.client(Some(14), None);
-    let store = Store::with_objects(&address(), killed, PART_BYTES).unwrap();
-    let mut mirror = RunMirror::open(&store, "r1", &writer(&objects, "killed", 1)).unwrap();
-    mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
-    objects.pass(SignedDuration::from_mins(10));
-    let mut mirror = open(&objects, 2);
-    let day = SignedDuration::from_hours(24);
-    assert_eq!(
-        mirror.remove_leftovers(day).unwrap().objects,
-        0,
-        "they can be those of a writer that is slow"
-    );
+    let mut mirror = open(&objects, 1);
+    let before = objects.history().len();
+    let deep = vec!["d"; 15].join("/");
+    for (name, files) in [("ckpts:v2/x.ckpt", false), ("a./x.ckpt", false), (&format!("{deep}/x.ckpt"), true)]
+    {
+        let path = save(&run, name, 1, time(1), 1, files);
+        let error = mirror.send(&run, &path, &|_| Ok(())).unwrap_err();
+        assert!(matches!(&error, Error::Name { reason, .. } if reason.contains("16 parts")), "{error:?}");
+    }
+    assert_eq!(objects.history().len(), before);
+    // A state of one file is not as deep.
+    let path = save(&run, &format!("{deep}/one.ckpt"), 1, time(1), 1, false);
     send(&mut mirror, &run, &path);
-    objects.pass(SignedDuration::from_hours(25));
-    let removed = open(&objects, 3).remove_leftovers(day).unwrap();
-    assert!(removed.objects > 0 && removed.checkpoints.is_empty());
-    let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
-    let got = root.path().join("got.ckpt");
-    mirrored.download_to(mirrored.newest().unwrap(), &got, &|_| Ok(())).unwrap();
-    assert_eq!(fs::read(got).unwrap(), fs::read(path).unwrap());
+    assert_eq!(MirroredRun::open(&observer(&objects), "r1").unwrap().checkpoints().len(), 1);
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use burn_trainer::config::EarlyStopping;
+use burn_trainer::strategy::{Last, TopK};
 use serde_json::Value;
 use system_tests::programs::browser;
 use system_tests::programs::commands::{burn_ckpt, stdout};
 use system_tests::programs::running::{Ended, Running, printed_command, warmup};
 use system_tests::run_files::{files, run_dir};
-use system_tests::{config, train};
+use system_tests::{config, train, train_scored};
 
 use super::page::report;
 
@@ -83,4 +85,22 @@ fn for_a_program_without_flags_a_sentence_says_what_to_set_in_its_code() {
     let how = how.unwrap();
     assert!(command.is_none(), "{command:?}");
     assert!(how.ends_with(r#"with_run_id("r1"), with_ckpt_path("auto"), with_max_epochs(4)"#), "{how}");
+}
+
+#[test]
+fn a_run_that_a_limit_or_early_stopping_has_ended_is_not_offered_to_be_resumed() {
+    let keeps_all = |root: &Path| config(root, 5).with_last(Last::new().with_topk(TopK::All));
+    let [steps, early] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let ended = train(keeps_all(steps.path()).with_max_steps(15)).unwrap();
+    assert_eq!(ended.global_step, 15);
+    let early_stopping = EarlyStopping::new("val_score").with_patience(1);
+    let scores = [1.0, 2.0, 3.0, 4.0, 5.0];
+    let config = keeps_all(early.path()).with_primary_metric("val_score").with_early_stopping(early_stopping);
+    let ended = train_scored(config, &scores).unwrap();
+    assert!(ended.epochs < 5);
+    for root in [steps, early] {
+        let run = run_dir(root.path());
+        assert!(run.join("checkpoint/last/epoch=0-step=10.ckpt").exists(), "an older state is there");
+        assert_eq!(offered(root.path(), &run), (None, None));
+    }
 }

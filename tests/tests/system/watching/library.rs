@@ -148,6 +148,21 @@ fn checkpoints_outside_of_the_runs_directory_come_too_and_those_of_another_run_d
 }
 
 #[test]
+fn checkpoints_of_a_run_of_the_same_id_below_another_root_do_not_come() {
+    let [root, other, outside] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    for (place, name) in [(&root, "ours"), (&other, "theirs")] {
+        let last = Last::new().with_dirpath(outside.path()).with_filename(name);
+        train(config(place.path(), 1).with_strategies([StrategyConfig::Last(last)])).unwrap();
+    }
+    for (place, name) in [(&root, "ours.ckpt"), (&other, "theirs.ckpt")] {
+        let all: Vec<NewCheckpoint> = watch(place.path()).map(Result::unwrap).collect();
+        let names: Vec<&Path> =
+            all.iter().map(|new| Path::new(new.checkpoint.path().file_name().unwrap())).collect();
+        assert_eq!(names, [Path::new(name)]);
+    }
+}
+
+#[test]
 fn a_damaged_checkpoint_is_an_error_once_and_the_others_come() {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();

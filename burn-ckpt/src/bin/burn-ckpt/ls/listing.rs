@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{
-    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, METADATA_SUFFIX, MetadataParts, add_outside, check_sizes,
-    entry, is_checkpoint, is_directory, is_shards_directory, is_staging_directory, is_symlink, is_there,
-    list_existing, outside_directories, real_path_if_there, replaces_link_to, scan_files, stat, storage,
+    CHECKPOINT_DIR, CHECKPOINT_SUFFIX, LaterTags, LinkReplacement, METADATA_SUFFIX, MetadataParts,
+    add_outside, check_sizes, entry, is_checkpoint, is_directory, is_shards_directory, is_staging_directory,
+    is_symlink, is_there, list_existing, outside_directories, real_path_if_there, scan_files, stat, storage,
     unfinished_files,
 };
 use burn_ckpt::{Catalog, Error, Metadata, RunLayout};
@@ -197,7 +197,12 @@ impl Listing {
         } else if is_run && !is_directory(&path)? {
             // A file among the links: it replaces a link on a system without symbolic links, or a user put it
             // there.
-            match self.rows.iter().position(|row| row.is_target_of(&path)) {
+            let replacement = LinkReplacement::read(&path);
+            let is_target = |row: &Row| {
+                let (replacement, own) = (replacement.as_ref(), row.metadata.as_ref());
+                replacement.zip(own).is_some_and(|(replacement, own)| replacement.led_to(&row.path, own))
+            };
+            match self.rows.iter().position(is_target) {
                 Some(place) => self.rows[place].links.push(stem(&path)),
                 None => _ = self.add(path),
             }
@@ -245,11 +250,6 @@ impl Row {
 
     fn step(&self) -> u64 {
         self.metadata.as_ref().map_or(0, |metadata| metadata.global_step)
-    }
-
-    /// Whether a file that is not a symbolic link replaces a link to this one: its metadata names this file.
-    fn is_target_of(&self, replacement: &Path) -> bool {
-        self.metadata.as_ref().is_some_and(|own| replaces_link_to(replacement, &self.path, own))
     }
 }
 

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use burn_ckpt::metadata::NonFiniteTensors;
 use burn_ckpt::mirror::{MirrorAddress, MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name};
-use burn_ckpt::{Checkpoint, chain};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name};
+use burn_ckpt::{Checkpoint, Error, chain};
 use indexmap::IndexSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ls::metrics::{ALL, check_metrics, shown_by_default};
 use crate::metrics::json::json_metrics;
-use crate::mirror::runs_at;
+use crate::mirror::{FoundRuns, runs_at};
 use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Cell, Table, Tone};
@@ -20,23 +20,27 @@ use crate::verb_result::{Failure, VerbResult};
 
 /// Lists an address. `wanted` are the metrics to show, or all of them.
 pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbResult {
-    let runs = runs_at(address)?;
+    let FoundRuns { runs, unreadable } = runs_at(address)?;
     let checkpoints = runs.iter().flat_map(MirroredRun::checkpoints);
     check_metrics(wanted, checkpoints.flat_map(|checkpoint| checkpoint.metrics.keys()))?;
     let mut output = Output::new();
     if as_json {
-        let runs = runs.iter().map(run_json).collect::<Result<Vec<_>, _>>()?;
-        output.json(&Value::from(runs))?;
+        let mut listed = runs.iter().map(run_json).collect::<Result<Vec<_>, _>>()?;
+        listed.extend(unreadable.iter().map(|(run, error)| unreadable_json(run, error)));
+        output.json(&Value::from(listed))?;
     } else {
         for (place, run) in runs.iter().enumerate() {
-            if runs.len() > 1 {
+            if runs.len() + unreadable.len() > 1 {
                 output.line(format!("{}{}:", if place > 0 { "\n" } else { "" }, run.run_id()))?;
             }
             output.table(table(run, wanted)?, 0)?;
         }
     }
     output.flush()?;
-    let mut is_whole = true;
+    let mut is_whole = unreadable.is_empty();
+    for (run, error) in &unreadable {
+        say(format!("error: {run} cannot be read: {}", chain(error)));
+    }
     for run in &runs {
         for (name, error) in run.broken() {
             say(format!("error: {name} is not whole: {}", chain(error)));
@@ -173,10 +177,22 @@ fn run_json(run: &MirroredRun) -> Result<Value, Failure> {
         "directory": directory(run),
         "checkpoints": rows,
         "dangling_links": dangling.collect::<Vec<Value>>(),
-        // A mirror says nothing of these.
+        // A mirror says nothing of the one, and the other is a run of its own.
         "unfinished": [],
         "unreadable": [],
     }))
+}
+
+/// The same of a run that cannot be read.
+fn unreadable_json(run: &str, error: &Error) -> Value {
+    json!({
+        "run": run.rsplit('/').next().unwrap_or_default(),
+        "directory": format!("{run}/{CHECKPOINT_DIR}"),
+        "checkpoints": [],
+        "dangling_links": [],
+        "unfinished": [],
+        "unreadable": [chain(error)],
+    })
 }
 
 fn row_json(

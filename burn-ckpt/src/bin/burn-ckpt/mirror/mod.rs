@@ -9,6 +9,7 @@ mod send;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_SUFFIX, LAST_DIR};
 use burn_ckpt::{Error, MirrorFailure};
 
 use crate::verb_result::Failure;
@@ -39,43 +40,94 @@ pub fn address_of(path: &Path) -> Result<Option<MirrorAddress>, Failure> {
     }
 }
 
+/// The runs of an address.
+#[derive(Default)]
+pub struct FoundRuns {
+    pub runs: Vec<MirroredRun>,
+    /// The addresses of runs that cannot be read, each with why.
+    pub unreadable: Vec<(String, Error)>,
+}
+
 /// The run of an address, or each run of the mirror that it is. Nothing is made there.
-pub fn runs_at(address: &MirrorAddress) -> Result<Vec<MirroredRun>, Failure> {
+pub fn runs_at(address: &MirrorAddress) -> Result<FoundRuns, Failure> {
     let has_any = |run: &MirroredRun| !run.checkpoints().is_empty() || !run.broken().is_empty();
     if let Ok((mirror, run_id)) = address.split_last() {
-        let run = MirroredRun::open(&Store::connect_to_read(&mirror)?, &run_id)?;
-        if has_any(&run) {
-            return Ok(vec![run]);
-        }
-    }
-    let mut runs = Vec::new();
-    match Store::connect_to_read(address) {
-        Ok(store) => {
-            for run_id in store.runs()? {
-                runs.extend(Some(MirroredRun::open(&store, &run_id)?).filter(has_any));
+        let store = Store::connect_to_read(&mirror)?;
+        // A mirror can have more objects than are listed at once.
+        if store.is_run(&run_id)? {
+            let run = MirroredRun::open(&store, &run_id)?;
+            if has_any(&run) {
+                return Ok(FoundRuns { runs: vec![run], unreadable: Vec::new() });
             }
         }
-        // Neither a run nor a mirror.
-        Err(Error::Mirror { failure: MirrorFailure::NotFound, .. }) => {}
-        Err(error) => return Err(error.into()),
     }
-    match runs.is_empty() {
+    let mut found = FoundRuns::default();
+    if let Some(store) = store_if_there(address)? {
+        for run_id in store.runs()? {
+            // Beside the runs there can be directories of others.
+            let opened = match store.is_run(&run_id) {
+                Ok(false) => continue,
+                Ok(true) => MirroredRun::open(&store, &run_id),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(run) => found.runs.extend(Some(run).filter(has_any)),
+                Err(error) => found.unreadable.push((format!("{address}/{run_id}"), error)),
+            }
+        }
+    }
+    match found.runs.is_empty() && found.unreadable.is_empty() {
         true => Err(Failure::Other(format!("{address} has no checkpoints, and no run that has any"))),
-        false => Ok(runs),
+        false => Ok(found),
     }
 }
 
-/// The addresses of the checkpoints of a run, or of each run of the mirror, or the one checkpoint itself.
-pub fn checkpoints_at(address: &MirrorAddress) -> Result<Vec<PathBuf>, Failure> {
+/// A store to read from. `None` if there is no such directory.
+fn store_if_there(address: &MirrorAddress) -> Result<Option<Store>, Failure> {
+    match Store::connect_to_read(address) {
+        Err(Error::Mirror { failure: MirrorFailure::NotFound, .. }) => Ok(None),
+        store => Ok(Some(store?)),
+    }
+}
+
+/// Whether an address is that of a run, or of a mirror that has one.
+fn has_runs(address: &MirrorAddress) -> Result<bool, Failure> {
+    if let Ok((mirror, run_id)) = address.split_last()
+        && let Some(store) = store_if_there(&mirror)?
+        && store.is_run(&run_id)?
+    {
+        return Ok(true);
+    }
+    let Some(store) = store_if_there(address)? else { return Ok(false) };
+    for run_id in store.runs()? {
+        if store.is_run(&run_id)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The addresses of checkpoints.
+#[derive(Default)]
+pub struct FoundCheckpoints {
+    pub checkpoints: Vec<PathBuf>,
+    /// The addresses of runs that cannot be read, each with why.
+    pub unreadable: Vec<(String, Error)>,
+}
+
+/// The checkpoints of a run, or of each run of the mirror, or the one checkpoint itself.
+pub fn checkpoints_at(address: &MirrorAddress) -> Result<FoundCheckpoints, Failure> {
     let text = address.to_string();
     let last = text.rsplit('/').next().unwrap_or_default();
-    if last == "best" || last == "last" || last.starts_with("best_") || last.ends_with(".ckpt") {
-        return Ok(vec![PathBuf::from(text)]);
+    let is_link = last == BEST_DIR || last == LAST_DIR || last.starts_with("best_");
+    // A run can have the name of a link.
+    if last.ends_with(CHECKPOINT_SUFFIX) || is_link && !has_runs(address)? {
+        return Ok(FoundCheckpoints { checkpoints: vec![PathBuf::from(text)], unreadable: Vec::new() });
     }
-    let runs = runs_at(address)?;
+    let FoundRuns { runs, unreadable } = runs_at(address)?;
     let whole = runs
         .iter()
         .flat_map(|run| run.checkpoints().iter().map(|checkpoint| run.address_of(&checkpoint.name)));
     let broken = runs.iter().flat_map(|run| run.broken().iter().map(|(name, _)| run.address_of(name)));
-    Ok(whole.chain(broken).map(PathBuf::from).collect())
+    Ok(FoundCheckpoints { checkpoints: whole.chain(broken).map(PathBuf::from).collect(), unreadable })
 }

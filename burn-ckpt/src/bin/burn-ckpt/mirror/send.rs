@@ -109,8 +109,13 @@ fn send_all(
         }
         outcomes.push(outcome);
     }
-    send_log(mirror, run)?;
-    Ok(mirror.send_links(run)?)
+    // A log that cannot be sent keeps no link back.
+    let (logged, moved) = (send_log(mirror, run), mirror.send_links(run));
+    if let (Err(error), Err(_)) = (&logged, &moved) {
+        say(format!("error: {}", chain(error)));
+    }
+    moved?;
+    logged
 }
 
 fn state(entry: &CatalogEntry) -> (Timestamp, u64) {

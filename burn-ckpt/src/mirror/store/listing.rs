@@ -1,0 +1,93 @@
+//! What objects a store has: all below a name, or only the first parts of their names.
+
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use object_store::path::Path as ObjectPath;
+use object_store::{ListResult, ObjectMeta};
+
+use crate::error::Result;
+use crate::error::mirror_failure::MirrorFailure;
+use crate::mirror::object_names::LEASE_NAME;
+use crate::mirror::store::connection::Store;
+use crate::run_dir::layout::CHECKPOINT_DIR;
+
+/// The most objects of one listing.
+const MAX_OBJECTS: usize = 1_000_000;
+
+/// An object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its name below the address.
+    pub(crate) key: String,
+    pub(crate) size: u64,
+    pub(crate) modified: Timestamp,
+}
+
+impl Store {
+    /// The ids of the runs that are mirrored there. Other directories can be among them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mirror`](crate::Error::Mirror) when the store cannot be listed.
+    pub fn runs(&self) -> Result<Vec<String>> {
+        Ok(directories(&self.list_directory("")?).map(str::to_owned).collect())
+    }
+
+    /// Whether a directory is a run's: who writes to it is there, or its checkpoints are. Lists what is
+    /// directly in it alone.
+    #[doc(hidden)]
+    pub fn is_run(&self, name: &str) -> Result<bool> {
+        let found = self.list_directory(name)?;
+        let has_lease = found.objects.iter().any(|object| object.location.filename() == Some(LEASE_NAME));
+        let has_checkpoints = directories(&found).any(|directory| directory == CHECKPOINT_DIR);
+        Ok(has_lease || has_checkpoints)
+    }
+
+    /// All objects below a name.
+    pub(crate) fn list(&self, below: &str) -> Result<Vec<Listed>> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(below)?);
+        let listed = self.run(async move {
+            let mut stream = objects.list(Some(&path));
+            let mut all = Vec::new();
+            while let Some(meta) = stream.try_next().await? {
+                all.push(meta);
+                if all.len() > MAX_OBJECTS {
+                    break;
+                }
+            }
+            Ok(all)
+        });
+        let listed: Vec<ObjectMeta> = listed.map_err(|cause| self.failed("list", below, &cause))?;
+        if listed.len() > MAX_OBJECTS {
+            let reason = format!("there are more than {MAX_OBJECTS} objects: name another prefix");
+            return Err(self.failure("list", below, MirrorFailure::Unsupported, reason));
+        }
+        let mut listed: Vec<Listed> = listed.iter().filter_map(|meta| self.listed(meta)).collect();
+        listed.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(listed)
+    }
+
+    /// What is directly in a directory.
+    fn list_directory(&self, name: &str) -> Result<ListResult> {
+        let (objects, path) = (Arc::clone(&self.inner.objects), self.path(name)?);
+        let listed = self.run(async move { objects.list_with_delimiter(Some(&path)).await });
+        listed.map_err(|cause| self.failed("list", name, &cause))
+    }
+
+    fn listed(&self, meta: &ObjectMeta) -> Option<Listed> {
+        let prefix = self.prefix().as_ref();
+        let key = match prefix.is_empty() {
+            true => meta.location.as_ref(),
+            false => meta.location.as_ref().strip_prefix(prefix)?.strip_prefix('/')?,
+        };
+        let modified = Timestamp::from_millisecond(meta.last_modified.timestamp_millis()).unwrap_or_default();
+        Some(Listed { key: key.to_owned(), size: meta.size, modified })
+    }
+}
+
+/// The names of the directories of a listing.
+fn directories(listed: &ListResult) -> impl Iterator<Item = &str> {
+    listed.common_prefixes.iter().filter_map(ObjectPath::filename)
+}
