@@ -6,6 +6,7 @@ use std::path::Path;
 use burn_ckpt::retention::TopK;
 use burn_ckpt::{Catalog, Metadata, RunLayout};
 use burn_trainer::cli::TrainArgs;
+use burn_trainer::config::ProgressMode;
 use burn_trainer::strategy::{Last, OnException, StrategyConfig};
 use burn_trainer::{Trainer, TrainerConfig};
 use clap::Parser;
@@ -189,13 +190,29 @@ fn a_new_run_from_a_checkpoint_that_is_at_its_limit_is_an_error_that_leaves_noth
     assert_eq!(best, ["epoch=2-step=90"], "its own list of best checkpoints");
 }
 
-/// The notes in the settings that `--resume` takes.
-fn notes_resumed(root: &Path) -> Option<String> {
+/// The settings of a program, with those that `--resume` takes.
+fn resumed_settings(root: &Path, mut config: TrainerConfig) -> TrainerConfig {
     let program = Program::parse_from(["program".as_ref(), "--resume".as_ref(), run_dir(root).as_os_str()]);
-    let mut config = TrainerConfig::new();
     program.train.apply(&mut config, &mut Value::Null).unwrap();
     assert_eq!(config.ckpt_path.as_deref(), Some("auto"));
-    config.notes
+    config
+}
+
+/// The notes in the settings that `--resume` takes.
+fn notes_resumed(root: &Path) -> Option<String> {
+    resumed_settings(root, TrainerConfig::new()).notes
+}
+
+#[test]
+fn resume_leaves_the_rank_and_the_progress_of_the_start() {
+    let root = in_memory();
+    let of_rank_0 = config(root.path(), 1).with_rank(0).with_progress(ProgressMode::Plain);
+    train_by(of_rank_0, Script::default(), |trainer| trainer).unwrap();
+    let of_rank_1 = TrainerConfig::new().with_rank(1).with_progress(ProgressMode::Off);
+    let resumed = resumed_settings(root.path(), of_rank_1);
+    assert_eq!((resumed.rank, resumed.progress), (Some(1), ProgressMode::Off));
+    assert!(!resumed.writes(), "only the process of rank 0 writes");
+    assert_eq!(resumed_settings(root.path(), TrainerConfig::new()).rank, None);
 }
 
 #[test]
