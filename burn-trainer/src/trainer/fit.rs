@@ -160,7 +160,9 @@ impl<M: LearnerModel> Trainer<M> {
     ///   [`TrainingEvent::TrainingEnd`](crate::strategy::TrainingEvent::TrainingEnd). When training fails or
     ///   is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the
-    ///   optimizer's steps unless gradients are accumulated: burn does not tell over how many rounds.
+    ///   optimizer's steps unless gradients are accumulated: burn does not tell over how many rounds. So a
+    ///   checkpoint does not have the size of a step for
+    ///   [`keep_effective_batch`](crate::TrainerConfig::keep_effective_batch).
     /// - After a resume the data comes in the order of its epoch, if `training` is from
     ///   [`Trainer::training`]. Early stopping starts again, so a run that it has ended continues. Random
     ///   numbers of the devices (dropout) differ from those of a run that was never stopped.
