@@ -92,7 +92,12 @@ impl LoopRules {
         }
         let asked = || asked.filter(|_| self.limits.may_end_early(position));
         let reason = self.limits.reached(position, trained).or_else(asked);
-        (reason.is_some() || position.epochs() >= self.max_epochs).then_some(RunOutcome::Done(reason))
+        reason.map(|reason| RunOutcome::Done(Some(reason)))
+    }
+
+    /// Whether a position is the end of the last epoch.
+    pub(in crate::training_loop) fn is_last_end(&self, position: Position) -> bool {
+        position.epochs() >= self.max_epochs
     }
 
     /// Whether the run validates.
@@ -102,6 +107,9 @@ impl LoopRules {
 }
 
 /// How many batches of each epoch are used.
+        if self.is_last_end(position) {
+            return Some(RunOutcome::Done(None));
+        }
 fn batch_limits<I>(
     config: &TrainerConfig,
     data: &TrainingData,

@@ -11,7 +11,7 @@ use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use burn_trainer::config::{BatchLimit, Validation};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
-use burn_trainer::{EndReason, Error, FitResult, Result, Trainer, TrainerConfig};
+use burn_trainer::{EndReason, Error, FitResult, Result, RunOutcome, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use serde_json::Value;
 use system_tests::backend;
@@ -62,6 +62,28 @@ fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
             (metadata.global_step, metadata.tensors, metadata.metrics)
         };
         assert_eq!(last(parts.path()), last(whole.path()), "{steps}");
+    }
+}
+
+#[test]
+fn what_falls_on_the_end_of_the_last_epoch_has_not_ended_the_run() {
+    type SetUp = fn(TrainerConfig) -> TrainerConfig;
+    let limits: [SetUp; 3] = [
+        |config| config.with_max_steps(20),
+        |config| config.with_max_time(Duration::from_nanos(1)).with_limit_train_batches(1).with_max_epochs(1),
+        |config| config.with_min_epochs(2),
+    ];
+    for limit in limits {
+        let root = root();
+        let config = limit(config(root.path(), 2));
+        let stops = config.min_epochs > 0;
+        let set_up = |trainer: Trainer<Model>| if stops { trainer.callback(AlwaysStops) } else { trainer };
+        let epochs = config.max_epochs as u64;
+        let result = train_by(config, Script::default(), set_up).unwrap();
+        assert_eq!((result.epochs, result.outcome), (epochs, RunOutcome::Done(None)));
+        let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+        let state = last.trainer_state::<Value>().unwrap();
+        assert_eq!((&state["ended"], &state["ended_because"]), (&"done".into(), &Value::Null));
     }
 }
 
