@@ -200,7 +200,9 @@ pub(crate) fn first_usable<'a>(
 /// Reports that a checkpoint from within an epoch is skipped. The text of [`Error::MidEpoch`] is for a user
 /// who named it.
 fn skip_mid_epoch(path: &Path, epoch: u64) -> SkippedCheckpoint {
-    let reason = format!("it was saved within epoch {epoch}, where only Trainer::fit can resume");
+    let number = epoch + 1;
+    let reason =
+        format!("it was saved within epoch {number} (counted from 1), where only Trainer::fit can resume");
     skip(path, ErrorKind::Mismatch, Remedy::FinishEpoch, &reason)
 }
 

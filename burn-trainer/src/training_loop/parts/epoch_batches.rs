@@ -103,7 +103,7 @@ impl<I: 'static> EpochData<I> {
     /// What is wrong when an epoch's pass has given no batch.
     pub(in crate::training_loop) fn ended_at_once(&self, epoch: u64) -> String {
         self.without_batches().unwrap_or_else(|| {
-            let items = self.items;
+            let (number, items) = (epoch + 1, self.items);
             format!(
                 "its loader's iterator has ended at once in epoch {epoch}, and its num_items() is {items}"
             )
@@ -139,7 +139,9 @@ impl<I: 'static> EpochData<I> {
         if resumable && credible(self.items).is_some_and(|items| position.items > items as u64) {
             let message = format!(
                 "the run was trained on {} items of epoch {}, of which there are {} now: the epoch ends here",
-                position.items, position.epoch, self.items
+                position.items,
+                position.epoch + 1,
+                self.items
             );
             warn(&message);
         }
@@ -232,7 +234,8 @@ impl<I> EpochBatches<'_, I> {
             "the training data's loader cannot begin in the middle of epoch {}: its first {} batches are read and \
              dropped. They are those that were trained on only if the order follows from the number of passes \
              (burn's loader: with up to 1 worker); burn_trainer's ResumableDataLoader restores any position",
-            position.epoch, position.batches
+            position.epoch + 1,
+            position.batches
         );
         warn(&message);
         let mut dropped = 0;

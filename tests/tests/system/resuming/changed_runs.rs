@@ -50,7 +50,7 @@ fn an_epoch_that_began_with_fewer_items_is_finished_with_those_to_the_bit() {
     let resumed = run(&grown, &format!("--epochs 1 {more}"));
     assert_says(
         &resumed,
-        "the training data has 520 items, had 480: epoch 0 is finished with the first 480, later epochs have all",
+        "the training data has 520 items, had 480: epoch 1 is finished with the first 480, later epochs have all",
     );
     assert_says(&resumed, "480/480 items");
     let (expected, found) = (last_metadata(&whole), last_metadata(&grown));
@@ -81,7 +81,7 @@ fn data_that_has_shrunk_within_an_epoch_is_said() {
     let resumed = run(root, "--epochs 1 --ckpt-path auto --set train_items=440");
     assert_says(
         &resumed,
-        "the training data has 440 items, had 480: in the rest of epoch 0 some items may come twice and others never",
+        "the training data has 440 items, had 480: in the rest of epoch 1 some items may come twice and others never",
     );
 }
 

@@ -214,7 +214,7 @@ fn a_checkpoint_within_an_epoch_is_skipped_and_is_an_error_where_there_is_no_oth
     let Error::NothingToResume { skipped, .. } = &nothing else { panic!("{nothing}") };
     assert!(!skipped.is_empty() && skipped.iter().all(|it| it.kind == ErrorKind::Mismatch), "{skipped:?}");
     let said = nothing.to_string();
-    assert!(said.contains("it was saved within epoch 0"), "{said}");
+    assert!(said.contains("it was saved within epoch 1 (counted from 1)"), "{said}");
     assert!(said.contains("finish the epoch with Trainer::fit") && !said.contains("overwrite"), "{said}");
 
     // With our loop to the end of epoch 1, and into the next one.
