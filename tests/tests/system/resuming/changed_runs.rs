@@ -33,7 +33,11 @@ fn run(root: &Path, arguments: &str) -> Ended {
 
 /// A run that is stopped in the middle of its first epoch.
 fn stopped(root: &Path, arguments: &str) -> Ended {
-    stop_at_batch(warmup(root, &format!("{FLAGS} {arguments}")), Split::Train, 12)
+    stopped_at(12, root, arguments)
+}
+
+fn stopped_at(batch: usize, root: &Path, arguments: &str) -> Ended {
+    stop_at_batch(warmup(root, &format!("{FLAGS} {arguments}")), Split::Train, batch)
 }
 
 fn assert_says(ended: &Ended, line: &str) {
@@ -71,6 +75,29 @@ fn a_second_stop_in_that_epoch_does_not_forget_what_it_began_with() {
     stopped(&grown, &format!("--epochs 1 {more}"));
     run(&grown, &format!("--epochs 1 {more}"));
     assert_eq!(last_metadata(&grown).tensors, last_metadata(&whole).tensors);
+}
+
+#[test]
+fn a_part_of_an_epoch_is_a_part_of_the_items_that_it_began_with() {
+    // What an epoch has of 30 batches, and of 33.
+    for (part, batch, steps, next) in [
+        ("limit_train_batches=0.5 --set validation.epoch_fraction=0.5", 12, 15, 17),
+        // It validates on as many: 3 or 4 of 8.
+        ("overfit_batches=0.1", 2, 3, 4),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let [whole, grown] = ["whole", "grown"].map(|name| directory.path().join(name));
+        run(&whole, &format!("--epochs 1 --set {part}"));
+        stopped_at(batch, &grown, &format!("--epochs 1 --set {part}"));
+        let more = "--ckpt-path auto --set train_items=520 --set changed_hparams=allow";
+        run(&grown, &format!("--epochs 1 --set {part} {more}"));
+        let (expected, found) = (last_metadata(&whole), last_metadata(&grown));
+        assert_eq!(found.global_step, steps, "{part}");
+        assert_eq!(found.tensors, expected.tensors, "{part}");
+        assert_eq!(found.metrics, expected.metrics, "{part}");
+        run(&grown, &format!("--epochs 2 --set {part} {more}"));
+        assert_eq!(last_metadata(&grown).global_step, steps + next, "{part}");
+    }
 }
 
 #[test]
