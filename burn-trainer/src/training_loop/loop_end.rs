@@ -243,7 +243,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
                         TrainingEvent::Exception(&message).ended()
                     }
                     None => {
-                        because = outcome.ended_because.as_ref().map(EndReason::named);
+                        let is_early = outcome.epochs < self.rules.max_epochs;
+                        because = outcome.ended_because.as_ref().filter(|_| is_early).map(EndReason::named);
                         TrainingEvent::TrainingEnd.ended()
                     }
                 }

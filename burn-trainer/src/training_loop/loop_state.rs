@@ -105,14 +105,14 @@ impl LoopProgress {
         self.position.next() != self.begun.next()
     }
 
-    /// Why the run is done before its last epoch. What comes at the end of that one has ended nothing.
+    /// Why the run is done. A limit that falls on the end of the last epoch has ended nothing.
     pub(super) fn end_reason(
         &self,
         early_stopping: &BurnEarlyStopping,
         rules: &LoopRules,
     ) -> Option<EndReason> {
         let reason = self.ended_because.clone().or_else(|| early_stopping.reason());
-        reason.filter(|_| !rules.is_last_end(self.position))
+        reason.filter(|reason| !reason.is_limit() || !rules.is_last_end(self.position))
     }
 
     /// The trainer's part of a checkpoint.

@@ -102,11 +102,9 @@ impl LoopRules {
             return None;
         }
         let asked = || asked.filter(|_| self.limits.may_end_early(position));
-        if self.is_last_end(position) {
-            return Some(RunOutcome::Done(None));
-        }
-        let reason = self.limits.reached(position, trained).or_else(asked);
-        reason.map(|reason| RunOutcome::Done(Some(reason)))
+        let is_last = self.is_last_end(position);
+        let reason = self.limits.reached(position, trained).filter(|_| !is_last).or_else(asked);
+        (reason.is_some() || is_last).then_some(RunOutcome::Done(reason))
     }
 
     /// Whether a position is the end of the last epoch.

@@ -66,20 +66,17 @@ fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
 }
 
 #[test]
-fn what_falls_on_the_end_of_the_last_epoch_has_not_ended_the_run() {
+fn a_limit_that_falls_on_the_end_of_the_last_epoch_has_not_ended_the_run() {
     type SetUp = fn(TrainerConfig) -> TrainerConfig;
-    let limits: [SetUp; 3] = [
+    let limits: [SetUp; 2] = [
         |config| config.with_max_steps(20),
         |config| config.with_max_time(Duration::from_nanos(1)).with_limit_train_batches(1).with_max_epochs(1),
-        |config| config.with_min_epochs(2),
     ];
     for limit in limits {
         let root = root();
         let config = limit(config(root.path(), 2));
-        let stops = config.min_epochs > 0;
-        let set_up = |trainer: Trainer<Model>| if stops { trainer.callback(AlwaysStops) } else { trainer };
         let epochs = config.max_epochs as u64;
-        let result = train_by(config, Script::default(), set_up).unwrap();
+        let result = train(config).unwrap();
         assert_eq!((result.epochs, result.outcome), (epochs, RunOutcome::Done(None)));
         let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
         let state = last.trainer_state::<Value>().unwrap();
