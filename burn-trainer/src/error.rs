@@ -192,10 +192,11 @@ pub enum Error {
     /// `ckpt_path` names a checkpoint from within an epoch, and the training loop can only start at the
     /// beginning of one.
     #[error(
-        "{} was saved within epoch {epoch}, after {batches} of its batches, and the loop given to fit_with can only \
+        "{} was saved within epoch {} (counted from 1), after {batches} of its batches, and the loop given to fit_with can only \
          start at the beginning of one: name a checkpoint of an epoch's end in ckpt_path, let \"auto\" look for one, or finish the \
          epoch with Trainer::fit",
-        path.display()
+        path.display(),
+        epoch + 1
     )]
     MidEpoch {
         /// The checkpoint.

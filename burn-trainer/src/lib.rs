@@ -6,6 +6,7 @@
 //! use burn::tensor::Device;
 //! use burn::train::Learner;
 //! use burn_trainer::metric::MeanLoss;
+//! use burn_trainer::optimizer::InitStreamed;
 //! use burn_trainer::{Trainer, TrainerConfig};
 //!
 //! # use burn::data::dataloader::batcher::Batcher;
@@ -70,7 +71,8 @@
 //! let train = trainer.loader(MyBatcher).batch_size(32).shuffled().build(train_set);
 //! let valid = trainer.loader(MyBatcher).batch_size(32).build(valid_set);
 //! let training = trainer.training(train, valid).metrics((MeanLoss::new(),));
-//! let result = trainer.fit(training, Learner::new(hparams.init(&device), AdamConfig::new().init(), 1e-3))?;
+//! let learner = Learner::new(hparams.init(&device), AdamConfig::new().init_streamed(), 1e-3);
+//! let result = trainer.fit(training, learner)?;
 //! println!("the best checkpoint is {:?}", result.best().map(|best| &best.path));
 //!
 //! let best = MyModel::from_checkpoint("burn_trainer_logs/r1/best", &Device::default())?; // in any program

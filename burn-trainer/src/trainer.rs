@@ -242,8 +242,9 @@ impl<M: LearnerModel> Trainer<M> {
 
     /// The number of optimizer steps of the whole run, for schedules that depend on its length: by
     /// `max_epochs`, `max_steps`, the limits of batches, the trainer's [devices](Self::devices), and the
-    /// batches that a step accumulates on each of them (`grads_accumulation`; 1 without). `max_time`, early
-    /// stopping and callbacks can end the run before.
+    /// batches that a step accumulates on each of them (`grads_accumulation`; 1 without). A run that resumes
+    /// with [`keep_effective_batch`](TrainerConfig::keep_effective_batch) has as many batches in a step as
+    /// before. `max_time`, early stopping and callbacks can end the run before.
     ///
     /// ```no_run
     /// # use std::sync::Arc;
@@ -262,13 +263,17 @@ impl<M: LearnerModel> Trainer<M> {
     ///
     /// [`Error::Config`] for a loader that does not say how many batches it has: those of burn do not.
     pub fn optimizer_steps<B>(&self, train: &dyn DataLoader<B>, grads_accumulation: usize) -> Result<u64> {
-        let RunSetup { config, .. } = &self.setup;
+        let RunSetup { config, run, .. } = &self.setup;
         let Some(batches) = LoaderSize::of(train).map(LoaderSize::batches) else {
             let reason = "the training data's loader does not say how many batches it has: take one of Trainer::loader";
             return Err(Error::config("Trainer::optimizer_steps", reason));
         };
         let used = config.train_limits().resolve(Some(batches))?;
-        let of_step = self.devices.named.len().max(1) as u64 * grads_accumulation.max(1) as u64;
+        let resumed = run.resume.as_ref().filter(|_| config.keep_effective_batch);
+        let kept = resumed.and_then(|resume| resume.state.batches_per_step);
+        let of_step = kept
+            .unwrap_or_else(|| self.devices.named.len().max(1) as u64 * grads_accumulation.max(1) as u64)
+            .max(1);
         let steps = used.map_or(batches, |used| used.min(batches)).div_ceil(of_step);
         let steps = steps.saturating_mul(config.max_epochs as u64);
         Ok(config.max_steps.map_or(steps, |max| max.min(steps)))

@@ -281,7 +281,7 @@ impl BurnLoopProgress {
         let batches = self.tracker.of_epoch(epoch).batches;
         if batches == 0 && !self.tracker.is_empty(epoch) {
             let message = format!(
-                "epoch {epoch} was trained with another loader than that of Trainer::training: its steps are not \
+                "epoch {number} was trained with another loader than that of Trainer::training: its steps are not \
                  counted, and after a resume its data is not in the order of its epoch"
             );
             warn(&message);
@@ -300,7 +300,7 @@ impl BurnLoopProgress {
 
     /// Checks that an epoch's data had batches.
     fn check_data(&self, epoch: u64, saves: &RunSaves) -> Result<()> {
-        let reason = format!("its loader's iterator has ended at once in epoch {epoch}");
+        let reason = format!("its loader's iterator has ended at once in epoch {}", epoch + 1);
         if self.tracker.is_empty(epoch) {
             return Err(Error::no_batch("training", reason));
         }

@@ -36,7 +36,7 @@ struct Registered<M: LearnerModel> {
     name: String,
     callback: Box<dyn Callback<M>>,
     scalars: ScalarsOf,
-    /// What it stored last.
+    /// What it stored last. `None` while it changes.
     state: Option<CallbackState>,
     /// One that has panicked is called no more. Its last state stands.
     has_panicked: bool,
@@ -187,6 +187,14 @@ impl<M: LearnerModel> Callbacks<M> {
         first
     }
 
+    /// Drops what the callbacks have stored: they change with the step that begins, in place if nothing else
+    /// has their tensors.
+    pub(crate) fn forget_states(&mut self) {
+        for registered in self.all.iter_mut().filter(|registered| !registered.has_panicked) {
+            registered.state = None;
+        }
+    }
+
     /// What the callbacks store in the checkpoint of the present state.
     ///
     /// # Errors
@@ -195,7 +203,7 @@ impl<M: LearnerModel> Callbacks<M> {
     pub(crate) fn states(&mut self) -> Result<CallbackStates> {
         let mut states = Vec::new();
         for registered in &mut self.all {
-            if let Some(state) = registered.guarded("state", |callback, _, _| callback.state())? {
+            if let Some(state) = registered.guarded(STATE, |callback, _, _| callback.state())? {
                 registered.state = state;
             }
             states.extend(registered.state.clone().map(|state| (registered.name.clone(), state)));
@@ -204,6 +212,9 @@ impl<M: LearnerModel> Callbacks<M> {
         Ok(CallbackStates::new(states, *rate_scale, stop.as_ref().and_then(StopRequest::of)))
     }
 }
+
+/// The method by which a callback gives its state.
+const STATE: &str = "state";
 
 impl<M: LearnerModel> Registered<M> {
     /// `None` of a callback that has panicked before.
@@ -215,7 +226,7 @@ impl<M: LearnerModel> Registered<M> {
         if self.has_panicked {
             return Ok(None);
         }
-        let Self { name, callback, scalars, has_panicked, .. } = self;
+        let Self { name, callback, scalars, state, has_panicked } = self;
         match catch_unwind(AssertUnwindSafe(|| call(&mut **callback, name, scalars))) {
             Ok(called) => called.map(Some).map_err(|source| Error::Callback {
                 name: name.clone(),
@@ -225,6 +236,11 @@ impl<M: LearnerModel> Registered<M> {
             }),
             Err(panic) => {
                 *has_panicked = true;
+                if state.is_none() && method != STATE {
+                    // It was dropped for the step. This is the newest that there can be.
+                    let asked = catch_unwind(AssertUnwindSafe(|| callback.state()));
+                    *state = asked.ok().and_then(CallbackResult::ok).flatten();
+                }
                 let message = format!("the callback {name} panicked in {method}: {}", panic_message(&*panic));
                 Err(Error::Panicked { message, saved: None })
             }

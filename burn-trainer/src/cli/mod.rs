@@ -94,7 +94,7 @@ pub struct TrainArgs {
     /// Number of epochs of the whole run
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
-    /// Seed of everything random
+    /// Seed of the device's random numbers and of the shuffled order
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Directory that holds the logs directory
@@ -113,7 +113,7 @@ pub struct TrainArgs {
     /// Also save every N optimizer steps
     #[arg(long, value_name = "N")]
     pub save_every_steps: Option<u64>,
-    /// Also save after S seconds
+    /// Also save every S seconds of training
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub save_every_seconds: Option<f64>,
     /// Number of best checkpoints to keep, or "all"

@@ -150,11 +150,27 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
     }
     let reason = result.outcome.end_reason();
     lines.extend(reason.map(|reason| ended_by(reason, result)));
-    // A larger limit, or more patience, trains the others further.
-    if matches!(reason, None | Some(EndReason::Callback { .. })) {
-        lines.extend(how_to_resume(result, config, program));
+    match limit_at_end(result, config) {
+        Some(limit) => lines.push(format!(
+            "{limit} is reached with the last epoch: a larger one, together with more epochs, trains the run further"
+        )),
+        // A larger limit, or more patience, trains the others further.
+        None if matches!(reason, None | Some(EndReason::Callback { .. })) => {
+            lines.extend(how_to_resume(result, config, program));
+        }
+        None => {}
     }
     lines
+}
+
+/// The limit that a run has come to with its last epoch: more epochs alone do not train it further.
+fn limit_at_end<M>(result: &FitResult<M>, config: &TrainerConfig) -> Option<&'static str> {
+    if result.outcome != RunOutcome::Done(None) {
+        return None;
+    }
+    let steps = config.max_steps.filter(|steps| result.global_step >= *steps);
+    let time = config.max_time.filter(|time| result.training_time_seconds >= time.0.as_secs_f64());
+    steps.map(|_| "max_steps").or(time.map(|_| "max_time"))
 }
 
 /// What has ended a run before its last epoch.

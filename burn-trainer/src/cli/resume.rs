@@ -29,7 +29,7 @@ pub(super) fn resume<C: DeserializeOwned>(
         let place = run_dir.display();
         wrong(run, format!("the {what} in the checkpoint of {place} do not fit this program: {error}"))
     };
-    let (progress, read_at_end) = (trainer.progress, trainer.read_at_end.take());
+    let (progress, rank, read_at_end) = (trainer.progress, trainer.rank, trainer.read_at_end.take());
     *trainer = serde_json::from_value(metadata.trainer_config)
         .map_err(|error| unreadable("trainer's settings", error))?;
     *program =
@@ -40,8 +40,8 @@ pub(super) fn resume<C: DeserializeOwned>(
     (trainer.root, trainer.logs, trainer.run_id) = (root, logs, Some(run_id));
     trainer.ckpt_path = Some(ckpt_path);
     trainer.overwrite = false;
-    // Not of the run, but of this start.
-    (trainer.progress, trainer.read_at_end) = (progress, read_at_end);
+    // Not of the run, but of this start. The process of rank 0 has saved the checkpoint.
+    (trainer.progress, trainer.rank, trainer.read_at_end) = (progress, rank, read_at_end);
     Ok(())
 }
 

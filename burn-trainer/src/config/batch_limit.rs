@@ -143,13 +143,8 @@ impl TrainLimits {
     pub(crate) fn resolve(self, batches: Option<u64>) -> Result<Option<u64>> {
         match self.train {
             Some(limit) => limit.of_loader("limit_train_batches", batches).map(Some),
-            None => self.resolve_overfit(batches),
+            None => self.overfit.map(|limit| limit.of_loader("overfit_batches", batches)).transpose(),
         }
-    }
-
-    /// The same of `overfit_batches` alone.
-    pub(crate) fn resolve_overfit(self, batches: Option<u64>) -> Result<Option<u64>> {
-        self.overfit.map(|limit| limit.of_loader("overfit_batches", batches)).transpose()
     }
 }
 

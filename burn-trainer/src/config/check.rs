@@ -170,9 +170,11 @@ impl TrainerConfig {
         }
     }
 
-    /// That the run ends before its first validation, as far as the configuration says it.
+    /// That the run ends before its first validation, as far as the configuration says it. One that validates
+    /// the state that it begins with does not.
     pub(crate) fn never_validates(&self) -> Option<NeverDue> {
-        self.validation.never_due(self.max_epochs as u64, self.max_steps, self.max_time)
+        let never = self.validation.never_due(self.max_epochs as u64, self.max_steps, self.max_time);
+        never.filter(|_| self.validate_at_start != ValidateAtStart::Whole)
     }
 
     /// A metric of the validation that a strategy or early stopping looks at, as it is written.

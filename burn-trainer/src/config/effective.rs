@@ -129,19 +129,30 @@ impl TrainerConfig {
         settings.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 
+    /// Has the newest state saved at the end of each epoch, in another loop than the trainer's: it can be
+    /// saved nowhere else there, and nothing says that the run ends.
+    pub(crate) fn save_last_of_each_epoch(&mut self) {
+        let of_list = self.strategies.iter_mut().flatten().filter_map(|strategy| match strategy {
+            StrategyConfig::Last(last) => Some(last),
+            StrategyConfig::Best(_) | StrategyConfig::OnException(_) => None,
+        });
+        self.last.iter_mut().chain(of_list).for_each(|last| last.every_epoch = true);
+    }
+
     /// The settings that another loop than the trainer's does not have, and that are without effect there: it
-    /// saves at the ends of epochs, and after a failure nothing. The strategy for failures that
+    /// saves at the end of each epoch, and after a failure nothing. The strategy for failures that
     /// `primary_metric` turns on is not among them.
     pub(crate) fn without_effect_in_other_loops(&self) -> Vec<String> {
         let is_given = |name: &str| name != "on_exception" || self.on_exception.is_some();
         let named = self.named_strategies().into_iter().filter(|(name, _)| is_given(name));
         let settings = named.flat_map(|(name, strategy)| match strategy {
             StrategyConfig::Last(last) => {
-                let within_epochs = [
+                let of_steps = [
+                    ("every_epoch", !last.every_epoch),
                     ("every_n_steps", last.every_n_steps.is_some()),
                     ("save_on_time_interval", last.save_on_time_interval.is_some()),
                 ];
-                let set = within_epochs.into_iter().filter(|(_, is_set)| *is_set);
+                let set = of_steps.into_iter().filter(|(_, is_set)| *is_set);
                 set.map(|(field, _)| format!("{name}.{field}")).collect()
             }
             StrategyConfig::OnException(_) if name == "on_exception" => vec![name],

@@ -47,9 +47,10 @@ impl LoaderSize {
         }
     }
 
-    /// The same loader with this number of items.
-    pub(crate) fn with_items(self, items: u64) -> Self {
-        Self { items: usize::try_from(items).unwrap_or(usize::MAX), ..self }
+    /// The same loader in an epoch that began with fewer items than there are now, if it did.
+    pub(crate) fn began_with(self, items: Option<u64>) -> Self {
+        let items = items.map_or(self.items, |items| usize::try_from(items).unwrap_or(usize::MAX));
+        Self { items, ..self }
     }
 
     /// This number of batches of one item.

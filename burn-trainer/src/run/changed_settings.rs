@@ -126,11 +126,12 @@ fn data_changes(resume: &ResumePoint, now: DataLengths, keeps_order: bool) -> Ve
             (false, _) => String::new(),
             (true, true) if keeps_order => format!(
                 ": epoch {} is finished with the first {}, later epochs have all",
-                position.epoch, then.train
+                position.epoch + 1,
+                then.train
             ),
             (true, _) => format!(
                 ": in the rest of epoch {} some items may come twice and others never",
-                position.epoch
+                position.epoch + 1
             ),
         };
         lines.push(format!("the training data has {}, had {}{what}", count(now.train, "item"), then.train));

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "mirror")]
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Store};
 use burn_ckpt::plumbing::{links_to_missing_directories, resolve};
 use burn_ckpt::{Catalog, CatalogEntry, Checkpoint, ErrorKind, RunLayout, Section, chain, locate};
 
@@ -78,6 +80,41 @@ pub(super) fn find_or_download(
     }
     *present = scan(layout, elsewhere)?;
     find(config, layout, present)
+}
+
+/// For a process that does not write, and so downloads nothing: that the mirror has no newer checkpoint of
+/// the run than the disk. It would train another state than the process of rank 0, which downloads it.
+///
+/// # Errors
+///
+/// [`Error::Config`] where the mirror has a newer one, and [`Error::MirrorUnreadable`] where it cannot be
+/// read, and the disk has nothing to resume from.
+#[cfg(feature = "mirror")]
+pub(super) fn check_mirror(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<()> {
+    let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
+    let Some(settings) = config.mirror.as_ref().filter(|_| resumes) else { return Ok(()) };
+    let address: MirrorAddress = settings.address.parse()?;
+    let run_id = layout.run_id();
+    let run = match Store::connect(&address).and_then(|store| MirroredRun::open(&store, run_id)) {
+        Ok(run) => run,
+        Err(source) if present.is_empty() => {
+            return Err(Error::MirrorUnreadable { run_id: run_id.to_owned(), source });
+        }
+        // The process of rank 0 says it, and resumes from the disk.
+        Err(_) => return Ok(()),
+    };
+    let finite = present.entries.iter().map(|entry| &entry.metadata).filter(|metadata| metadata.is_finite());
+    let on_disk = finite.map(|metadata| metadata.checkpoint_timestamp).max();
+    let in_mirror = run.checkpoints().iter().filter(|checkpoint| !checkpoint.non_finite);
+    if in_mirror.map(|checkpoint| checkpoint.checkpoint_timestamp).max() <= on_disk {
+        return Ok(());
+    }
+    let reason = format!(
+        "it has a newer checkpoint of the run {run_id} than this process has on disk, and only the process of rank 0 downloads: start \
+         this one again when that one has, on a disk that they share; or get a checkpoint with burn-ckpt cp, and give its path to \
+         each process as ckpt_path"
+    );
+    Err(Error::config("mirror", reason))
 }
 
 /// For a loop that can only begin at an epoch: `resume`, or with `auto` the newest earlier checkpoint that
@@ -200,7 +237,9 @@ pub(crate) fn first_usable<'a>(
 /// Reports that a checkpoint from within an epoch is skipped. The text of [`Error::MidEpoch`] is for a user
 /// who named it.
 fn skip_mid_epoch(path: &Path, epoch: u64) -> SkippedCheckpoint {
-    let reason = format!("it was saved within epoch {epoch}, where only Trainer::fit can resume");
+    let number = epoch + 1;
+    let reason =
+        format!("it was saved within epoch {number} (counted from 1), where only Trainer::fit can resume");
     skip(path, ErrorKind::Mismatch, Remedy::FinishEpoch, &reason)
 }
 

@@ -131,6 +131,8 @@ impl OpenRun {
         output: OpenOutput,
     ) -> Result<Self> {
         let present = scan(&layout, elsewhere)?;
+        #[cfg(feature = "mirror")]
+        find_checkpoint::check_mirror(config, &layout, &present)?;
         let resume = find_checkpoint::find(config, &layout, &present)?;
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         Ok(Self {

@@ -109,6 +109,11 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether it is a limit of the configuration.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self, Self::MaxSteps(_) | Self::MaxTime(_))
+    }
+
     /// The setting of the limit. `None` if it was not a limit.
     #[cfg(feature = "cli")]
     pub(crate) fn limit(&self) -> Option<&'static str> {

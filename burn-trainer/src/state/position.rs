@@ -188,6 +188,11 @@ impl EpochLengths {
         Self { now, smaller }
     }
 
+    /// The training items of the epoch that a run has resumed in, if it began with fewer than there are now.
+    pub(crate) fn resumed_with(&self) -> Option<u64> {
+        self.smaller.map(|(_, items)| items)
+    }
+
     /// The training items of an epoch that began with fewer than there are now.
     pub(crate) fn began_with(&self, epoch: u64) -> Option<u64> {
         self.smaller.filter(|(smaller, _)| *smaller == epoch).map(|(_, items)| items)

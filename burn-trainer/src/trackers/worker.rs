@@ -165,7 +165,9 @@ impl<T: Tracker> Worker<T> {
         warn(&format!(
             "the tracker {} was sent other values from epoch {}, step {} on by an earlier process: this run resumed from an \
              earlier checkpoint, or with other settings. It is sent the new ones too",
-            self.name, first.epoch, first.step
+            self.name,
+            first.epoch + 1,
+            first.step
         ));
         self.retried(|worker| worker.tracker.branch(first)).map(drop)
     }

@@ -157,10 +157,13 @@ impl<M: LearnerModel> Trainer<M> {
     /// - Strategies decide after each epoch's validation, and see
     ///   [`TrainingEvent::ValidationEnd`](crate::strategy::TrainingEvent::ValidationEnd),
     ///   [`TrainingEvent::EpochEnd`](crate::strategy::TrainingEvent::EpochEnd) and, after the last epoch,
-    ///   [`TrainingEvent::TrainingEnd`](crate::strategy::TrainingEvent::TrainingEnd). When training fails or
-    ///   is stopped, nothing is saved: the last epoch that was saved stands.
+    ///   [`TrainingEvent::TrainingEnd`](crate::strategy::TrainingEvent::TrainingEnd): not where early
+    ///   stopping ends the run before that, which burn decides after them. `last` saves at the end of each
+    ///   epoch. When training fails or is stopped, nothing is saved: the last epoch that was saved stands.
     /// - `global_step` counts rounds of batches, in each of which every device takes one. Those are the
-    ///   optimizer's steps unless gradients are accumulated: burn does not tell over how many rounds.
+    ///   optimizer's steps unless gradients are accumulated: burn does not tell over how many rounds. So a
+    ///   checkpoint does not have the size of a step for
+    ///   [`keep_effective_batch`](crate::TrainerConfig::keep_effective_batch).
     /// - After a resume the data comes in the order of its epoch, if `training` is from
     ///   [`Trainer::training`]. Early stopping starts again, so a run that it has ended continues. Random
     ///   numbers of the devices (dropout) differ from those of a run that was never stopped.
@@ -168,7 +171,7 @@ impl<M: LearnerModel> Trainer<M> {
     ///   event store panics in a destructor. [`Trainer::fit`] reports it.
     /// - A name that no metric has is an error after the first batch. A metric that is not logged is an error
     ///   after the first epoch.
-    /// - Settings that have no effect are named in a warning: `last.every_n_steps` and
+    /// - Settings that have no effect are named in a warning: `last.every_epoch`, `last.every_n_steps` and
     ///   `last.save_on_time_interval`, `on_exception`, and `gradient_checkpointing` with a strategy of your
     ///   own. The number of epochs is the configuration's. With a strategy of your own another `num_epochs`
     ///   of `training` is an error before the first step. A loop of burn's does not show it.
@@ -210,6 +213,7 @@ impl<M: LearnerModel> Trainer<M> {
         devices: Vec<Device>,
     ) -> Result<FitResult<M>> {
         let Self { mut setup, stop, .. } = self;
+        setup.config.save_last_of_each_epoch();
         setup.run.resume_at_an_epoch(&setup.config)?;
         let data = setup.data.clone();
         let also = AlsoRestored { callbacks: Vec::new(), records: true };

@@ -52,7 +52,7 @@ impl<M: LearnerModel> Trainer<M> {
             false => (format!("{} and {last}", settings.join(", ")), "are"),
         };
         warn(&format!(
-            "{names} {are} without effect in fit_with, which saves at the ends of epochs and leaves the rest to its loop: leave \
+            "{names} {are} without effect in fit_with, which saves at the end of each epoch and leaves the rest to its loop: leave \
              out, or use Trainer::fit"
         ));
     }

@@ -162,7 +162,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// What the thread sees that ends the run when this loop does not see a stop.
     fn seen_from_outside(&self, slot: ParkingSlot<M>, reading: ReadTiming) -> Arc<LoopFromOutside<M>> {
         let (progress, rules, metrics) = (self.progress.clone(), self.rules, self.metrics.clone());
-        let clock = progress.clock.clone();
+        let (clock, data) = (progress.clock.clone(), progress.data);
         Arc::new(LoopFromOutside {
             slot,
             saves: Arc::clone(&self.saves),
@@ -174,7 +174,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
                 progress.trainer_state(rules.seed, rates, &metrics, ended)
             }),
             end_at: Box::new(move |position, asked| {
-                rules.end_at(position, clock.training_time(), asked.map(EndReason::from))
+                let began_with = data.began_with(position.epoch);
+                rules.end_at(position, began_with, clock.training_time(), asked.map(EndReason::from))
             }),
             reading,
         })

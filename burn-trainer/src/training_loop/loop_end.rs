@@ -125,7 +125,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             epochs: self.progress.position.epochs(),
             steps: self.progress.position.global_step,
             finished_before: self.progress.finished_before,
-            ended_because: self.progress.end_reason(&self.early_stopping),
+            ended_because: self.progress.end_reason(&self.early_stopping, &self.rules),
             seconds: self.progress.clock.seconds(),
             speed: self.progress.speed_at_end(),
             stop,
@@ -286,7 +286,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
     fn is_done(&self) -> bool {
         let LoopProgress { position, ended_because, .. } = &self.progress;
         let is_early = self.early_stopping.has_stopped() || ended_because.is_some();
-        is_early || position.epochs() >= self.rules.max_epochs
+        is_early || self.rules.is_last_end(*position)
     }
 
     /// Saves the state of a stopped run, and finds out whether training failed.

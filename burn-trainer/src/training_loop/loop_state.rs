@@ -105,9 +105,14 @@ impl LoopProgress {
         self.position.next() != self.begun.next()
     }
 
-    /// Why the run is done before its last epoch.
-    pub(super) fn end_reason(&self, early_stopping: &BurnEarlyStopping) -> Option<EndReason> {
-        self.ended_because.clone().or_else(|| early_stopping.reason())
+    /// Why the run is done. A limit that falls on the end of the last epoch has ended nothing.
+    pub(super) fn end_reason(
+        &self,
+        early_stopping: &BurnEarlyStopping,
+        rules: &LoopRules,
+    ) -> Option<EndReason> {
+        let reason = self.ended_because.clone().or_else(|| early_stopping.reason());
+        reason.filter(|reason| !reason.is_limit() || !rules.is_last_end(self.position))
     }
 
     /// The trainer's part of a checkpoint.
@@ -254,7 +259,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let rates = learner.rates(callbacks.rate_scale());
         let mut state = progress.trainer_state(rules.seed, rates, metrics, ended);
         match events.contains(&TrainingEvent::TrainingEnd) {
-            true => state.ended_because = progress.end_reason(early_stopping).map(|reason| reason.named()),
+            true => state.ended_because = progress.end_reason(early_stopping, rules).map(|it| it.named()),
             false => state.stop_requested = callbacks.stop(),
         }
         saver.submit(requested, &state, is_last, &mut deadline, |weights_only| {

@@ -11,6 +11,7 @@ use burn_ckpt::plumbing::{non_finite_tensors, panic_message};
 
 use super::parts::epoch_batches::EpochData;
 use super::parts::multi_device::{DeviceSettings, StepGradients, TrainingDevices};
+use super::parts::run_limits::UsedBatches;
 use super::parts::seeding::{SeededPart, seed_device};
 use crate::config::{InitFrom, TrainLimits, TrainerConfig};
 use crate::dataloader::LoaderSize;
@@ -112,7 +113,7 @@ impl Trial {
         learner.fork(devices.main());
         devices.settle();
         let batches = LoaderSize::of(&**loader).map(LoaderSize::batches);
-        let used = self.limits.resolve(batches)?;
+        let used = self.limits.resolve(batches)?.map(UsedBatches::Count);
         let data = EpochData::new(loader, devices.all(), used).repeating(self.limits.repeats());
         for epoch in 0.. {
             let failed =

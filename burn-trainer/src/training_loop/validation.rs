@@ -156,7 +156,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let position = self.progress.position;
         let Position { epoch, global_step, trained, .. } = position;
         let start = Position::at_start(position.next_validation(), global_step);
-        let begun = self.learner.wait_for_data(|| batches.begin(start, None));
+        let began_with = self.progress.data.began_with(epoch);
+        let begun = self.learner.wait_for_data(|| batches.begin_validation(start, began_with));
         let Some(mut passing) = self.burn.loaded(begun) else { return Ok(false) };
         self.metrics.sets.enter(set.name());
         let (epoch_number, total_items) = (burn_epoch(epoch), passing.total_items());
@@ -227,7 +228,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if is_done || last_validation.is_some() || rules.validates_at_start {
             return None;
         }
-        rules.ends_before_validation(progress.batch.batches_per_step())
+        rules.ends_before_validation(progress.batch.batches_per_step(), progress.data.resumed_with())
     }
 
     /// Says that a strategy waits for a validation which is never due.
@@ -241,7 +242,9 @@ impl<M: LearnerModel> LoopState<'_, M> {
     /// Says that a strategy has waited for a validation which was never due, unless that was said before.
     pub(super) fn warn_if_never_validated(&self) {
         let is_done = !self.burn.should_stop() && self.progress.position.last_validation.is_none();
-        let is_new = self.rules.ends_before_validation(self.progress.batch.batches_per_step()).is_none();
+        let LoopProgress { batch, data, .. } = &self.progress;
+        let said = self.rules.ends_before_validation(batch.batches_per_step(), data.resumed_with());
+        let is_new = said.is_none();
         let needed = self.needed_by_strategy(MetricsOf::Validation);
         if let Some(metric) = needed.filter(|_| is_done && is_new && self.progress.has_moved()) {
             warn(&ended_before_validation(A_STRATEGY, &metric));

@@ -6,7 +6,7 @@ use burn::data::dataloader::DataLoader;
 use burn::tensor::Device;
 
 use super::parts::epoch_batches::EpochData;
-use super::parts::run_limits::BatchLimits;
+use super::parts::run_limits::{BatchLimits, UsedBatches};
 use crate::dataloader::NamedLoader;
 use crate::metrics::MetricsOf;
 
@@ -38,11 +38,15 @@ impl<I: 'static> ValidationData<I> {
                 data: data(limit).repeating(limits.repeats),
                 // A loader that shuffles by itself gives each copy an order of its own: this one takes
                 // nothing from the other's.
-                trial: limits.trial.map(|batches| data(Some(batches))),
+                trial: limits.trial.map(|batches| data(Some(UsedBatches::Count(batches)))),
             }
         };
-        let named = named.iter().map(|named| set(Some(&named.name), &named.loader, named.limit)).collect();
-        Self { main: set(None, main, limits.valid), named }
+        let of_named = |named: &NamedLoader<I>| {
+            // With overfit_batches the limit is that of the training.
+            let limit = named.limit.map(UsedBatches::Count).or(limits.valid.filter(|_| limits.repeats));
+            set(Some(&named.name), &named.loader, limit)
+        };
+        Self { main: set(None, main, limits.valid), named: named.iter().map(of_named).collect() }
     }
 
     /// All sets. The main one is the first.

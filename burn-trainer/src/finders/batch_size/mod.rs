@@ -65,7 +65,8 @@ pub struct BatchSizeFinder {
     pub init_size: usize,
     /// The most sizes that are tried: 25 by default.
     pub max_trials: usize,
-    /// The largest size that is tried. By default the number of items, divided among the devices.
+    /// The largest size that is tried. By default the number of items, divided among the devices, and at
+    /// least 1.
     pub max_size: Option<usize>,
     /// The memory limit of a search, in bytes. On a CPU it limits the memory of this process, and is 80 % of
     /// what the process can get by default. On a GPU it limits what burn's allocator holds, and by default
@@ -223,8 +224,11 @@ impl BatchSizeFinder {
         let first = loader(self.init_size)?;
         let items = LoaderSize::of(&*first).map_or_else(|| first.num_items(), LoaderSize::items);
         drop(first);
-        // A loader that knows no number says 0, as burn does.
-        let items = Some(items / trial.devices.len()).filter(|items| *items > 0).unwrap_or(usize::MAX);
+        let items = match items {
+            // A loader that knows no number says 0, as burn does.
+            0 => usize::MAX,
+            items => (items / trial.devices.len()).max(1),
+        };
         let mut search =
             Search::new(self.mode, self.init_size, items.min(self.max_size.unwrap_or(usize::MAX)));
         let mut memory = MemoryCheck::new(&gauge, limit);

@@ -52,7 +52,7 @@ impl BurnEarlyStopping {
     ) -> bool {
         self.has_stopped = self.should_stop(epoch, store) && may_end;
         if self.has_stopped {
-            log::info!("stopped early after epoch {epoch}");
+            log::info!("stopped early after epoch {}", epoch + 1);
         }
         self.has_stopped
     }

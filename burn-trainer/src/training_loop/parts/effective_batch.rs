@@ -15,9 +15,10 @@ impl EffectiveBatch {
         self.devices as u64 * self.accumulation as u64
     }
 
-    /// This, for a run that had `before` batches in an optimizer step (`None`: a file of an earlier version,
-    /// which does not say). With `keep` the accumulation changes so that a step uses as many batches as
-    /// before; otherwise a difference is a warning.
+    /// This, for a run that had `before` batches in an optimizer step (`None`: a checkpoint of another loop
+    /// or of an earlier version, which does not say). With `keep` the accumulation changes so that a step
+    /// uses as many batches as before, and it is a warning where that is not known; otherwise a difference is
+    /// one.
     ///
     /// # Errors
     ///
@@ -41,6 +42,14 @@ impl EffectiveBatch {
                 warn(&format!(
                     "an optimizer step has {now} batches now ({devices} devices, each with {accumulation}), and had \
                      {before} before: set keep_effective_batch to keep that"
+                ));
+                Ok(self)
+            }
+            None if keep => {
+                let batches = if now == 1 { "batch" } else { "batches" };
+                warn(&format!(
+                    "keep_effective_batch is without effect: the checkpoint does not say how many batches an optimizer step had, as those \
+                     of fit_with and of earlier versions do not. A step has {now} {batches} now"
                 ));
                 Ok(self)
             }

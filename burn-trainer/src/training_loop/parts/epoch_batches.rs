@@ -15,6 +15,7 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
+use super::run_limits::UsedBatches;
 use crate::dataloader::{LoaderSize, StartPosition, iter_from, pass_of_epoch};
 use crate::process::console::{MAX_ITEMS, warn};
 use crate::state::position::Position;
@@ -28,7 +29,7 @@ pub(in crate::training_loop) struct EpochData<I> {
     /// How large the data is, if it is a loader of ours.
     size: Option<LoaderSize>,
     /// The batches of an epoch that are used; `None`: all.
-    limit: Option<u64>,
+    limit: Option<UsedBatches>,
     /// Whether each epoch has the batches of the first.
     repeats: bool,
     /// The most items that an epoch has had so far.
@@ -57,7 +58,7 @@ impl<I: 'static> EpochData<I> {
     pub(in crate::training_loop) fn new(
         loader: &Arc<dyn DataLoader<I>>,
         devices: &[Device],
-        limit: Option<u64>,
+        limit: Option<UsedBatches>,
     ) -> Self {
         let items = loader.num_items();
         let mut loaders: Vec<_> = devices.iter().map(|device| loader.to_device(device)).collect();
@@ -92,7 +93,7 @@ impl<I: 'static> EpochData<I> {
 
     /// Whether it is left out, as none of its batches are used.
     pub(in crate::training_loop) fn is_left_out(&self) -> bool {
-        self.limit == Some(0)
+        self.limit == Some(UsedBatches::Count(0))
     }
 
     /// Why there is no batch, if that is known before the data is read.
@@ -103,15 +104,15 @@ impl<I: 'static> EpochData<I> {
     /// What is wrong when an epoch's pass has given no batch.
     pub(in crate::training_loop) fn ended_at_once(&self, epoch: u64) -> String {
         self.without_batches().unwrap_or_else(|| {
-            let items = self.items;
+            let (number, items) = (epoch + 1, self.items);
             format!(
-                "its loader's iterator has ended at once in epoch {epoch}, and its num_items() is {items}"
+                "its loader's iterator has ended at once in epoch {number}, and its num_items() is {items}"
             )
         })
     }
 
-    /// Begins a pass at a position. `began_with` is the number of items of an epoch that began with fewer
-    /// than there are now.
+    /// Begins a pass of a training at a position. `began_with` is the number of items of an epoch that began
+    /// with fewer than there are now.
     ///
     /// # Errors
     ///
@@ -120,6 +121,28 @@ impl<I: 'static> EpochData<I> {
         &self,
         position: Position,
         began_with: Option<u64>,
+    ) -> Result<EpochBatches<'_, I>, DatasetError> {
+        self.begin_limited(position, began_with, self.limit.map(|limit| limit.in_epoch(began_with)))
+    }
+
+    /// Begins a pass of a validation, in an epoch whose training `began_with` fewer items than there are now.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`begin`](Self::begin).
+    pub(in crate::training_loop) fn begin_validation(
+        &self,
+        position: Position,
+        began_with: Option<u64>,
+    ) -> Result<EpochBatches<'_, I>, DatasetError> {
+        self.begin_limited(position, None, self.limit.map(|limit| limit.in_epoch(began_with)))
+    }
+
+    fn begin_limited(
+        &self,
+        position: Position,
+        began_with: Option<u64>,
+        limit: Option<u64>,
     ) -> Result<EpochBatches<'_, I>, DatasetError> {
         let shards = self.loaders.len() as u64;
         // A wrapper around a loader of ours that does not count items.
@@ -139,7 +162,9 @@ impl<I: 'static> EpochData<I> {
         if resumable && credible(self.items).is_some_and(|items| position.items > items as u64) {
             let message = format!(
                 "the run was trained on {} items of epoch {}, of which there are {} now: the epoch ends here",
-                position.items, position.epoch, self.items
+                position.items,
+                position.epoch + 1,
+                self.items
             );
             warn(&message);
         }
@@ -159,8 +184,8 @@ impl<I: 'static> EpochData<I> {
         if !resumable && is_first_pass {
             batches.skip(position)?;
         }
-        batches.left = self.limit.map(|limit| limit.saturating_sub(position.batches));
-        if let (Some(limit), Some(size)) = (self.limit, self.size) {
+        batches.left = limit.map(|limit| limit.saturating_sub(position.batches));
+        if let (Some(limit), Some(size)) = (limit, self.size) {
             let items = limit.saturating_mul(size.batch_size() as u64);
             batches.total_items = batches.total_items.min(usize::try_from(items).unwrap_or(usize::MAX));
         }
@@ -232,7 +257,8 @@ impl<I> EpochBatches<'_, I> {
             "the training data's loader cannot begin in the middle of epoch {}: its first {} batches are read and \
              dropped. They are those that were trained on only if the order follows from the number of passes \
              (burn's loader: with up to 1 worker); burn_trainer's ResumableDataLoader restores any position",
-            position.epoch, position.batches
+            position.epoch + 1,
+            position.batches
         );
         warn(&message);
         let mut dropped = 0;

@@ -92,6 +92,7 @@ impl<M: LearnerModel> LoopCallbacks<M> {
     /// before that, after a failure.
     pub(in crate::training_loop) fn unsettle(&mut self) -> Option<EndReason> {
         self.states = None;
+        self.callbacks.forget_states();
         self.callbacks.requests.stop.take()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::run_limits::{BatchLimits, RunLimits};
+use super::run_limits::{BatchLimits, RunLimits, UsedBatches};
 use super::validation_schedule::ValidationSchedule;
-use crate::config::{NeverDue, TrainerConfig, ValidateAtStart};
+use crate::config::{BatchLimit, NeverDue, TrainerConfig, ValidateAtStart};
 use crate::dataloader::{LoaderSize, NamedLoader};
 use crate::error::Result;
 use crate::state::end_reason::{EndReason, RunOutcome};
@@ -20,8 +20,8 @@ pub(crate) struct LoopRules {
     pub(in crate::training_loop) schedule: ValidationSchedule,
     /// That no validation comes, by the configuration alone.
     pub(in crate::training_loop) never_due: Option<NeverDue>,
-    /// Batches of an epoch's training, if the loader says it.
-    pub(in crate::training_loop) epoch_batches: Option<u64>,
+    /// The training data, if the loader says how large it is.
+    train_size: Option<LoaderSize>,
     /// Whether the run validates before its first step.
     pub(in crate::training_loop) validates_at_start: bool,
     pub(in crate::training_loop) seed: u64,
@@ -44,11 +44,10 @@ impl LoopRules {
         named: &mut [NamedLoader<I>],
     ) -> Result<Self> {
         let batches = batch_limits(config, data, named)?;
-        let schedule = ValidationSchedule::of(config, data.train.size(), (batches.train, batches.valid))?;
-        let epoch_batches = data.train.size().map(LoaderSize::batches);
+        let schedule = ValidationSchedule::of(config, data.train.size(), &batches)?;
         Ok(Self {
             never_due: config.never_validates(),
-            epoch_batches: epoch_batches.map(|all| batches.train.map_or(all, |limit| limit.min(all))),
+            train_size: data.train.size(),
             max_epochs: config.max_epochs as u64,
             limits: RunLimits::of(config),
             batches,
@@ -60,10 +59,21 @@ impl LoopRules {
         })
     }
 
+    /// Batches of an epoch's training, if the loader says it. `began_with` are the items of an epoch that
+    /// began with fewer than there are now.
+    fn epoch_batches(&self, began_with: Option<u64>) -> Option<u64> {
+        let all = self.train_size?.began_with(began_with).batches();
+        Some(self.batches.train.map_or(all, |limit| limit.in_epoch(began_with).min(all)))
+    }
+
     /// Why the run ends before its first validation, as far as the loader's length says it. `batches` are
-    /// those of an optimizer step.
-    pub(in crate::training_loop) fn ends_before_validation(&self, batches: u64) -> Option<String> {
-        let of_epoch = self.epoch_batches?;
+    /// those of an optimizer step, and `began_with` the items of the epoch that a run has resumed in.
+    pub(in crate::training_loop) fn ends_before_validation(
+        &self,
+        batches: u64,
+        began_with: Option<u64>,
+    ) -> Option<String> {
+        let of_epoch = self.epoch_batches(began_with)?;
         let first = self.schedule.first_step(of_epoch, batches)?;
         let steps = self.max_epochs.saturating_mul(of_epoch.div_ceil(batches.max(1)));
         let (steps, limit) = match self.limits.max_steps {
@@ -77,22 +87,29 @@ impl LoopRules {
     }
 
     /// The end of the run with the state of a position, where callbacks have `asked` for it. `None` where the
-    /// run continues.
+    /// run continues. `began_with` are the items of the epoch if it began with fewer than there are now.
     pub(in crate::training_loop) fn end_at(
         &self,
         position: Position,
+        began_with: Option<u64>,
         trained: Duration,
         asked: Option<EndReason>,
     ) -> Option<RunOutcome> {
-        let is_last_batch = self.epoch_batches.is_some_and(|all| position.batches >= all);
+        let is_last_batch = self.epoch_batches(began_with).is_some_and(|all| position.batches >= all);
         let epoch_ends = !position.epoch_complete && (position.trained || is_last_batch);
         // A validation, or the rest of an epoch's end, comes first.
         if position.validation_due || epoch_ends {
             return None;
         }
         let asked = || asked.filter(|_| self.limits.may_end_early(position));
-        let reason = self.limits.reached(position, trained).or_else(asked);
-        (reason.is_some() || position.epochs() >= self.max_epochs).then_some(RunOutcome::Done(reason))
+        let is_last = self.is_last_end(position);
+        let reason = self.limits.reached(position, trained).filter(|_| !is_last).or_else(asked);
+        (reason.is_some() || is_last).then_some(RunOutcome::Done(reason))
+    }
+
+    /// Whether a position is the end of the last epoch.
+    pub(in crate::training_loop) fn is_last_end(&self, position: Position) -> bool {
+        position.epochs() >= self.max_epochs
     }
 
     /// Whether the run validates.
@@ -107,13 +124,13 @@ fn batch_limits<I>(
     data: &TrainingData,
     named: &mut [NamedLoader<I>],
 ) -> Result<BatchLimits> {
-    let limits = config.train_limits();
-    let train = data.train.size().map(LoaderSize::batches);
-    let overfit = limits.resolve_overfit(train)?;
+    let of_training = |setting: &str, limit: Option<BatchLimit>| {
+        limit.map(|limit| UsedBatches::of_training(limit, setting, data.train.size())).transpose()
+    };
+    let overfit = of_training("overfit_batches", config.overfit_batches)?;
     let of_valid = |setting: &str, size: Option<LoaderSize>| {
         let limit = config.limit_valid_batches;
-        let limit = limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose();
-        limit.map(|limit| limit.or(overfit))
+        limit.map(|limit| limit.of_loader(setting, size.map(LoaderSize::batches))).transpose()
     };
     for set in named {
         let setting = format!("limit_valid_batches (of the validation set {})", set.name);
@@ -121,9 +138,10 @@ fn batch_limits<I>(
         set.check_batches()?;
     }
     Ok(BatchLimits {
-        train: limits.resolve(train)?,
-        valid: of_valid("limit_valid_batches", data.valid.size())?,
-        repeats: limits.repeats(),
+        train: of_training("limit_train_batches", config.limit_train_batches)?.or(overfit),
+        // With overfit_batches, which excludes the other two limits, as many as are trained on.
+        valid: of_valid("limit_valid_batches", data.valid.size())?.map(UsedBatches::Count).or(overfit),
+        repeats: overfit.is_some(),
         trial: match config.validate_at_start {
             ValidateAtStart::Batches(batches) => Some(batches),
             _ => None,

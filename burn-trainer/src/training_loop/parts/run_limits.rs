@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::TrainerConfig;
+use crate::config::{BatchLimit, TrainerConfig};
+use crate::dataloader::LoaderSize;
+use crate::error::Result;
 use crate::process::progress::figures::{count, span};
 use crate::state::end_reason::EndReason;
 use crate::state::position::{EndPosition, Position};
@@ -10,11 +12,44 @@ use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::{RunClock, training_time};
 use crate::state::speed_meter::SplitPlan;
 
+/// How many batches of an epoch are used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum UsedBatches {
+    Count(u64),
+    /// A part of the batches of an epoch's training, which has this size.
+    OfTraining(BatchLimit, LoaderSize),
+}
+
+impl UsedBatches {
+    /// Of the training data, whose loader may say how large it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config), which names the setting, for a fraction of a number that is
+    /// unknown.
+    pub(super) fn of_training(limit: BatchLimit, setting: &str, size: Option<LoaderSize>) -> Result<Self> {
+        let count = limit.of_loader(setting, size.map(LoaderSize::batches))?;
+        Ok(match (limit, size) {
+            (BatchLimit::Fraction(_), Some(size)) => Self::OfTraining(limit, size),
+            _ => Self::Count(count),
+        })
+    }
+
+    /// The number in an epoch. `began_with` are the training items of one that began with fewer than there
+    /// are now: it is finished with a part of those.
+    pub(super) fn in_epoch(self, began_with: Option<u64>) -> u64 {
+        match self {
+            Self::Count(count) => count,
+            Self::OfTraining(limit, size) => limit.of(size.began_with(began_with).batches()),
+        }
+    }
+}
+
 /// How many batches of an epoch are used; `None`: all.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BatchLimits {
-    pub(crate) train: Option<u64>,
-    pub(crate) valid: Option<u64>,
+    pub(crate) train: Option<UsedBatches>,
+    pub(crate) valid: Option<UsedBatches>,
     /// Those of the validation that are tried before the first step.
     pub(crate) trial: Option<u64>,
     /// Whether each epoch has the batches of the first.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::run_limits::{BatchLimits, UsedBatches};
 use crate::config::{ChosenValidation, TrainerConfig};
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
@@ -21,27 +22,22 @@ pub(crate) enum ValidationSchedule {
         fraction: f64,
         /// The training data, and how many batches of it an epoch uses; `None`: all.
         size: LoaderSize,
-        limit: Option<u64>,
+        limit: Option<UsedBatches>,
     },
     /// It is left out.
     Never,
 }
 
 impl ValidationSchedule {
-    /// `size` is that of the training data, and `limits` are those of the batches of an epoch, for training
-    /// and validation.
+    /// `size` is that of the training data.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] for a part of an epoch whose length is not known.
-    pub(crate) fn of(
-        config: &TrainerConfig,
-        size: Option<LoaderSize>,
-        limits: (Option<u64>, Option<u64>),
-    ) -> Result<Self> {
-        let (limit, valid) = limits;
+    pub(crate) fn of(config: &TrainerConfig, size: Option<LoaderSize>, limits: &BatchLimits) -> Result<Self> {
+        let limit = limits.train;
         match (config.validation.chosen(), size) {
-            _ if valid == Some(0) => Ok(Self::Never),
+            _ if limits.valid == Some(UsedBatches::Count(0)) => Ok(Self::Never),
             (ChosenValidation::EveryNEpochs(epochs), _) => Ok(Self::EveryNEpochs(epochs)),
             (ChosenValidation::EveryNSteps(steps), _) => Ok(Self::EveryNSteps(steps)),
             (ChosenValidation::Every(time), _) => Ok(Self::Every(time)),
@@ -97,8 +93,8 @@ impl ValidationSchedule {
                 clock.seconds() - last >= time.as_secs_f64()
             }
             Self::EpochFraction { fraction, size, limit } => {
-                let all = items.map_or(size, |items| size.with_items(items)).batches();
-                let all = limit.map_or(all, |limit| limit.min(all));
+                let all = size.began_with(items).batches();
+                let all = limit.map_or(all, |limit| limit.in_epoch(items).min(all));
                 // No part is smaller than a batch.
                 let part = (all as f64 * fraction).max(1.0);
                 let parts = |batches: u64| (batches as f64 / part + ROUNDING).floor();
@@ -114,6 +110,7 @@ impl ValidationSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BatchLimit;
 
     /// The batches of an epoch of ten after which a run validates, with these batches in a step.
     fn validated(schedule: ValidationSchedule, epoch: u64, in_step: usize) -> Vec<u64> {
@@ -199,7 +196,11 @@ mod tests {
             None
         ));
         // A limit, and an epoch that began with fewer items, have parts of their own.
-        for (schedule, items) in [(half(100, Some(4)), None), (half(100, None), Some(4))] {
+        let count = UsedBatches::Count(4);
+        let part = UsedBatches::OfTraining(BatchLimit::Fraction(0.5), LoaderSize::of_batches(100));
+        for (schedule, items) in
+            [(half(100, Some(count)), None), (half(100, None), Some(4)), (half(100, Some(part)), Some(8))]
+        {
             assert!(
                 schedule.is_due(at(2, false), &clock, items) && !schedule.is_due(at(1, false), &clock, items)
             );

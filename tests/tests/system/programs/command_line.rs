@@ -173,6 +173,17 @@ fn a_limit_that_ends_a_run_is_named_and_a_command_that_would_do_nothing_is_not()
     // A larger one trains it further.
     let ended = run("--set max_steps=20 --ckpt-path auto");
     assert!(ended.stdout.contains("max_steps ended the run after 20 steps"), "{ended:?}");
+    // One that falls on the end of the last epoch has ended nothing.
+    let ended = run("--set max_steps=270 --ckpt-path auto");
+    assert!(
+        ended.stdout.contains("epochs 9, steps 270") && !ended.stdout.contains("ended the run"),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("max_steps is reached with the last epoch: a larger one"), "{ended:?}");
+    assert!(!ended.stdout.contains("resume: "), "{ended:?}");
+    let ended = run("--set max_steps=999 --ckpt-path auto");
+    assert!(ended.stdout.contains("nothing to do") && !ended.stdout.contains("is reached"), "{ended:?}");
+    assert!(ended.stdout.contains("resume: ") && ended.stdout.contains("--epochs 18"), "{ended:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use burn_ckpt::retention::TopK;
 use burn_ckpt::{Catalog, Metadata, RunLayout};
 use burn_trainer::cli::TrainArgs;
+use burn_trainer::config::ProgressMode;
 use burn_trainer::strategy::{Last, OnException, StrategyConfig};
 use burn_trainer::{Trainer, TrainerConfig};
 use clap::Parser;
@@ -32,7 +33,11 @@ fn run(root: &Path, arguments: &str) -> Ended {
 
 /// A run that is stopped in the middle of its first epoch.
 fn stopped(root: &Path, arguments: &str) -> Ended {
-    stop_at_batch(warmup(root, &format!("{FLAGS} {arguments}")), Split::Train, 12)
+    stopped_at(12, root, arguments)
+}
+
+fn stopped_at(batch: usize, root: &Path, arguments: &str) -> Ended {
+    stop_at_batch(warmup(root, &format!("{FLAGS} {arguments}")), Split::Train, batch)
 }
 
 fn assert_says(ended: &Ended, line: &str) {
@@ -49,7 +54,7 @@ fn an_epoch_that_began_with_fewer_items_is_finished_with_those_to_the_bit() {
     let resumed = run(&grown, &format!("--epochs 1 {more}"));
     assert_says(
         &resumed,
-        "the training data has 520 items, had 480: epoch 0 is finished with the first 480, later epochs have all",
+        "the training data has 520 items, had 480: epoch 1 is finished with the first 480, later epochs have all",
     );
     assert_says(&resumed, "480/480 items");
     let (expected, found) = (last_metadata(&whole), last_metadata(&grown));
@@ -73,6 +78,29 @@ fn a_second_stop_in_that_epoch_does_not_forget_what_it_began_with() {
 }
 
 #[test]
+fn a_part_of_an_epoch_is_a_part_of_the_items_that_it_began_with() {
+    // What an epoch has of 30 batches, and of 33.
+    for (part, batch, steps, next) in [
+        ("limit_train_batches=0.5 --set validation.epoch_fraction=0.5", 12, 15, 17),
+        // It validates on as many: 3 or 4 of 8.
+        ("overfit_batches=0.1", 2, 3, 4),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let [whole, grown] = ["whole", "grown"].map(|name| directory.path().join(name));
+        run(&whole, &format!("--epochs 1 --set {part}"));
+        stopped_at(batch, &grown, &format!("--epochs 1 --set {part}"));
+        let more = "--ckpt-path auto --set train_items=520 --set changed_hparams=allow";
+        run(&grown, &format!("--epochs 1 --set {part} {more}"));
+        let (expected, found) = (last_metadata(&whole), last_metadata(&grown));
+        assert_eq!(found.global_step, steps, "{part}");
+        assert_eq!(found.tensors, expected.tensors, "{part}");
+        assert_eq!(found.metrics, expected.metrics, "{part}");
+        run(&grown, &format!("--epochs 2 --set {part} {more}"));
+        assert_eq!(last_metadata(&grown).global_step, steps + next, "{part}");
+    }
+}
+
+#[test]
 fn data_that_has_shrunk_within_an_epoch_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
@@ -80,7 +108,7 @@ fn data_that_has_shrunk_within_an_epoch_is_said() {
     let resumed = run(root, "--epochs 1 --ckpt-path auto --set train_items=440");
     assert_says(
         &resumed,
-        "the training data has 440 items, had 480: in the rest of epoch 0 some items may come twice and others never",
+        "the training data has 440 items, had 480: in the rest of epoch 1 some items may come twice and others never",
     );
 }
 
@@ -189,13 +217,29 @@ fn a_new_run_from_a_checkpoint_that_is_at_its_limit_is_an_error_that_leaves_noth
     assert_eq!(best, ["epoch=2-step=90"], "its own list of best checkpoints");
 }
 
-/// The notes in the settings that `--resume` takes.
-fn notes_resumed(root: &Path) -> Option<String> {
+/// The settings of a program, with those that `--resume` takes.
+fn resumed_settings(root: &Path, mut config: TrainerConfig) -> TrainerConfig {
     let program = Program::parse_from(["program".as_ref(), "--resume".as_ref(), run_dir(root).as_os_str()]);
-    let mut config = TrainerConfig::new();
     program.train.apply(&mut config, &mut Value::Null).unwrap();
     assert_eq!(config.ckpt_path.as_deref(), Some("auto"));
-    config.notes
+    config
+}
+
+/// The notes in the settings that `--resume` takes.
+fn notes_resumed(root: &Path) -> Option<String> {
+    resumed_settings(root, TrainerConfig::new()).notes
+}
+
+#[test]
+fn resume_leaves_the_rank_and_the_progress_of_the_start() {
+    let root = in_memory();
+    let of_rank_0 = config(root.path(), 1).with_rank(0).with_progress(ProgressMode::Plain);
+    train_by(of_rank_0, Script::default(), |trainer| trainer).unwrap();
+    let of_rank_1 = TrainerConfig::new().with_rank(1).with_progress(ProgressMode::Off);
+    let resumed = resumed_settings(root.path(), of_rank_1);
+    assert_eq!((resumed.rank, resumed.progress), (Some(1), ProgressMode::Off));
+    assert!(!resumed.writes(), "only the process of rank 0 writes");
+    assert_eq!(resumed_settings(root.path(), TrainerConfig::new()).rank, None);
 }
 
 #[test]

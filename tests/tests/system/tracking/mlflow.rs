@@ -156,7 +156,7 @@ fn a_run_on_a_real_server_is_complete_after_kills_of_the_run_and_of_the_server()
         serde_json::from_value(state["sent"]["batch"].clone()).is_ok_and(|sent: (u64, u64)| sent > (1, 10))
     });
     running.kill();
-    let mut command = tracked(root.path(), port, 2);
+    let mut command = tracked(root.path(), port, 3);
     command.args(["--set", "max_steps=60"]);
     Running::start(command).end_well();
     let on_server = assert_is_logged(&server, &run);

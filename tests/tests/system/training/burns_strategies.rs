@@ -14,12 +14,13 @@ use burn::tensor::distributed::{DistributedConfig, ReduceOperation};
 use burn::train::metric::LossMetric;
 use burn::train::{ExecutionStrategy, Learner, MultiDeviceOptim, TrainingStrategy};
 use burn_ckpt::{Checkpoint, ErrorKind};
+use burn_trainer::burn_ckpt::retention::TopK;
 use burn_trainer::burn_loops::ddp;
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Error, FitResult, Result, ResumableDataLoader, RunOutcome, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::models::small::{
-    Batch, Model, Script, ScriptedMetric, keeping_every_epoch, learner, loader, stopper,
+    Batch, Model, Script, ScriptedMetric, keeping_every_epoch, learner, loader, stopper, stopping_after,
     train_scripted_with_strategy, train_with_strategy,
 };
 use system_tests::programs::test_alone::said_alone;
@@ -213,7 +214,7 @@ fn a_checkpoint_within_an_epoch_is_skipped_and_is_an_error_where_there_is_no_oth
     let Error::NothingToResume { skipped, .. } = &nothing else { panic!("{nothing}") };
     assert!(!skipped.is_empty() && skipped.iter().all(|it| it.kind == ErrorKind::Mismatch), "{skipped:?}");
     let said = nothing.to_string();
-    assert!(said.contains("it was saved within epoch 0"), "{said}");
+    assert!(said.contains("it was saved within epoch 1 (counted from 1)"), "{said}");
     assert!(said.contains("finish the epoch with Trainer::fit") && !said.contains("overwrite"), "{said}");
 
     // With our loop to the end of epoch 1, and into the next one.
@@ -269,7 +270,7 @@ fn settings_that_another_loop_does_not_have_are_said() {
         for (said, names) in [
             (
                 set,
-                "warning: last.every_n_steps, last.save_on_time_interval and on_exception are without effect",
+                "warning: last.every_epoch, last.every_n_steps, last.save_on_time_interval and on_exception are without effect",
             ),
             (listed, "warning: strategies.1 (on_exception) is without effect"),
         ] {
@@ -284,13 +285,33 @@ fn settings_that_another_loop_does_not_have_are_said() {
     };
     run("plain", |config| config);
     run("set", |config| {
-        let last = Last::new().with_every_n_steps(3).with_save_on_time_interval(Duration::from_secs(60));
+        let last = Last::new().with_every_epoch(false).with_every_n_steps(3);
+        let last = last.with_save_on_time_interval(Duration::from_secs(60));
         config.with_last(last).with_on_exception(OnException::new())
     });
     run("listed", |config| {
         let on_exception = StrategyConfig::OnException(OnException::new());
         config.with_strategies([StrategyConfig::Last(Last::new()), on_exception])
     });
+}
+
+#[test]
+fn the_newest_state_is_that_of_each_epoch_also_where_it_was_to_be_saved_by_steps() {
+    let last = || Last::new().with_every_epoch(false).with_every_n_steps(1000).with_topk(TopK::All);
+    let of_each = ["epoch=0-step=10", "epoch=1-step=20", "epoch=2-step=30"];
+    let root = in_memory();
+    train_with_strategy(config(root.path(), 3).with_last(last()), single()).unwrap();
+    assert_eq!(last_epochs(root.path()), of_each);
+    // burn's early stopping decides after the saves of an epoch.
+    let root = in_memory();
+    let stopping = config(root.path(), 9).with_strategies([StrategyConfig::Last(last())]);
+    let result = train_scripted_with_strategy(stopping, Script::default(), single(), |training| {
+        let score = ScriptedMetric::new("Score", &[1.0, 2.0, 3.0, 4.0]);
+        let stopping = stopping_after(2, &score);
+        training.metrics((LossMetric::new(),)).metric_valid_numeric(score).early_stopping(stopping)
+    });
+    assert_eq!(result.unwrap().epochs, 3);
+    assert_eq!(last_epochs(root.path()), of_each);
 }
 
 #[test]

@@ -27,8 +27,8 @@ fn without_batches() -> [(Loader, &'static [&'static str]); 4] {
     [
         (ours().batch_size(1000).drop_last(true).build(items()), &["80 items", "1000", "drop_last"]),
         (ours().build(InMemDataset::new(Vec::new())), &["no items"]),
-        (burns, &["ended at once in epoch 0", "num_items() is 0"]),
-        (loader(&Script { batches: Some(0), ..Script::default() }), &["ended at once in epoch 0"]),
+        (burns, &["ended at once in epoch 1", "num_items() is 0"]),
+        (loader(&Script { batches: Some(0), ..Script::default() }), &["ended at once in epoch 1"]),
     ]
 }
 
@@ -158,11 +158,11 @@ fn a_loader_that_gives_nothing_a_second_time_is_an_error() {
     let once = || -> Loader { Arc::new(Once(loader(&Script::default()), false.into())) };
     let root = in_memory();
     let result = fit(config(root.path(), 3), once(), loader(&Script::default()), false);
-    no_batch(result, "training", &["in epoch 1"]);
+    no_batch(result, "training", &["in epoch 2"]);
     assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=0-step=10"], "what was trained stays");
     let root = in_memory();
     let result = fit(config(root.path(), 3), loader(&Script::default()), once(), false);
-    no_batch(result, "validation", &["in epoch 1", "val_loss"]);
+    no_batch(result, "validation", &["in epoch 2", "val_loss"]);
     assert_eq!(stems(&checkpoints(root.path()).join("best")), ["epoch=0-step=10"]);
 }
 

@@ -11,7 +11,7 @@ use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use burn_trainer::config::{BatchLimit, Validation};
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
-use burn_trainer::{EndReason, Error, FitResult, Result, Trainer, TrainerConfig};
+use burn_trainer::{EndReason, Error, FitResult, Result, RunOutcome, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use serde_json::Value;
 use system_tests::backend;
@@ -62,6 +62,25 @@ fn a_run_ends_as_done_at_so_many_steps_and_continues_with_more() {
             (metadata.global_step, metadata.tensors, metadata.metrics)
         };
         assert_eq!(last(parts.path()), last(whole.path()), "{steps}");
+    }
+}
+
+#[test]
+fn a_limit_that_falls_on_the_end_of_the_last_epoch_has_not_ended_the_run() {
+    type SetUp = fn(TrainerConfig) -> TrainerConfig;
+    let limits: [SetUp; 2] = [
+        |config| config.with_max_steps(20),
+        |config| config.with_max_time(Duration::from_nanos(1)).with_limit_train_batches(1).with_max_epochs(1),
+    ];
+    for limit in limits {
+        let root = root();
+        let config = limit(config(root.path(), 2));
+        let epochs = config.max_epochs as u64;
+        let result = train(config).unwrap();
+        assert_eq!((result.epochs, result.outcome), (epochs, RunOutcome::Done(None)));
+        let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+        let state = last.trainer_state::<Value>().unwrap();
+        assert_eq!((&state["ended"], &state["ended_because"]), (&"done".into(), &Value::Null));
     }
 }
 

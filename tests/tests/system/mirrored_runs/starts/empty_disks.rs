@@ -1,6 +1,7 @@
 //! A run whose disk is gone resumes from its mirror, to the bytes of a run that was never disturbed.
 
 use burn_ckpt::Catalog;
+use burn_trainer::Error;
 use burn_trainer::burn_ckpt::RunLayout;
 use burn_trainer::strategy::Best;
 use system_tests::run_files::{leftovers, run_dir};
@@ -44,6 +45,32 @@ fn best_and_last_are_found_in_the_mirror() {
         train(mirrored(&root, 2, address).with_ckpt_path(wanted)).unwrap();
         assert_same(&whole, &root, 1..=1);
     }
+}
+
+#[test]
+fn a_process_that_does_not_write_does_not_begin_again_where_the_mirror_has_the_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, disk] = ["root", "disk"].map(|name| directory.path().join(name));
+    let address = &format!("file://{}", disk.display());
+    let of_rank_1 = |epochs: usize, wanted: &str| {
+        train(mirrored(&root, epochs, address).with_rank(1).with_ckpt_path(wanted))
+    };
+    // Where nothing is, it begins as the process of rank 0 does.
+    std::fs::create_dir(&disk).unwrap();
+    assert_eq!(of_rank_1(1, "auto").unwrap().global_step, 10);
+    train(mirrored(&root, 1, address).with_rank(0)).unwrap();
+    lose_disk(&root);
+    for wanted in ["auto", "last", "best"] {
+        let error = of_rank_1(2, wanted).map(|_| ()).unwrap_err();
+        let Error::Config { setting, reason } = &error else { panic!("{wanted}: {error}") };
+        assert!(setting == "mirror" && reason.contains("only the process of rank 0 downloads"), "{error}");
+    }
+    assert!(of_rank_1(1, "none").unwrap().resumed_from.is_none());
+    // That one has downloaded it, and trained on.
+    train(mirrored(&root, 2, address).with_rank(0)).unwrap();
+    let resumed = of_rank_1(3, "auto").unwrap();
+    assert!(resumed.resumed_from.unwrap().ends_with("epoch=1-step=20.ckpt"));
+    assert_eq!(resumed.global_step, 30);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use burn_ckpt::Checkpoint;
 use burn_trainer::Error;
-use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, LoggedScalar};
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, CallbackState, LoggedScalar};
 use system_tests::models::small::{Model, Script, config, train_by};
 use system_tests::run_files::in_memory;
 
@@ -16,6 +16,10 @@ struct Failing {
 impl Callback<Model> for Failing {
     fn name(&self) -> String {
         self.name.to_owned()
+    }
+
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        Ok(Some(CallbackState::new(1).with_value(&self.at_step)?))
     }
 
     fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, Model>) -> CallbackResult {
@@ -58,7 +62,11 @@ fn a_panic_names_the_callback() {
         train_by(config(root.path(), 1), Script::default(), |trainer| trainer.callback(failing)).unwrap_err();
     let Error::Panicked { message, saved } = error else { panic!("{error}") };
     assert!(message.starts_with("the callback panics panicked in on_train_step_end: "), "{message}");
-    assert!(saved.is_some());
+    let saved = Checkpoint::open(saved.unwrap()).unwrap();
+    assert!(
+        saved.sections().iter().any(|section| section == "user.panics"),
+        "its state is in the checkpoint"
+    );
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! States of callbacks that are missing, newer, of another form, or of callbacks that are not there.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn_ckpt::Checkpoint;
 use burn_trainer::callbacks::{
     Callback, CallbackContext, CallbackResult, CallbackState, EarlyStopping, Ema, GradientGuard,
     ReduceOnPlateau, Restored,
 };
 use burn_trainer::{Error, Trainer, TrainerConfig};
-use system_tests::models::small::{Model, Script, Storing, config, train_by};
+use parking_lot::Mutex;
+use system_tests::backend;
+use system_tests::models::small::{Model, STEPS_PER_EPOCH, Script, Storing, config, train_by};
 use system_tests::run_files::{checkpoints, in_memory};
 
 /// Stores a text, and takes what its version allows.
@@ -60,6 +65,46 @@ impl Callback<Model> for Forgetful {
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
         Ok(Some(CallbackState::new(1)))
     }
+}
+
+/// A tensor, and what tells how many copies of it there are.
+#[derive(Module, Debug)]
+struct Counted {
+    tensor: Param<Tensor<1>>,
+    #[module(skip)]
+    copies: Arc<()>,
+}
+
+/// Stores a module, and notes how many copies there are of it when a step has been done.
+struct InPlace {
+    module: Counted,
+    seen: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Callback<Model> for InPlace {
+    fn name(&self) -> String {
+        "in_place".to_owned()
+    }
+
+    fn state(&self) -> CallbackResult<Option<CallbackState>> {
+        Ok(Some(CallbackState::new(1).with_module(&self.module)))
+    }
+
+    fn on_train_step_end(&mut self, _: &mut CallbackContext<'_, Model>) -> CallbackResult {
+        self.seen.lock().push(Arc::strong_count(&self.module.copies));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_callback_has_stored_is_dropped_before_the_next_step_so_that_it_can_work_in_place() {
+    let root = in_memory();
+    let tensor = Param::from_tensor(Tensor::<1>::zeros([4], &backend::device()));
+    let (module, seen) = (Counted { tensor, copies: Arc::default() }, Arc::default());
+    let callback = InPlace { module, seen: Arc::clone(&seen) };
+    let config = config(root.path(), 1).with_checkpoint_saving(false);
+    train_by(config, Script::default(), |trainer| trainer.callback(callback)).unwrap();
+    assert_eq!(*seen.lock(), [1; STEPS_PER_EPOCH]);
 }
 
 fn resumed<C: Callback<Model> + 'static>(

@@ -11,11 +11,14 @@ use burn::train::metric::LossMetric;
 use burn::train::{Learner, MultiDeviceOptim};
 use burn_trainer::burn_ckpt::Checkpoint;
 use burn_trainer::burn_ckpt::retention::TopK;
+use burn_trainer::lr_scheduler::WarmupCosine;
 use burn_trainer::strategy::{Last, OnException, StrategyConfig};
 use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::config;
 use system_tests::models::small::{BATCH, Model, Script, learner, shuffling};
+use system_tests::programs::running::{Running, warmup};
+use system_tests::programs::test_hooks::TestHooks;
 use system_tests::run_files::{checkpoints, in_memory, metadata};
 
 use MultiDeviceOptim::{OptimMainDevice, OptimSharded};
@@ -152,6 +155,45 @@ fn a_run_that_keeps_its_effective_batch_resumes_on_another_number_of_devices_as_
     let keeping = saving(parts.path()).with_ckpt_path("auto").with_keep_effective_batch(true);
     // The program asks for no accumulation; that it needs two batches follows from the run.
     let result = train(keeping, Script::default(), ONE).unwrap();
+    assert_eq!(result.global_step, steps);
+    let steps = usize::try_from(steps).unwrap();
+    assert_eq!(at_step(whole.path(), steps), at_step(parts.path(), steps));
+}
+
+#[test]
+fn a_checkpoint_of_another_loop_does_not_say_what_an_effective_batch_was_and_a_line_does() {
+    let root = in_memory();
+    let flags = "--run-id r1 --ckpt-path auto --set keep_effective_batch=true";
+    let hooks = TestHooks { burns_loop: true, ..TestHooks::default() };
+    let of_burns_loop = warmup(root.path(), "--run-id r1 --epochs 1");
+    Running::start(hooks.given_to(of_burns_loop)).end_well();
+    let warning =
+        "warning: keep_effective_batch is without effect: the checkpoint does not say how many batches";
+    for (epochs, count) in [(2, 1), (3, 0)] {
+        let ended = Running::start(warmup(root.path(), &format!("{flags} --epochs {epochs}"))).end_well();
+        assert_eq!(ended.stderr.matches(warning).count(), count, "{ended:?}");
+    }
+}
+
+/// The same with a schedule over the whole run.
+fn train_scheduled(config: TrainerConfig, script: Script, devices: usize) -> Result<FitResult<Model>> {
+    let devices = (0..devices).map(|_| backend::device());
+    let trainer = Trainer::new(config, &script.hparams())?.devices(devices);
+    let data = shuffling(BATCH);
+    let schedule = WarmupCosine::new(1e-2, trainer.optimizer_steps(&*data, 1)?);
+    let training = trainer.training(data, shuffling(BATCH)).metrics((LossMetric::new(),));
+    let learner: Learner<Model> = learner(script);
+    trainer.fit(training, Learner::new(learner.model(), AdamConfig::new().init(), schedule))
+}
+
+#[test]
+fn a_schedule_over_the_run_is_as_long_on_another_number_of_devices_that_keeps_the_effective_batch() {
+    let (whole, parts) = (in_memory(), in_memory());
+    let steps = train_scheduled(saving(whole.path()), Script::default(), 2).unwrap().global_step;
+    let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
+    assert!(train_scheduled(saving(parts.path()), script, 2).is_err());
+    let keeping = saving(parts.path()).with_ckpt_path("auto").with_keep_effective_batch(true);
+    let result = train_scheduled(keeping, Script::default(), 1).unwrap();
     assert_eq!(result.global_step, steps);
     let steps = usize::try_from(steps).unwrap();
     assert_eq!(at_step(whole.path(), steps), at_step(parts.path(), steps));

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::data::dataloader::DataLoader;
+use burn::data::dataset::{Dataset, InMemDataset};
 use burn::optim::{AdamConfig, SgdConfig};
 use burn::train::metric::LossMetric;
 use burn::train::{Learner, SupervisedTraining};
 use burn_trainer::finders::{BatchFit, BatchSizeEnd, BatchSizeFinder, BatchSizeMode, FoundBatchSize};
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::{Error, Result, Trainer};
+use burn_trainer::{Error, Result, ResumableDataLoader, Trainer};
 use system_tests::backend;
 use system_tests::models::small::{
-    BATCH, Batch, Counting, Model, STEPS_PER_EPOCH, Script, config, loader, shuffling,
+    BATCH, Batch, Counting, ItemBatcher, Model, STEPS_PER_EPOCH, Script, config, items, loader, shuffling,
 };
 use system_tests::run_files::{compare, files, in_memory, run_dir};
 
@@ -88,6 +89,22 @@ fn a_search_ends_with_the_data_the_largest_size_or_the_trials() {
     let csv = std::fs::read_to_string(directory.path().join("sizes.csv")).unwrap();
     assert_eq!(csv.lines().count(), 4, "{csv}");
     assert!(csv.lines().nth(1).unwrap().starts_with("2,fits,"), "{csv}");
+}
+
+#[test]
+fn fewer_items_than_devices_are_batches_of_one() {
+    let root = in_memory();
+    let script = Script::default();
+    let devices = (0..4).map(|_| backend::device());
+    let trainer = Trainer::new(config(root.path(), 1), &script.hparams()).unwrap().devices(devices);
+    let three = |size: usize| -> Arc<dyn DataLoader<Batch>> {
+        let items = items().iter().take(3).map(std::result::Result::unwrap).collect();
+        ResumableDataLoader::builder(ItemBatcher).batch_size(size).build(InMemDataset::new(items))
+    };
+    let model = Model::new(script, &backend::device().autodiff());
+    let finder = finder().with_max_trials(4);
+    let found = trainer.find_batch_size(finder, three, &model, &AdamConfig::new().init_streamed()).unwrap();
+    assert_eq!((found.batch_size, found.end, sizes(&found)), (1, BatchSizeEnd::AllItems, vec![1]));
 }
 
 #[test]

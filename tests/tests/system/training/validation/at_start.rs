@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::train::metric::LossMetric;
-use burn_trainer::Error;
-use burn_trainer::config::{ValidateAtStart, Validation};
+use burn_trainer::config::{EarlyStopping, ValidateAtStart, Validation};
 use burn_trainer::strategy::{Best, StrategyConfig, TopK};
+use burn_trainer::{Error, Trainer};
 use system_tests::models::small::{
     BATCH, Batch, ItemBatcher, Script, ScriptedMetric, config, items, learner, shuffling, train,
     train_scripted, train_with,
@@ -33,6 +33,21 @@ fn the_state_of_the_start_is_ranked() {
     assert_eq!((&best["global_step"], &best["metrics"]["val_score"]), (&0.into(), &1.0.into()));
     let rows = std::fs::read_to_string(run_dir(root.path()).join("valid/epoch-1/validations.jsonl")).unwrap();
     assert_eq!(rows, "{\"step\":0,\"val_score\":1.0}\n{\"step\":10,\"val_score\":3.0}\n");
+}
+
+#[test]
+fn a_run_whose_schedule_never_comes_due_has_that_of_its_start() {
+    let root = root();
+    let best = || StrategyConfig::Best(Best::new().with_filename("{step}-{val_loss:.1}"));
+    let never = |root: &std::path::Path| {
+        let config = config(root, 2).with_max_steps(15).with_validation(Validation::every_n_steps(100));
+        config.with_strategies([best()]).with_early_stopping(EarlyStopping::new("val_loss"))
+    };
+    assert_eq!(wrong_setting(train(never(root.path()))).0, "validation.every_n_steps");
+    let at_start = never(root.path()).with_validate_at_start(ValidateAtStart::Whole);
+    assert_eq!(train(at_start).unwrap().global_step, 15);
+    let ranked = stems(&checkpoints(root.path()).join("best"));
+    assert!(ranked.len() == 1 && ranked[0].starts_with("0-"), "{ranked:?}");
 }
 
 #[test]
@@ -70,7 +85,7 @@ fn what_is_tried_leaves_nothing_and_changes_nothing() {
             let root = root();
             let config = config(root.path(), 2).with_validation(validation).with_validate_at_start(at_start);
             let config = config.with_strategies(keeping_steps(3));
-            let trainer = burn_trainer::Trainer::new(config, &Script::default().hparams()).unwrap();
+            let trainer = Trainer::new(config, &Script::default().hparams()).unwrap();
             let training = trainer.training(shuffling(BATCH), valid()).metrics((LossMetric::new(),));
             trainer.fit(training, learner(Script::default())).unwrap();
             root
