@@ -8,7 +8,7 @@ pub const NAMES_AND_PLACES: [&str; 10] =
     ["run_id", "name", "project", "tags", "notes", "root", "logs", "ckpt_path", "overwrite", "rank"];
 /// Settings that say how checkpoints are saved, and a process behaves: the result of a training does not
 /// depend on them.
-pub const NOT_OF_THE_RESULT: [&str; 19] = [
+pub const NOT_OF_THE_RESULT: [&str; 24] = [
     "strategies",
     "best",
     "last",
@@ -28,6 +28,11 @@ pub const NOT_OF_THE_RESULT: [&str; 19] = [
     "model_summary_depth",
     "progress",
     "report",
+    "metric_files",
+    "trackers",
+    "trackers_wait_seconds",
+    "mirror",
+    "end_with",
 ];
 
 /// Whether the result of a training depends on the setting of this path.
@@ -71,5 +76,15 @@ mod tests {
         let found: Vec<String> =
             leaves(&json).iter().map(|(path, value)| format!("{path} {value}")).collect();
         assert_eq!(found, ["a.b [1,2]", "a.c.0.d null", "e {}"]);
+    }
+
+    #[test]
+    fn where_a_run_is_copied_and_what_shows_it_is_not_of_its_result() {
+        for path in
+            ["mirror.address", "trackers", "trackers_wait_seconds", "metric_files", "root", "best.topk"]
+        {
+            assert!(!is_of_result(path), "{path}");
+        }
+        assert!(is_of_result("seed") && is_of_result("validation.every_n_steps"));
     }
 }

@@ -54,7 +54,7 @@ pub fn row(place: &RowPlace, values: &IndexMap<String, f64>, metrics: &IndexSet<
         split_name(place.split).to_owned(),
         scope_name(place.scope).to_owned(),
         whole(place.batch),
-        place.time.map(|time| time.to_string()).unwrap_or_default(),
+        place.time.map(|time| format!("{time:.3}")).unwrap_or_default(),
     ];
     fields.extend(metrics.iter().map(|name| values.get(name).copied().map(number).unwrap_or_default()));
     line(fields.into_iter())
@@ -100,6 +100,22 @@ fn line(fields: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_three_digits_of_a_second_as_in_the_log() {
+        for time in ["2026-11-29T02:00:01.000Z", "2026-11-29T02:00:01.100Z", "2026-11-29T02:00:01.123Z"] {
+            let place = RowPlace {
+                step: Some(1),
+                epoch: 0,
+                split: Split::Train,
+                scope: Scope::Epoch,
+                batch: None,
+                time: Some(time.parse().unwrap()),
+            };
+            let row = row(&place, &IndexMap::new(), &IndexSet::new());
+            assert_eq!(row.trim_end().rsplit(',').next(), Some(time));
+        }
+    }
 
     #[test]
     fn numbers_have_all_of_their_digits_and_what_is_not_finite_its_name() {

@@ -42,6 +42,8 @@ pub(super) struct Curves {
     pub(super) is_cut: bool,
     /// Epochs of which the training is done.
     pub(super) epochs: u64,
+    /// When the first line was logged.
+    pub(super) first: Option<Timestamp>,
 }
 
 impl Curves {
@@ -73,6 +75,7 @@ impl Curves {
 
     fn add(&mut self, line: Line, clock: &mut LogClock<'_>) {
         if let Some(time) = line.time {
+            self.first.get_or_insert(time);
             clock.advance(time);
             if self.clock.steps.last().is_none_or(|last| *last < line.step) {
                 self.clock.push(line.step, clock.seconds);
@@ -144,44 +147,38 @@ impl Curve {
         self.values.push(value);
     }
 
-    /// At most `limit` points: of each stretch of neighbours the lowest and the highest, so that a spike of
-    /// one batch stays.
+    /// At most `limit` points, of at least 5: the first and the last, and of each stretch of neighbours the
+    /// lowest and the highest, so that a spike of one batch stays, and the first that is not finite.
     pub(super) fn thinned(&self, limit: usize) -> Self {
         let count = self.values.len();
         if count <= limit {
             return self.clone();
         }
-        let stretches = (limit / 2).max(1);
-        let mut thinned = Self::default();
+        let of_a_stretch = if self.values.iter().all(|value| value.is_finite()) { 2 } else { 3 };
+        let stretches = (limit.saturating_sub(2) / of_a_stretch).max(1);
+        let mut kept = vec![0, count - 1];
         for stretch in 0..stretches {
             let places = stretch * count / stretches..(stretch + 1) * count / stretches;
-            let mut kept: Vec<usize> = [self.extreme(places.clone(), f64::lt), self.extreme(places, f64::gt)]
-                .into_iter()
-                .flatten()
-                .collect();
-            kept.sort_unstable();
-            kept.dedup();
-            for place in kept {
-                thinned.push(self.steps[place], self.values[place]);
-            }
+            kept.extend(places.clone().find(|place| !self.values[*place].is_finite()));
+            kept.extend(
+                [self.extreme(places.clone(), f64::lt), self.extreme(places, f64::gt)].iter().flatten(),
+            );
         }
+        kept.sort_unstable();
+        kept.dedup();
+        let mut thinned = Self::default();
+        kept.into_iter().for_each(|place| thinned.push(self.steps[place], self.values[place]));
         thinned
     }
 
-    /// The first place whose value no other one of these places surpasses. A value that is not finite comes
-    /// before all, as it is what a reader looks for.
+    /// The first place whose value no other finite one of these places surpasses.
     fn extreme(&self, places: std::ops::Range<usize>, surpasses: fn(&f64, &f64) -> bool) -> Option<usize> {
-        let mut found: Option<usize> = None;
-        for place in places {
-            let value = self.values[place];
-            if !value.is_finite() {
-                return Some(place);
-            }
-            if found.is_none_or(|best| surpasses(&value, &self.values[best])) {
-                found = Some(place);
-            }
-        }
-        found
+        let finite = places.filter(|place| self.values[*place].is_finite());
+        finite.reduce(
+            |best, place| {
+                if surpasses(&self.values[place], &self.values[best]) { place } else { best }
+            },
+        )
     }
 }
 
@@ -214,8 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_last_stretch_are_drawn() {
-        let thinned = curve((0..10_001).map(f64::from)).thinned(100);
+    fn a_value_that_is_not_finite_hides_none_of_its_neighbours() {
+        // One in each thousand batches, as where a loss is scaled.
+        let value = |step: u32| if step % 1000 == 7 { f64::INFINITY } else { f64::from(step).sin() };
+        let thinned = curve((0..100_000).map(value)).thinned(100);
+        assert!(thinned.values.len() <= 100, "{} points", thinned.values.len());
+        let finite: Vec<f64> = thinned.values.iter().copied().filter(|value| value.is_finite()).collect();
+        assert!(finite.len() > 60 && finite.iter().any(|value| *value > 0.999), "{finite:?}");
+        assert!(finite.iter().any(|value| *value < -0.999), "{finite:?}");
+        assert!(finite.len() < thinned.values.len());
+    }
+
+    #[test]
+    fn the_first_and_the_last_value_are_drawn() {
+        // Neither is the lowest or the highest of its stretch.
+        let thinned = curve((0..10_001).map(|step| f64::from(step).cos() * 2.0 - 0.5)).thinned(100);
         assert_eq!((thinned.steps[0], *thinned.steps.last().unwrap()), (0, 10_000));
+        assert!(thinned.values.len() <= 100, "{} points", thinned.values.len());
     }
 }

@@ -112,7 +112,8 @@ impl RunData {
         if newest.is_none() && curves.of.is_empty() {
             return Err(nothing_to_report(&layout, &problems));
         }
-        let without = || Metadata::new(Timestamp::now()).with_run_id(layout.run_id());
+        let begun = curves.first;
+        let without = || Metadata::new(begun.unwrap_or_else(Timestamp::now)).with_run_id(layout.run_id());
         let progress = Progress::of(catalog.entries.last(), &curves);
         if newest.is_none() {
             warnings.push("The run has no checkpoint, which would say how it was started.".to_owned());

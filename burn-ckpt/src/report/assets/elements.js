@@ -17,7 +17,7 @@ function table(caption, columns, rows, { isSortable = false } = {}) {
   const headings = columns.map((column) => make("th", { class: column.isNumber ? "number" : null, scope: "col" }, column.title));
   const fill = () => {
     const sorted = [...rows];
-    if (order.column) sorted.sort((a, b) => compare(order.column.value(a), order.column.value(b)) * (order.descending ? -1 : 1));
+    if (order.column) sorted.sort((a, b) => compare(order.column.value(a), order.column.value(b), order.descending));
     body.replaceChildren(...sorted.map((row) => make("tr", {}, ...columns.map((column) => {
       const shown = column.shown ? column.shown(row) : number(column.value(row));
       return make("td", { class: column.isNumber ? "number" : column.isText ? "text" : null }, shown);
@@ -39,12 +39,13 @@ function table(caption, columns, rows, { isSortable = false } = {}) {
   return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, make("table", {}, make("thead", {}, make("tr", {}, ...headings)), body));
 }
 
-// Empty values last, numbers as numbers.
-function compare(a, b) {
-  const isEmpty = (value) => value === null || value === undefined || value === "";
+// Empty values and those that are no number last, either way; numbers as numbers.
+function compare(a, b, descending) {
+  const isEmpty = (value) => value === null || value === undefined || value === "" || Number.isNaN(value);
   if (isEmpty(a) || isEmpty(b)) return isEmpty(a) - isEmpty(b);
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  return String(a).localeCompare(String(b), "en", { numeric: true });
+  const areNumbers = typeof a === "number" && typeof b === "number";
+  const ascending = areNumbers ? (a > b) - (a < b) : String(a).localeCompare(String(b), "en", { numeric: true });
+  return descending ? -ascending : ascending;
 }
 
 function pairs(caption, entries) {

@@ -2,6 +2,11 @@
 
 const DIGITS = 5;
 
+// To a whole number, where there is one.
+function rounded(value) {
+  return Number.isFinite(value) ? Math.round(value) : null;
+}
+
 function number(value, digits = DIGITS) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "number") return String(value);

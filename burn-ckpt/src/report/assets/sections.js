@@ -76,7 +76,7 @@ function runsTable({ runs, not_compared }, state, redraw) {
     { title: "epochs done", value: (run) => run.epochs, isNumber: true },
     { title: "steps", value: (run) => run.global_step, isNumber: true },
     { title: "time", value: (run) => run.training_time_seconds, shown: (run) => duration(run.training_time_seconds), isNumber: true },
-    { title: "items/s", value: (run) => run.speed && Math.round(run.speed.items_per_second), isNumber: true },
+    { title: "items/s", value: (run) => rounded(run.speed?.items_per_second), isNumber: true },
     ...differing(runs, not_compared).map((key) => ({ title: key, value: (run) => run.settings[key], shown: (run) => setting(run.settings[key]) })),
   ];
   const marked = runs.filter((run) => run.best_differs && run.best);

@@ -198,6 +198,10 @@ impl Mlflow {
         let Some(found) = self.client.get_if_there("runs/get", "run_id", &server_run.run_id)? else {
             return Ok(false);
         };
+        // Deleted by hand: the server keeps it for a while, and takes nothing for it.
+        if found["run"]["info"]["lifecycle_stage"] == "deleted" {
+            return Ok(false);
+        }
         let metrics = found["run"]["data"]["metrics"].as_array().cloned().unwrap_or_default();
         let last = |metric: &Value| Some((text_of(&metric["key"]), requests::step_of(metric)?));
         let had = metrics.iter().filter(|_| server_run.branched_at.is_none());

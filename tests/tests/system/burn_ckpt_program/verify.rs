@@ -51,7 +51,7 @@ fn every_form_of_a_path_is_verified() {
         [run.join("best"), run.join("last"), directory.join("best_val_loss.ckpt"), last(root.path(), 0)];
     let [a, b, c, d] = &paths;
     let (out, err) = ended_with(&burn_ckpt(&[&"verify", a, b, c, d]), 0);
-    assert_eq!(out.lines().filter(|line| line.starts_with("whole ")).count(), 4, "{out}");
+    assert_eq!(out.lines().filter(|line| line.starts_with("verified ")).count(), 4, "{out}");
     assert!(err.contains("4 checkpoints"), "{err}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &root.path()]), 0);
     assert_eq!(out.lines().count(), 2, "{out}");
@@ -115,7 +115,7 @@ fn metadata_beside_that_says_something_else_than_the_file_is_not_believed() {
         let (out, err) = ended_with(&burn_ckpt(&[&"verify", &first, &second]), 0);
         let sum = format!("sha256:{}", sha256sum(&second).unwrap());
         assert_eq!(
-            out.lines().filter(|line| line.starts_with("whole ") && line.ends_with(&sum)).count(),
+            out.lines().filter(|line| line.starts_with("verified ") && line.ends_with(&sum)).count(),
             2,
             "{out}"
         );
@@ -200,7 +200,7 @@ fn what_names_no_checkpoint_is_counted_apart_and_is_in_the_json() {
     fs::create_dir_all(empty.join("checkpoint")).unwrap();
     let nosuch = root.path().join("nosuch");
     let (out, err) = ended_with(&burn_ckpt(&[&"verify", &nosuch]), 1);
-    assert!(out.is_empty() && err.contains("0 checkpoints; 1 path not verified"), "{err}");
+    assert!(out.is_empty() && err.contains("0 checkpoints; 1 path not read"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"verify", &run, &empty, &nosuch]), 1);
     assert!(err.contains("2 checkpoints, all verified; 2 paths not read"), "{err}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run, &empty, &nosuch, &"--json"]), 1);

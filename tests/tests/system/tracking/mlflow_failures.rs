@@ -11,8 +11,12 @@ const SECRET: &str = "open-sesame";
 
 /// Starts a run of two epochs that logs to an address.
 fn start(root: &Path, uri: &str, wait: &str) -> Running {
+    start_with(root, uri, wait, "--epochs 2")
+}
+
+fn start_with(root: &Path, uri: &str, wait: &str, flags: &str) -> Running {
     let arguments =
-        format!("--run-id r1 --epochs 2 --set trackers=[\"mlflow\"] --set trackers_wait_seconds={wait}");
+        format!("--run-id r1 {flags} --set trackers=[\"mlflow\"] --set trackers_wait_seconds={wait}");
     let mut command = warmup(root, &arguments);
     command.env("MLFLOW_TRACKING_URI", uri).env("MLFLOW_TRACKING_TOKEN", SECRET);
     Running::start(command)
@@ -136,4 +140,26 @@ fn a_checkpoint_that_the_server_has_is_not_uploaded_again_when_the_next_file_fai
     assert_eq!((uploads(".ckpt HTTP"), uploads("PUT ") > 2), (1, true), "{:?}", sent.len());
     // Pauses grow: 0.5, 1 and 2 seconds, and the last one to the end of the wait.
     assert!(uploads(".metadata.json") <= 5, "{}", uploads(".metadata.json"));
+}
+
+#[test]
+fn a_run_that_was_deleted_on_the_server_is_made_again() {
+    let root = tempfile::tempdir().unwrap();
+    // It keeps such a run for a while, says so, and takes nothing for it.
+    let server = HttpServer::start(|request| {
+        until_created(request).unwrap_or_else(|| match request.line.contains("runs/get") {
+            true => {
+                Reply::Json(200, r#"{"run":{"info":{"lifecycle_stage":"deleted"},"data":{}}}"#.to_owned())
+            }
+            false => Reply::Json(200, "{}".to_owned()),
+        })
+    });
+    start(root.path(), &server.uri(), "6").end_well();
+    let created = || {
+        let sent = server.requests();
+        sent.iter().filter(|request| request.line.contains("runs/create")).count()
+    };
+    assert_eq!(created(), 1);
+    let ended = start_with(root.path(), &server.uri(), "6", "--epochs 3 --ckpt-path auto").end_well();
+    assert_eq!(created(), 2, "{}", ended.stderr);
 }

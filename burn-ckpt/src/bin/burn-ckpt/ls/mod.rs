@@ -36,13 +36,13 @@ const DAMAGED: &str = "damaged";
 
 /// List the checkpoints of a run, oldest first
 ///
-/// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that point
-/// to it, and its state: "whole" where its size is right ("burn-ckpt verify" reads the bytes), else "damaged",
-/// and "not finite" where a parameter was NaN or infinite when it was saved. In a directory of several runs, each is
-/// listed; where that takes more than 50 lines, each run has one line, and a run of more than 50 checkpoints
-/// shows the newest and those that stand out. A run that cannot be read is named on standard error, and the
-/// others are listed. Exit status 1 then, if a checkpoint is damaged, if a link leads to a missing file, and
-/// if there is no checkpoint. Unfinished files are counted on standard error.
+/// Prints one line per file: epoch (counted from 0), optimizer step, metrics, size, age, the links that
+/// point to it, and its state: "whole" where its size is right ("burn-ckpt verify" reads the bytes), else
+/// "damaged", and "not finite" where a parameter was NaN or infinite when it was saved. In a directory of
+/// several runs, each is listed; where that takes more than 50 lines, each run has one line, and a run of
+/// more than 50 checkpoints shows the newest and those that stand out. A run that cannot be read is named
+/// on standard error, and the others are listed. Exit status 1 then, if a checkpoint is damaged, if a link
+/// leads to a missing file, and if there is no checkpoint. Unfinished files are counted on standard error.
 #[derive(clap::Args)]
 pub struct Args {
     /// A run's directory, a directory of runs, or one with .ckpt files

@@ -91,7 +91,7 @@ fn json_row(values: &Values) -> Value {
         ("split", Some(json!(place.split))),
         ("scope", Some(json!(place.scope))),
         ("batch", place.batch.map(Value::from)),
-        ("time", place.time.map(|time| time.to_string().into())),
+        ("time", place.time.map(|time| format!("{time:.3}").into())),
         ("metrics", Some(json_metrics(&values.metrics))),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()

@@ -213,7 +213,7 @@ fn as_json(epochs: &IndexMap<u64, Epoch>, best: Option<u64>) -> Value {
         json!({
             "epoch": epoch,
             "step": found.step,
-            "time": found.time,
+            "time": found.time.map(|time| format!("{time:.3}")),
             "is_best": Some(*epoch) == best,
             "metrics": json_metrics(&found.metrics),
         })
