@@ -41,7 +41,8 @@ pub fn in_pieces<const D: usize>(
             .zip(read.par_chunks(PIECE))
             .for_each(|(((first, second), third), read)| update([first, second, third], read));
     }
-    changed.map(|data| Tensor::from_data(data, &Device::flex()))
+    // With the type: the program can have configured another one for new tensors.
+    changed.map(|data| Tensor::from_data(data, (&Device::flex(), DType::F32)))
 }
 
 #[expect(clippy::expect_used, reason = "the type was looked at before")]

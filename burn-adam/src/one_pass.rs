@@ -109,7 +109,7 @@ impl<O: AdamFamily> Optimizer for OnePass<O> {
 #[cfg(test)]
 mod tests {
     use burn::optim::decay::WeightDecayConfig;
-    use burn::tensor::{DType, Distribution};
+    use burn::tensor::{DType, Distribution, FloatDType};
 
     use super::*;
 
@@ -142,6 +142,33 @@ mod tests {
                 assert_eq!(bits(found.0.clone()), bits(expected.0.clone()), "step {step}");
             }
         }
+    }
+
+    /// Set in the process that configures the device: its settings are the whole process's.
+    const CONFIGURED: &str = "BURN_ADAM_CONFIGURED";
+
+    #[test]
+    fn an_update_keeps_the_type_of_the_parameters_whatever_the_devices_default_is() {
+        const THIS: &str =
+            "one_pass::tests::an_update_keeps_the_type_of_the_parameters_whatever_the_devices_default_is";
+        if std::env::var_os(CONFIGURED).is_none() {
+            let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = alone.args(["--exact", THIS]).env(CONFIGURED, "1").output().unwrap();
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
+            return;
+        }
+        let mut device = Device::flex();
+        device.configure(FloatDType::BF16).unwrap();
+        let random = || {
+            let options = (&device, DType::F32);
+            Tensor::<2>::random([3, 5], Distribution::Normal(0.0, 1.0), options)
+        };
+        let adam = OnePass::<Adam>::from(&AdamConfig::new());
+        let (parameters, state) = adam.step(1e-2, random(), random(), None);
+        let (parameters, state) = adam.step(1e-2, parameters, random(), state);
+        let AdaptiveMomentumState { moment_1, moment_2, .. } = Adam::moments(state.unwrap());
+        assert_eq!([parameters, moment_1, moment_2].map(|tensor| tensor.dtype()), [DType::F32; 3]);
     }
 
     #[test]

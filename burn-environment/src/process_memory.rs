@@ -1,6 +1,7 @@
 //! The memory of this process, and how much more the system has for it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
@@ -8,6 +9,11 @@ const STATUS: &str = "/proc/self/status";
 /// Writing [`NEW_PEAK`] to it has the kernel forget the peak.
 const CLEAR: &str = "/proc/self/clear_refs";
 const NEW_PEAK: &str = "5";
+/// The control groups of this process.
+const GROUPS: &str = "/proc/self/cgroup";
+/// Where the groups are, and those of their first version that limit memory.
+const GROUP_ROOT: &str = "/sys/fs/cgroup";
+const FIRST_GROUP_ROOT: &str = "/sys/fs/cgroup/memory";
 
 /// The main memory that this process uses, in bytes.
 ///
@@ -68,9 +74,46 @@ pub fn available_memory() -> Option<u64> {
         ProcessRefreshKind::nothing(),
     );
     let of_the_group = system.process(process).and_then(|process| process.cgroup_limits());
-    let of_the_group = of_the_group.map(|limits| limits.free_memory);
+    // Without a limit of its own a group can get what the system has. The kernel counts cached files as used
+    // memory of the group, and drops them where a process needs more.
+    let of_the_group = of_the_group.filter(|limits| limits.total_memory < system.total_memory());
+    let of_the_group = of_the_group.map(|limits| {
+        limits.total_memory.min(limits.free_memory.saturating_add(cached_files_of_the_group()))
+    });
     // sysinfo says zero where it knows nothing.
     of_the_system.into_iter().chain(of_the_group).min()
+}
+
+/// The bytes of cached files in this process's group that are used least.
+fn cached_files_of_the_group() -> u64 {
+    let groups = fs::read_to_string(GROUPS).unwrap_or_default();
+    let cached = statistics_of_memory(&groups).into_iter().find_map(|(file, name)| {
+        let statistics = fs::read_to_string(file).ok()?;
+        statistic(&statistics, name)
+    });
+    cached.unwrap_or(0)
+}
+
+/// The files that can have the statistics of the group's memory, and what cached files are called in each.
+fn statistics_of_memory(groups: &str) -> Vec<(PathBuf, &'static str)> {
+    let of_line = |line: &str| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, group) = (parts.next()?, parts.next()?);
+        let (root, name) = match controllers {
+            "" => (GROUP_ROOT, "inactive_file"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                (FIRST_GROUP_ROOT, "total_inactive_file")
+            }
+            _ => return None,
+        };
+        Some((Path::new(root).join(group.trim_start_matches('/')).join("memory.stat"), name))
+    };
+    groups.lines().filter_map(of_line).collect()
+}
+
+fn statistic(statistics: &str, name: &str) -> Option<u64> {
+    let value = statistics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -84,6 +127,21 @@ mod tests {
         assert_eq!((memory.resident, memory.peak), (20 * 1024, 30 * 1024));
         assert_eq!(ProcessMemory::in_status("VmHWM:\t30 kB\n"), None);
         assert_eq!(ProcessMemory::in_status("VmHWM:\t30 kB\nVmRSS:\t20 pages\n"), None);
+    }
+
+    #[test]
+    fn cached_files_are_in_the_statistics_of_the_groups_memory() {
+        let of = |groups: &str| statistics_of_memory(groups);
+        let second = PathBuf::from("/sys/fs/cgroup/user.slice/job-1/memory.stat");
+        assert_eq!(of("0::/user.slice/job-1\n"), [(second, "inactive_file")]);
+        let first = PathBuf::from("/sys/fs/cgroup/memory/slurm/job:7/memory.stat");
+        let of_all = PathBuf::from("/sys/fs/cgroup/memory.stat");
+        let expected = [(first, "total_inactive_file"), (of_all, "inactive_file")];
+        assert_eq!(of("7:cpuset:/a\n4:cpu,memory:/slurm/job:7\n0::/\nnothing\n"), expected);
+        let statistics = "anon 5\ninactive_file 4096\nactive_file 8\ntotal_inactive_file 12288\n";
+        assert_eq!(statistic(statistics, "inactive_file"), Some(4096));
+        assert_eq!(statistic(statistics, "total_inactive_file"), Some(12288));
+        assert_eq!(statistic(statistics, "inactive"), None);
     }
 
     #[cfg(target_os = "linux")]

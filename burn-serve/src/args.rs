@@ -9,7 +9,7 @@ use clap::Parser;
 
 /// Lend this machine's devices to training programs on other machines, which name them with --device.
 ///
-/// Prints the address of every device once it can be connected. Ends with SIGINT or SIGTERM.
+/// Prints the address of every device once it can be connected. Ends with SIGINT, SIGTERM or SIGHUP.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cargo xtask serve")]
 pub struct Args {

@@ -1,11 +1,11 @@
 //! Lends this machine's devices to training programs on other machines.
 //!
-//! A server runs burn's `RemoteServer` over the devices of one backend until SIGINT or SIGTERM. By default
-//! clients reach it over Iroh, which encrypts and proves to the client which server it is; with `--websocket`
-//! they reach it over WebSocket. This crate has what burn leaves to the program: where the server listens and
-//! who may connect (`plan.rs`), its identity (`identity.rs`), the addresses that clients need
-//! (`device_addresses.rs`), its log and its end. The client's side is in `burn_trainer`: `RemoteAddress`,
-//! `Token`, `connect`.
+//! A server runs burn's `RemoteServer` over the devices of one backend until SIGINT, SIGTERM or SIGHUP. By
+//! default clients reach it over Iroh, which encrypts and proves to the client which server it is; with
+//! `--websocket` they reach it over WebSocket. This crate has what burn leaves to the program: where the
+//! server listens and who may connect (`plan.rs`), its identity (`identity.rs`), the addresses that clients
+//! need (`device_addresses.rs`), its log and its end. The client's side is in `burn_trainer`:
+//! `RemoteAddress`, `Token`, `connect`.
 
 #![cfg(feature = "remote")]
 
@@ -29,7 +29,7 @@ use identity::Identity;
 use plan::{Over, Plan};
 
 /// Serves until a signal stops it, and prints the error that kept it from serving. The exit status is 0 after
-/// SIGINT or SIGTERM, 1 for an error, and 2 for wrong usage.
+/// SIGINT, SIGTERM or SIGHUP, 1 for an error, and 2 for wrong usage.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     logging::install();

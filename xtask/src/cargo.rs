@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+/// What names the target directory, the variable that counts first.
+const TARGET_VARIABLES: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
+
 /// Runs cargo and reports what failed. The error is the exit status to end with.
 pub fn run(arguments: &[&str]) -> Result<(), ExitCode> {
     run_with(arguments, &[])
@@ -54,6 +57,11 @@ pub fn timed<T>(part: &str, work: impl FnOnce() -> T) -> T {
 pub fn command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // Cargo takes a relative one from its own directory, which is not that of the cargo that built this
+    // program.
+    if let Some(target) = target_in_place_of(&told(TARGET_VARIABLES), target()) {
+        command.env(TARGET_VARIABLES[0], target);
+    }
     // What the cargo that started this program told it about its package. ring's build script looks at that,
     // so that burn's remote engine would be built again whenever it is built by another way than the last
     // time.
@@ -68,8 +76,22 @@ pub fn command() -> Command {
 
 /// The workspace's directory.
 pub fn root() -> PathBuf {
-    let told = |name: &str| std::env::var_os(name);
-    root_of(told("CARGO_PKG_NAME"), told("CARGO_MANIFEST_DIR"))
+    let [package, directory] = told(["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"]);
+    root_of(package, directory)
+}
+
+fn told<const N: usize>(names: [&str; N]) -> [Option<OsString>; N] {
+    names.map(std::env::var_os)
+}
+
+/// The target directory to name, where the variables that name it have a relative one. They are in the order
+/// in which cargo reads them.
+fn target_in_place_of(inherited: &[Option<OsString>], target: io::Result<PathBuf>) -> Option<PathBuf> {
+    let named = inherited.iter().flatten().next()?;
+    if Path::new(named).is_absolute() {
+        return None;
+    }
+    target.and_then(std::path::absolute).ok()
 }
 
 /// The target directory, where this program is in a profile's directory.
@@ -98,5 +120,21 @@ mod tests {
         let compiled = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
         assert_eq!(of(Some("system-tests")), compiled);
         assert_eq!(of(None), compiled);
+    }
+
+    #[test]
+    fn a_relative_target_directory_is_that_of_this_program_wherever_cargo_is_started() {
+        let named = |first: Option<&str>, second: Option<&str>| {
+            let inherited = [first, second].map(|name| name.map(OsString::from));
+            target_in_place_of(&inherited, Ok("/work/sub/out".into()))
+        };
+        let this = Some(PathBuf::from("/work/sub/out"));
+        assert_eq!(named(Some("out"), None), this);
+        assert_eq!(named(Some("../out"), Some("/other")), this);
+        assert_eq!(named(None, Some("out")), this);
+        assert_eq!(named(Some("/out"), Some("out")), None);
+        assert_eq!(named(None, None), None);
+        let own = target_in_place_of(&[Some("out".into())], target()).unwrap();
+        assert!(own.is_absolute() && std::env::current_exe().unwrap().starts_with(&own), "{}", own.display());
     }
 }

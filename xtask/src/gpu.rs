@@ -15,8 +15,10 @@ const MANIFESTS: [&str; 4] = [
     "etc/vulkan/icd.d",
     "run/opengl-driver/share/vulkan/icd.d",
 ];
-/// Variables that name such manifests in place of those directories.
-const MANIFEST_VARIABLES: [&str; 3] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES"];
+/// Variables that name such manifests, or directories of them, in place of those directories.
+const ONLY_MANIFESTS: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+/// A variable that names some beside those directories. It does not count beside one of the others.
+const MORE_MANIFESTS: &str = "VK_ADD_DRIVER_FILES";
 /// How Mesa's software rasterizer names its manifest. It is not a GPU.
 const SOFTWARE: &str = "lvp_icd";
 /// How NVIDIA's driver names its manifest.
@@ -105,21 +107,27 @@ impl Machine<'_> {
 
     /// Whether a driver for a GPU is installed where Vulkan's loader looks for it.
     fn has_vulkan_driver(&self, is_nvidia: bool) -> bool {
-        let named: Vec<String> = MANIFEST_VARIABLES
-            .iter()
-            .filter_map(|name| (self.variable)(name))
-            .flat_map(|paths| std::env::split_paths(&paths).map(|path| file_name(&path)).collect::<Vec<_>>())
-            .collect();
+        let named = |variable: &str| -> Vec<String> {
+            let paths = (self.variable)(variable).unwrap_or_default();
+            std::env::split_paths(&paths).flat_map(|path| self.manifests_at(&path)).collect()
+        };
+        let only: Vec<String> = ONLY_MANIFESTS.into_iter().flat_map(named).collect();
         let installed = MANIFESTS.iter().flat_map(|directory| names_in(&self.root.join(directory)));
         let of_gpu = |name: &String| match is_nvidia {
             true => name.starts_with(NVIDIA),
             false => name.ends_with(".json") && !name.starts_with(SOFTWARE) && !name.starts_with(NVIDIA),
         };
-        if named.is_empty() {
-            installed.into_iter().any(|name| of_gpu(&name))
+        if ONLY_MANIFESTS.iter().any(|name| (self.variable)(name).is_some_and(|paths| !paths.is_empty())) {
+            only.iter().any(of_gpu)
         } else {
-            named.iter().any(of_gpu)
+            installed.chain(named(MORE_MANIFESTS)).any(|name| of_gpu(&name))
         }
+    }
+
+    /// The names of the manifests that a path of a variable stands for: of itself, or of those in it.
+    fn manifests_at(&self, path: &Path) -> Vec<String> {
+        let path = path.strip_prefix("/").map_or_else(|_| path.to_path_buf(), |path| self.root.join(path));
+        if path.is_dir() { names_in(&path) } else { vec![file_name(&path)] }
     }
 
     /// Whether CUDA's toolkit is there, whose compiler burn's backend needs while a program runs.
@@ -255,6 +263,27 @@ mod tests {
         let nvidia =
             |name: &str| (name == "VK_DRIVER_FILES").then(|| format!("/{LAVAPIPE}:/{NVIDIA_DRIVER}"));
         assert_eq!(root.choice(&nvidia, false).backend, "wgpu");
+    }
+
+    #[test]
+    fn drivers_can_be_named_beside_those_that_are_installed_and_by_their_directory() {
+        let of = |variable: &'static str, path: &'static str| {
+            move |name: &str| (name == variable).then(|| path.to_owned())
+        };
+        let root = Root::with("added", &["dev/nvidia0", NVIDIA_DRIVER, "opt/amd_icd.json"]);
+        assert_eq!(root.choice(&of("VK_ADD_DRIVER_FILES", "/opt/amd_icd.json"), false).backend, "wgpu");
+        assert_eq!(root.choice(&of("VK_DRIVER_FILES", "/opt"), false).backend, "flex");
+        let root = Root::with("directory", &["dev/nvidia0", "opt/nvidia_icd.json"]);
+        for variable in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES"] {
+            assert_eq!(root.choice(&of(variable, "/opt"), false).backend, "wgpu", "{variable}");
+        }
+        // Those that are added do not count beside the only ones.
+        let both = |name: &str| match name {
+            "VK_DRIVER_FILES" => Some(format!("/{LAVAPIPE}")),
+            "VK_ADD_DRIVER_FILES" => Some("/opt".to_owned()),
+            _ => None,
+        };
+        assert_eq!(root.choice(&both, false).backend, "flex");
     }
 
     #[test]

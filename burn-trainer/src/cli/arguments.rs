@@ -38,20 +38,53 @@ pub(super) fn to_restart_with(arguments: &[String], config: &TrainerConfig) -> V
     words
 }
 
+/// The arguments that begin once more what this start began, which has saved nothing to resume: a checkpoint
+/// that they name is still the one to begin with, and the run keeps its id.
+pub(super) fn to_begin_again(
+    arguments: &[String],
+    config: &TrainerConfig,
+    has_checkpoints: bool,
+) -> Vec<String> {
+    if resume::is_given(arguments) {
+        return arguments.to_vec();
+    }
+    // What the flag removes is removed already. Checkpoints that are there since cannot be resumed, and a
+    // start beside them is an error.
+    let (flag, key) = if has_checkpoints { (None, None) } else { (Some("--overwrite"), Some("overwrite=")) };
+    let flags = Leave { value: &["--run-id"], alone: flag };
+    let keys: Vec<&str> = std::iter::once("run_id=").chain(key).collect();
+    let mut words = without(arguments, &flags, &keys);
+    words.push(format!("--run-id={}", config.run_id.as_deref().unwrap_or_default()));
+    words
+}
+
 /// The arguments without these flags, without `--overwrite`, and without a `--set` of the same keys.
 fn without_the_run(arguments: &[String]) -> Vec<String> {
+    without(arguments, &Leave { value: &OF_THE_RUN, alone: Some("--overwrite") }, &KEYS_OF_THE_RUN)
+}
+
+/// Flags to leave out.
+struct Leave<'a> {
+    /// Those with a value.
+    value: &'a [&'a str],
+    /// One without.
+    alone: Option<&'a str>,
+}
+
+/// The arguments without these flags, and without a `--set` of these keys.
+fn without(arguments: &[String], flags: &Leave<'_>, keys: &[&str]) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let (flag, value) = argument.split_once('=').map_or((argument.as_str(), None), |(f, v)| (f, Some(v)));
-        if flag == "--overwrite" {
-        } else if OF_THE_RUN.contains(&flag) {
+        if flags.alone == Some(flag) {
+        } else if flags.value.contains(&flag) {
             if value.is_none() {
                 rest.next();
             }
         } else if flag == "--set" {
             let assignment = value.or_else(|| rest.next().map(String::as_str)).unwrap_or_default();
-            if !KEYS_OF_THE_RUN.iter().any(|key| assignment.starts_with(key)) {
+            if !keys.iter().any(|key| assignment.starts_with(key)) {
                 words.extend(["--set".to_owned(), assignment.to_owned()]);
             }
         } else {
@@ -78,6 +111,30 @@ mod tests {
             to_restart_with(&arguments, &TrainerConfig::new().with_run_id("r 1").with_max_epochs(8)),
             ["--restarts", "3", "--seed=1", "--run-id=r 1", "--ckpt-path=auto", "--epochs=8"]
         );
+    }
+
+    #[test]
+    fn a_start_that_saved_nothing_is_begun_again_from_the_checkpoint_that_was_asked_for() {
+        let config = TrainerConfig::new().with_run_id("b");
+        let again = |arguments: &str, has_checkpoints: bool| {
+            let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+            to_begin_again(&arguments, &config, has_checkpoints).join(" ")
+        };
+        let rest = "--ckpt-path logs/a/best --restarts 3 --epochs 2";
+        assert_eq!(again(&format!("--run-id b {rest}"), false), format!("{rest} --run-id=b"));
+        // The id is that of this start, also where it was made up.
+        assert_eq!(again(rest, true), format!("{rest} --run-id=b"));
+        assert_eq!(
+            again("--overwrite --set run_id=b --set overwrite=true --seed 1", false),
+            "--seed 1 --run-id=b"
+        );
+        // Beside what cannot be resumed.
+        assert_eq!(
+            again("--overwrite --set max_epochs=3", true),
+            "--overwrite --set max_epochs=3 --run-id=b"
+        );
+        let resumed = "--resume logs/b/checkpoint/last/epoch=1-step=5.ckpt --epochs 8";
+        assert_eq!(again(resumed, true), resumed);
     }
 
     #[test]

@@ -129,17 +129,20 @@ impl FindArgs {
             say(&format!("{flag}: no run is trained, saved, resumed or evaluated"));
         }
         let input = input()?;
-        let changed = match &self.find_batch_size {
-            Some(file) => Some(self.find_batch_size(config, program, &input, file.as_deref())?),
-            None => None,
-        };
-        match &self.find_lr {
+        let (changed, printed) = match &self.find_batch_size {
             Some(file) => {
-                find_learning_rate(config, changed.as_ref().unwrap_or(program), &input, file.as_deref())
-                    .map(Some)
+                let (changed, printed) = self.find_batch_size(config, program, &input, file.as_deref())?;
+                (Some(changed), printed)
             }
-            None => Ok(Some(ExitCode::SUCCESS)),
-        }
+            None => (None, true),
+        };
+        let status = match &self.find_lr {
+            Some(file) => {
+                find_learning_rate(config, changed.as_ref().unwrap_or(program), &input, file.as_deref())?
+            }
+            None => ExitCode::SUCCESS,
+        };
+        Ok(Some(if printed { status } else { ExitCode::FAILURE }))
     }
 
     fn first_flag(&self) -> Option<&'static str> {
@@ -147,14 +150,14 @@ impl FindArgs {
         batch_size.or(self.find_lr.is_some().then_some("--find-lr"))
     }
 
-    /// Returns the program's configuration with the size that was found.
+    /// Returns the program's configuration with the size that was found, and whether it could be printed.
     fn find_batch_size<M: LearnerModel, C: Serialize + DeserializeOwned>(
         &self,
         config: &TrainerConfig,
         program: &C,
         input: &FinderInput<M, C>,
         file: Option<&Path>,
-    ) -> Result<C> {
+    ) -> Result<(C, bool)> {
         let with_size = |size: usize| {
             let changed = set::with(program, &input.batch_size_key, SerializedValue::Int(size as i128));
             changed.map_err(|reason| Error::config("--find-batch-size", reason))
@@ -184,8 +187,8 @@ impl FindArgs {
             found.write_csv(file)?;
             lines.push(format!("what was tried: {}", shown(file)));
         }
-        print(&lines);
-        with_size(size)
+        let printed = print(&lines);
+        Ok((with_size(size)?, printed))
     }
 }
 

@@ -202,7 +202,9 @@ impl TrainArgs {
         for assignment in &self.set {
             set::set(assignment, trainer, program)?;
         }
-        trainer.fill_in(Timestamp::now());
+        let now = Timestamp::now();
+        restart::note_begin(now);
+        trainer.fill_in(now);
         resume_command::set(print_result::resume_line_of_process);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use burn_ckpt::plumbing::STRATEGY_KINDS;
 use serde_json::Value;
 
+use super::set::shown_assignment;
 use crate::error::{Error, Result};
 use crate::strategy::StrategyConfig;
 
@@ -23,7 +24,7 @@ pub(super) fn check(
         let is_named = |field: &str| names(key, value, field, strategies);
         if let Some((flag, ..)) = flags.iter().find(|(_, field, is_given)| *is_given && is_named(field)) {
             let reason = format!("{flag} says it too: give one of the two");
-            return Err(Error::config(format!("--set {assignment}"), reason));
+            return Err(Error::config(format!("--set {}", shown_assignment(assignment)), reason));
         }
     }
     Ok(())
@@ -109,6 +110,25 @@ mod tests {
                 let names_both = error.contains(set) && error.contains(flag);
                 assert!(names_both && error.contains("says it too"), "{flag} --set {set}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_set_is_not_repeated_in_an_error_as_it_can_have_a_credential() {
+        let address = "s3://key:hunter2@bucket/p";
+        for (flag, set, key) in [
+            ("--mirror", format!("mirror={address}"), "mirror"),
+            ("--mirror", format!("mirror.address={address}"), "mirror.address"),
+            ("", format!("miror={address}"), "miror"),
+            ("", format!("mirror.adress={address}"), "mirror.adress"),
+            ("", format!("seed={address}"), "seed"),
+            ("", format!("mirror=[{address}"), "mirror"),
+            ("", format!(r#"strategies=[{{"kind": "{address}"}}]"#), "strategies"),
+            ("", address.to_owned(), ".."),
+        ] {
+            let error = said(flag, &[&set], false).expect_err(&set).to_string();
+            assert!(error.starts_with(&format!("--set {key} ")), "{set}: {error}");
+            assert!(!error.contains("hunter2"), "{set}: {error}");
         }
     }
 

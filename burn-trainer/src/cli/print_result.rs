@@ -68,7 +68,10 @@ pub(super) fn print_and_keep_model<M>(
         Err(error) => {
             let may_have_trained = error.stage() != Stage::Start && !config.fast_dev_run;
             if may_have_trained && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
-                print(&[resume_line(config, program, config.max_epochs)]);
+                print(&[match restart::has_saved(config) {
+                    true => resume_line(config, program, config.max_epochs),
+                    false => begin_again_line(config, program),
+                }]);
             }
             return Err(if config.fast_dev_run { error } else { restart::after(error, config) });
         }
@@ -282,10 +285,19 @@ pub(super) fn resume_line_of_process(config: &TrainerConfig, epochs: usize) -> S
 }
 
 fn resume_line(config: &TrainerConfig, program: &str, epochs: usize) -> String {
+    format!("resume: {program} {}", arguments::to_resume_with(&given_arguments(), config, epochs))
+}
+
+/// The command for a start that has saved nothing: it resumes what this one did.
+fn begin_again_line(config: &TrainerConfig, program: &str) -> String {
+    let words = restart::arguments_to_begin_again(&given_arguments(), config);
+    let words: Vec<String> = words.iter().map(|word| shell_word(word)).collect();
+    format!("resume: {program} {}", words.join(" "))
+}
+
+fn given_arguments() -> Vec<String> {
     // An argument that is not UTF-8 cannot be printed as a shell takes it.
-    let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    format!("resume: {program} {}", arguments::to_resume_with(&arguments, config, epochs))
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 /// When a checkpoint was saved whose parameters were all finite, as far as its metadata says it.

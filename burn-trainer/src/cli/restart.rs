@@ -5,8 +5,13 @@
 //! sees no restart.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use burn_ckpt::Metadata;
+use jiff::Timestamp;
 
 use super::arguments;
 use super::print_error::say_error;
@@ -14,6 +19,7 @@ use crate::config::TrainerConfig;
 use crate::error::Error;
 use crate::process::console::say;
 use crate::process::progress::figures::span;
+use crate::saving::run_checkpoints;
 
 /// Tells the restarted program how often it was restarted.
 const VARIABLE: &str = "BURN_TRAINER_RESTARTED";
@@ -31,6 +37,33 @@ pub fn is_restart() -> bool {
 
 fn restarted() -> u32 {
     std::env::var(VARIABLE).ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// When this process read its arguments.
+static BEGUN: OnceLock<Timestamp> = OnceLock::new();
+
+/// Notes when this start began. Later calls do nothing.
+pub(super) fn note_begin(now: Timestamp) {
+    let _ = BEGUN.set(now);
+}
+
+/// Whether the newest checkpoint that the run can resume from is of this start. An older one can be of a
+/// branch that this start has left, when it was asked to resume an earlier checkpoint.
+pub(super) fn has_saved(config: &TrainerConfig) -> bool {
+    let newest = run_checkpoints::newest_resumable(config);
+    newest.is_some_and(|newest| BEGUN.get().is_none_or(|begun| is_saved_since(&newest, *begun)))
+}
+
+fn is_saved_since(checkpoint: &Path, begun: Timestamp) -> bool {
+    Metadata::of_checkpoint(checkpoint).is_ok_and(|metadata| metadata.checkpoint_timestamp >= begun)
+}
+
+/// The arguments that begin once more what this start began.
+pub(super) fn arguments_to_begin_again(given: &[String], config: &TrainerConfig) -> Vec<String> {
+    // Those of a run that cannot be listed are left alone.
+    let has_checkpoints =
+        run_checkpoints::checkpoints(config).map_or(true, |present| !present.entries.is_empty());
+    arguments::to_begin_again(given, config, has_checkpoints)
 }
 
 /// Restarts the program if the error is a lost device and restarts are left; then this does not return.
@@ -58,7 +91,10 @@ pub(super) fn after(error: Error, config: &TrainerConfig) -> Error {
             return error;
         }
     };
-    let arguments = arguments::to_restart_with(&given, config);
+    let arguments = match has_saved(config) {
+        true => arguments::to_restart_with(&given, config),
+        false => arguments_to_begin_again(&given, config),
+    };
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(problem) => {

@@ -2,6 +2,7 @@
 
 pub(super) mod list_keys;
 mod parts;
+mod shown_assignment;
 mod wrong_value;
 
 use burn_ckpt::plumbing::{STRATEGY_KINDS, SerializedValue, ValueError};
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::parts::{NO_KEY, parts_of_absent};
+pub(super) use self::shown_assignment::shown_assignment;
+use self::shown_assignment::without_address;
 use self::wrong_value::wrong_value;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
@@ -20,7 +23,10 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     trainer: &mut TrainerConfig,
     program: &mut C,
 ) -> Result<()> {
-    let wrong = |reason: String| Error::config(format!("--set {assignment}"), reason);
+    let wrong = |reason: String| {
+        let reason = without_address(reason, assignment);
+        Error::config(format!("--set {}", shown_assignment(assignment)), reason)
+    };
     let Some((key, text)) = assignment.split_once('=') else {
         return Err(wrong("write it as KEY=VALUE".to_owned()));
     };

@@ -216,7 +216,7 @@ pub struct TrainerConfig {
     /// that.
     pub device_timeout_seconds: f64,
     /// How often a program that ends with `cli::print_result` restarts itself after a device was lost. It
-    /// resumes from the newest checkpoint, on the devices that answer.
+    /// resumes from the newest checkpoint that it has saved, on the devices that answer.
     pub restarts: u32,
     /// When a run resumes with another number of devices: change the accumulation of gradients so that an
     /// optimizer step uses as many batches as before. It is an error if they cannot be divided evenly.

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
@@ -106,10 +106,21 @@ fn no_answer_within(limit: Duration) -> String {
     format!("its server does not answer within {}", span(limit.as_secs_f64()))
 }
 
-/// Requests a page from a WebSocket server and reads one byte of the answer: it is an HTTP server first.
+/// Requests a page from a WebSocket server and reads one byte of the answer: it is an HTTP server first. Of
+/// several addresses one has to answer: `localhost` is `::1` too, where a server need not listen.
 fn request_anything(server: &str, limit: Duration) -> std::io::Result<()> {
-    let address = server.to_socket_addrs()?.next().ok_or(ErrorKind::NotFound)?;
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    let mut first_error = None;
+    for address in server.to_socket_addrs()? {
+        match request_from(&address, limit) {
+            Ok(()) => return Ok(()),
+            Err(error) => _ = first_error.get_or_insert(error),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| ErrorKind::NotFound.into()))
+}
+
+fn request_from(address: &SocketAddr, limit: Duration) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
@@ -157,6 +168,21 @@ mod tests {
             (vec![there.clone()], "its session has ended (closed)")
         );
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_server_is_there_when_one_of_its_names_addresses_answers() {
+        let addresses: Vec<_> = ("localhost", 0).to_socket_addrs().unwrap().collect();
+        // At the last one only.
+        let listener = TcpListener::bind(addresses[addresses.len() - 1]).unwrap();
+        let name = format!("remote:ws://localhost:{}#0", listener.local_addr().unwrap().port());
+        let server = thread::spawn(move || {
+            listener.accept().unwrap().0.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n").unwrap();
+        });
+        let limit = Duration::from_secs(5);
+        assert_eq!(problem_of_server(&name, limit), None);
+        server.join().unwrap();
+        assert!(problem_of_server(&name, limit).unwrap().starts_with("its server is gone"));
     }
 
     #[test]

@@ -97,15 +97,25 @@ fn write_file(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 fn summary(directory: &Path, files: &[&str]) -> String {
+    let command = shell_word(&directory.to_string_lossy());
     let directory = directory.display();
     format!(
         "wrote to {directory}: {}
 
-    cd {directory}
+    cd {command}
     cargo run --bin train -- --run-id first                             trains; the first build takes minutes
     cargo run --bin predict -- burn_trainer_logs/first/best 0.5 -0.2    uses the best checkpoint
 
 README.md says how to resume, and how to compute on a GPU.",
         files.join(", ")
     )
+}
+
+/// Text as one word of a shell.
+fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_./=:@%+-,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }

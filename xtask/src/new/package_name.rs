@@ -66,7 +66,9 @@ fn problem(name: &str) -> Option<String> {
         return Some("cargo has a directory of this name beside its programs".to_owned());
     }
     let is_taken = own_names().iter().any(|own| identifier(own) == written);
-    is_taken.then(|| "a dependency or a program of the project has this name".to_owned())
+    is_taken.then(|| {
+        "a dependency or a program of the project, or a crate of the workspace, has this name".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -104,9 +106,9 @@ mod tests {
             assert!(reason(name).contains("compiler"), "{name}");
         }
         assert!(reason("deps").contains("cargo"));
-        for name in
-            ["burn", "burn-trainer", "burn_ckpt", "burn-environment-build", "clap", "train", "predict"]
-        {
+        let dependencies = ["burn", "burn-trainer", "burn_ckpt", "burn-environment-build", "clap"];
+        let members = ["burn-adam", "burn_environment", "burn-serve", "digits", "xtask", "system-tests"];
+        for name in dependencies.into_iter().chain(["train", "predict"]).chain(members) {
             assert!(reason(name).contains("dependency or a program"), "{name}");
         }
     }
@@ -116,7 +118,7 @@ mod tests {
         for directory in ["spirals", "some/where/spirals", "/spirals/", "spirals/."] {
             assert_eq!(checked(None, Path::new(directory)).unwrap(), "spirals");
         }
-        assert_eq!(checked(None, Path::new(".")).unwrap(), "xtask");
+        assert_eq!(of_directory(Path::new(".")).unwrap(), "xtask");
         let error = checked(None, Path::new("..")).unwrap_err();
         assert!(matches!(&error, Error::Name { .. }), "{error}");
         assert!(error.to_string().ends_with("give another one with --name"), "{error}");

@@ -24,12 +24,15 @@ const MANIFEST: &str = "Cargo.toml";
 const NAME: &str = "my-model";
 /// Stands for the same as Rust writes it.
 const IDENTIFIER: &str = "my_model";
+/// Of this workspace, and of each project: the members of this one have no source.
+const LOCK: &str = include_str!("../../../Cargo.lock");
 /// Stands for the directory of this workspace.
 const WORKSPACE: &str = "WORKSPACE";
 
 /// A file for a project of this name.
 pub fn filled_in(path: &str, text: &str, name: &str, workspace: &str) -> String {
-    let text = text.replace(NAME, name).replace(IDENTIFIER, &identifier(name));
+    // The identifier first: a name can contain it (`my_model2`), and an identifier never contains NAME.
+    let text = text.replace(IDENTIFIER, &identifier(name)).replace(NAME, name);
     match path {
         MANIFEST => text.replace(WORKSPACE, &escaped(workspace)),
         _ => text,
@@ -41,7 +44,8 @@ pub fn identifier(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Names that the package cannot have beside what it is made of: its dependencies and its programs.
+/// Names that the package cannot have beside what it is made of: its dependencies, its programs, and the
+/// members of this workspace, which its dependencies depend on.
 pub fn own_names() -> Vec<Cow<'static, str>> {
     let programs = FILES.iter().filter_map(|(path, _)| path.strip_prefix("src/bin/")?.strip_suffix(".rs"));
     let mut names: Vec<Cow<'static, str>> = programs.map(Cow::Borrowed).collect();
@@ -52,6 +56,11 @@ pub fn own_names() -> Vec<Cow<'static, str>> {
         let dependencies = manifest.get(table).and_then(toml::Value::as_table);
         names.extend(dependencies.into_iter().flat_map(toml::Table::keys).cloned().map(Cow::Owned));
     }
+    let lock: toml::Table = LOCK.parse().unwrap_or_default();
+    let packages = lock.get("package").and_then(toml::Value::as_array);
+    let members = packages.into_iter().flatten().filter(|package| package.get("source").is_none());
+    let members = members.filter_map(|member| member.get("name")?.as_str());
+    names.extend(members.map(|name| Cow::Owned(name.to_owned())));
     names
 }
 

@@ -111,6 +111,32 @@ fn every_file_of_the_template_is_written_and_has_the_projects_name() {
 }
 
 #[test]
+fn a_name_that_contains_a_placeholder_stands_in_the_project_as_it_was_given() {
+    for name in ["my_model2", "my_model_v2", "not-my_model", "my-model", "my_model", "my-model-2"] {
+        for (path, text) in FILES {
+            let placed = text.replace("my-model", "\u{1}").replace("my_model", "\u{2}");
+            let expected = placed.replace('\u{1}', name).replace('\u{2}', &name.replace('-', "_"));
+            assert_eq!(filled_in(path, text, name, "WORKSPACE"), expected, "{path} of {name}");
+        }
+    }
+}
+
+#[test]
+fn the_printed_command_is_one_that_a_shell_reads_whatever_the_directory() {
+    for (directory, word) in [
+        ("spirals", "spirals"),
+        ("/a/b-c_2.d", "/a/b-c_2.d"),
+        ("my project", "'my project'"),
+        ("it's", r"'it'\''s'"),
+        ("a;b", "'a;b'"),
+        ("~", "'~'"),
+    ] {
+        let summary = super::summary(Path::new(directory), &["README.md"]);
+        assert!(summary.contains(&format!("\n    cd {word}\n")), "{summary}");
+    }
+}
+
+#[test]
 fn every_rust_file_is_formatted_whatever_the_projects_name() {
     for name in ["a", "zz", &"m".repeat(MAX_LENGTH)] {
         for (path, text) in FILES.iter().filter(|(path, _)| path.ends_with(".rs")) {

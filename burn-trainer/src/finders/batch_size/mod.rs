@@ -179,9 +179,7 @@ impl BatchSizeFinder {
         if let (Some(limit), Some(used)) = (limit, gauge.used())
             && used >= limit
         {
-            let (limit, used) = (bytes(limit), bytes(used));
-            let reason = format!("it is {limit}, and this process uses {used} before the first batch");
-            return Err(Error::config("memory_limit", reason));
+            return Err(self.nothing_left(limit, used));
         }
         let whose = match gauge {
             Gauge::Process => "this process",
@@ -203,6 +201,20 @@ impl BatchSizeFinder {
             },
         );
         Ok(limit)
+    }
+
+    /// The error for a limit that is reached before anything was tried.
+    fn nothing_left(&self, limit: u64, used: u64) -> Error {
+        let (limit, used) = (bytes(limit), bytes(used));
+        if self.memory_limit.is_some() {
+            let reason = format!("it is {limit}, and this process uses {used} before the first batch");
+            return Error::config("memory_limit", reason);
+        }
+        let reason = format!(
+            "this process uses {used} before the first batch, and {DEFAULT_PERCENT} % of what it can get is {limit}; \
+             memory_limit sets another limit"
+        );
+        Error::NoBatchFits { batch_size: self.init_size, reason }
     }
 
     /// Tries sizes on copies of the model.
@@ -357,5 +369,13 @@ mod tests {
             assert_eq!(named, setting);
         }
         finder().check().unwrap();
+    }
+    #[test]
+    fn a_limit_that_was_not_set_is_not_said_to_be_a_setting() {
+        let set = BatchSizeFinder::new().with_memory_limit(1 << 20).nothing_left(1 << 20, 1 << 21);
+        assert!(matches!(&set, Error::Config { setting, .. } if setting == "memory_limit"), "{set}");
+        let derived = BatchSizeFinder::new().nothing_left(1 << 20, 1 << 21);
+        assert!(matches!(derived, Error::NoBatchFits { batch_size: 2, .. }), "{derived}");
+        assert!(derived.to_string().contains("80 % of what it can get is 1.0 MiB"), "{derived}");
     }
 }

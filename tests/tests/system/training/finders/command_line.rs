@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use system_tests::programs::commands::{ended_with, stderr, stdout, train_example};
+use system_tests::programs::commands::{ended_with, stderr, stdout, train_example, xtask_train_command};
 use system_tests::run_files::{files, in_memory};
 
 /// A model whose memory grows with each text by some megabytes, which the process has not before.
@@ -106,4 +106,18 @@ fn what_cannot_be_searched_is_wrong_usage() {
         assert!(said.contains(expected), "{arguments}: {said}");
     }
     assert!(files(directory.path()).is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_printed_is_a_failure() {
+    let directory = in_memory();
+    for flag in ["--find-lr", "--find-batch-size"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let arguments = [flag, "--set", "channels=2", "--set", "limit_train_batches=2"];
+        let output = xtask_train_command(directory.path(), &arguments).stdout(full).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{flag}: {said}");
+        assert!(said.contains("results cannot be written to standard output"), "{flag}: {said}");
+    }
 }
