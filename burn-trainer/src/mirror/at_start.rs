@@ -79,7 +79,11 @@ impl OpenMirror {
         let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
         let begin = begin_on_disk(layout, present);
         let download = |run: MirroredRun, progress: KeepsLease<'_>| {
-            run.check_is_run_on_disk(begin).map_err(Failed::Reading)?;
+            run.check_is_run_on_disk(begin).map_err(|error| match error {
+                // It is not known whether what the mirror has is newer.
+                error @ burn_ckpt::Error::Mirror { .. } if resumes => Failed::Downloading(error),
+                error => Failed::Reading(error),
+            })?;
             if !resumes {
                 return Ok(None);
             }
