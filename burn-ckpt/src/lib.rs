@@ -110,7 +110,7 @@ pub mod watch;
 pub use average::average;
 pub use error::chain::chain;
 pub use error::kind::ErrorKind;
-pub use error::mirror_failure::MirrorFailure;
+pub use error::mirror_failure::{MirrorFailure, WrongMirror};
 pub use error::{Error, Result};
 pub use format::contents::{Contents, FORMAT_VERSION};
 pub use format::metadata::Metadata;

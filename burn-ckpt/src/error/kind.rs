@@ -88,7 +88,7 @@ impl Error {
             Self::Name { .. } => ErrorKind::InvalidName,
             Self::Mirror { failure, .. } => kind_of_mirror(*failure),
             Self::Locked { .. } | Self::MirrorInUse { .. } => ErrorKind::Locked,
-            Self::OtherRun { .. } => ErrorKind::OtherRun,
+            Self::OtherRun { .. } | Self::WrongMirror(_) => ErrorKind::OtherRun,
             Self::NotFound { .. } | Self::NothingToReport { .. } => ErrorKind::NotFound,
             Self::TooLarge { .. } | Self::FileLimit { .. } => ErrorKind::TooLarge,
             Self::FileSizeLimit { .. } => ErrorKind::DiskFull,

@@ -1,4 +1,8 @@
-//! Why a mirror's store did not do what was asked of it, for a caller that handles some causes.
+//! Why a mirror's store did not do what was asked of it, and why a run cannot be sent to an address, for a
+//! caller that handles some causes.
+
+use jiff::Timestamp;
+use thiserror::Error;
 
 /// The cause of an [`Error::Mirror`](crate::Error::Mirror).
 ///
@@ -27,4 +31,44 @@ pub enum MirrorFailure {
     Unsupported,
     /// The store answered that it failed, or has stored something else than was sent.
     Failed,
+}
+
+/// Why a run cannot be sent to an address: see [`Error::WrongMirror`](crate::Error::WrongMirror).
+///
+/// ```no_run
+/// use burn_ckpt::{Error, WrongMirror};
+///
+/// fn is_another_run(error: &Error) -> bool {
+///     matches!(error, Error::WrongMirror(WrongMirror::AnotherRun { .. }))
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WrongMirror {
+    /// The run of that id there has begun at another time than the one on disk.
+    #[error(
+        "the mirror {address} has another run of the id {run_id} (begun {start}, step {step}): choose another run id or another \
+         address"
+    )]
+    AnotherRun {
+        /// The mirror.
+        address: String,
+        /// The id of both.
+        run_id: String,
+        /// When the run in the mirror has begun.
+        start: Timestamp,
+        /// The step of its newest checkpoint.
+        step: u64,
+    },
+    /// What is sent would be in the run's own directory.
+    #[error("the mirror's directory is the run's own: name another one")]
+    OwnDirectory,
+    /// The address is that of a run, and not of a mirror.
+    #[error("{address} is a run: the mirror is the address above it, {mirror}")]
+    IsRun {
+        /// What was named.
+        address: String,
+        /// The mirror.
+        mirror: String,
+    },
 }

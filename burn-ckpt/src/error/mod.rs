@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::error::mirror_failure::MirrorFailure;
+use crate::error::mirror_failure::{MirrorFailure, WrongMirror};
 
 /// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -360,6 +360,9 @@ pub enum Error {
         /// When the lease ends, unless it is renewed.
         until: Timestamp,
     },
+    /// The run cannot be sent to this address.
+    #[error("{0}")]
+    WrongMirror(WrongMirror),
     /// A save panicked. The panic was caught, and the run continues.
     #[error("saving the checkpoint panicked: {message}")]
     Panicked {

@@ -156,6 +156,8 @@ impl FromStr for MirrorAddress {
         }
         let reason = if text.len() > MAX_ADDRESS_BYTES {
             format!("it has {} bytes, and {MAX_ADDRESS_BYTES} are allowed", text.len())
+        } else if rest.ends_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+            "it ends with white space".to_owned()
         } else if text.chars().any(char::is_control) || rest.contains('\\') {
             "it has a control character or a backslash".to_owned()
         } else if *kind == StoreKind::Directory && !rest.starts_with('/') {
@@ -240,6 +242,8 @@ mod tests {
             ("file://relative", "absolute path"),
             ("s3://b//p", "empty"),
             ("s3://b/../p", ".."),
+            ("s3://b/p ", "white space"),
+            ("file:///d /", "white space"),
             ("s3://b/a\nb", "control character"),
             (&format!("s3://b/{}", "x".repeat(2000)), "1024"),
         ] {

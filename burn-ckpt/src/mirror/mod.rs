@@ -47,6 +47,8 @@ mod writer;
 
 pub use address::MirrorAddress;
 pub use commit_object::{MIRROR_VERSION, MirroredCheckpoint, MirroredFile, MirroredLog};
+#[doc(hidden)]
+pub use reading::begin::begin_on_disk;
 pub(crate) use reading::checkpoint_files::{CheckpointFiles, MirroredMetadata};
 pub use reading::mirrored_run::MirroredRun;
 pub use sending::local_names::OUTSIDE_DIR;

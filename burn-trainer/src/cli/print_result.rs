@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn_ckpt::plumbing::{shell_word, without_controls};
+use burn_ckpt::retention::SavedCheckpoint;
 use burn_ckpt::{Metadata, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -89,13 +90,26 @@ pub(super) fn print_and_keep_model<M>(
         FailedSaves::FailIfLast | FailedSaves::Stop => !result.last_save_failed,
     };
     let mirror = config.mirror.as_ref();
-    let saved = saved && !result.mirror.as_ref().is_some_and(|result| result.is_failure(mirror));
+    let unmirrored = result.mirror.as_ref().filter(|result| result.is_failure(mirror)).map(|mirror| {
+        let is_newest = |(name, held): (&String, &SavedCheckpoint)| {
+            !name.starts_with("best") && mirror.unsent.contains(&held.path)
+        };
+        match mirror.unsent.is_empty() {
+            true => "the links in the mirror were not moved",
+            false if result.checkpoints.iter().any(is_newest) => "the mirror lacks the newest checkpoint",
+            false => "the mirror lacks a checkpoint",
+        }
+    });
+    let saved = saved && unmirrored.is_none();
     let FitResult { renderer, model, run_dir, outcome, temporary, checkpoints, .. } = result;
     drop(renderer);
     let tried = checkpoints.get(FAST_DEV_RUN).map(|tried| tried.path.clone());
     let fast_dev_run = tried.zip(temporary);
     let printed = print(&lines);
     notes.iter().for_each(|note| say(note));
+    if let Some(why) = unmirrored {
+        say(&format!("exit status 1: {why} (failed_mirror is fail_if_last)"));
+    }
     let status = match (saved && printed, outcome.signal()) {
         (false, _) => ExitCode::FAILURE,
         (true, Some(signal)) => ExitCode::from(signal.exit_status()),

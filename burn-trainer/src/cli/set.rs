@@ -78,6 +78,8 @@ pub(super) fn with<C: Serialize + DeserializeOwned>(
 fn meanings(text: &str) -> Result<Vec<SerializedValue>, serde_json::Error> {
     let as_text = SerializedValue::Str(text.to_owned());
     match serde_json::from_str::<Value>(text) {
+        // A text of that form would hide which of its keys is wrong.
+        Ok(value) if value.is_object() => Ok(SerializedValue::of(&value).into_iter().collect()),
         Ok(value) => Ok(SerializedValue::of(&value).into_iter().chain([as_text]).collect()),
         // A typing error, not a word.
         Err(error) if text.starts_with(['{', '[', '"']) && !is_template(text) => Err(error),
@@ -285,6 +287,8 @@ mod tests {
             said.contains(r#"--set 'early_stopping={"metric": ..}'; it has metric, mode, pat"#),
             "{said}"
         );
+        let said = error(r#"mirror={"address":"s3://b","keep_bes":3}"#);
+        assert!(said.contains("`keep_bes`") && said.contains("`keep_best`"), "{said}");
         set(r#"early_stopping={"metric":"val_loss"}"#, &mut TrainerConfig::default(), &mut program).unwrap();
     }
 

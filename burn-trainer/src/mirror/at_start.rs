@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer};
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer, begin_on_disk};
 use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::download::{KeepsLease, download_newer, newest_finite, replace_damaged};
 use super::is_final;
 use super::queue::Queue;
-use super::worker::Worker;
+use super::worker::{OnDisk, Worker};
 use crate::config::{MirrorConfig, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
@@ -72,18 +72,25 @@ impl OpenMirror {
         present: &Catalog,
     ) -> Result<Self> {
         let address: MirrorAddress = settings.address.parse()?;
+        address.check_is_apart_from(layout)?;
         let store = connect(&address)?;
         let writer = writer(settings);
         let has_checkpoints = !present.entries.is_empty();
         let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
+        let begin = begin_on_disk(layout, present);
         let download = |run: MirroredRun, progress: KeepsLease<'_>| {
+            run.check_is_run_on_disk(begin).map_err(|error| match error {
+                // It is not known whether what the mirror has is newer.
+                error @ burn_ckpt::Error::Mirror { .. } if resumes => Failed::Downloading(error),
+                error => Failed::Reading(error),
+            })?;
             if !resumes {
                 return Ok(None);
             }
             let has_downloaded = download_newer(&run, config, layout, present, progress);
             Ok(Some((run, has_downloaded.map_err(Failed::Downloading)?)))
         };
-        let queue = Arc::new(Queue::new(address.to_string()));
+        let queue = Arc::new(Queue::new(format!("{address}/{}", layout.run_id())));
         let (mirror, downloaded) = match read(&store, layout.run_id(), &writer, download) {
             Ok((mirror, downloaded)) => (Some(mirror), downloaded),
             Err(failed) => {
@@ -101,8 +108,8 @@ impl OpenMirror {
         let existing = existing.map(|mirror| format!("{address}/{}", mirror.run_id()).into());
         let is_said = mirror.is_none();
         queue.is_in_mirror(mirror.as_ref().map(digests).unwrap_or_default());
-        let (newest, for_worker) = (newest_finite(present), Arc::clone(&queue));
-        let worker = Worker::new(store, writer, mirror, newest, layout.clone(), for_worker, is_said);
+        let (on_disk, for_worker) = (OnDisk { newest: newest_finite(present), begin }, Arc::clone(&queue));
+        let worker = Worker::new(store, writer, mirror, on_disk, layout.clone(), for_worker, is_said);
         let output = OutputHandle::of_this_thread();
         let thread = thread::Builder::new().name("burn-trainer-mirror".to_owned());
         let work = move || {
@@ -179,7 +186,9 @@ fn begin_without(
 ) -> Result<burn_ckpt::Error> {
     let run_id = layout.run_id().to_owned();
     let error = match failed {
-        Failed::Reading(error @ burn_ckpt::Error::MirrorInUse { .. }) => return Err(error.into()),
+        Failed::Reading(
+            error @ (burn_ckpt::Error::MirrorInUse { .. } | burn_ckpt::Error::WrongMirror(_)),
+        ) => return Err(error.into()),
         Failed::Reading(source) | Failed::Downloading(source) if resumes && !has_checkpoints => {
             return Err(Error::MirrorUnreadable { run_id, source });
         }
@@ -214,6 +223,7 @@ fn read<T>(
     writer: &Writer,
     download: impl FnOnce(MirroredRun, KeepsLease<'_>) -> std::result::Result<T, Failed>,
 ) -> std::result::Result<(RunMirror, T), Failed> {
+    store.check_is_not_a_run().map_err(Failed::Reading)?;
     let (mirror, run) = take_lease(store, run_id, writer).map_err(Failed::Reading)?;
     // A verification calls it on several threads.
     let mirror = Mutex::new(mirror);

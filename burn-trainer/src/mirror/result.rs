@@ -15,7 +15,7 @@ use crate::process::progress::figures::count;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MirrorResult {
-    /// The mirror's address.
+    /// The run's address in the mirror: `s3://bucket/prefix/r1`.
     pub address: String,
     /// Checkpoints that were sent.
     pub sent: u64,
@@ -39,10 +39,13 @@ impl MirrorResult {
         fails && (!self.unsent.is_empty() || self.has_stale_links)
     }
 
-    /// `mirror s3://bucket/prefix: 12 checkpoints sent, 3 skipped, 1 attempt failed`.
+    /// `mirror s3://bucket/prefix/r1: 12 checkpoints sent, 3 skipped, 1 attempt failed`.
     #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "programs print it"))]
     pub(crate) fn line(&self) -> String {
         let mut line = format!("mirror {}: {} sent", self.address, count(self.sent, "checkpoint"));
+        if !self.unsent.is_empty() {
+            line += &format!(", {} missing", self.unsent.len());
+        }
         if self.skipped > 0 {
             line += &format!(", {} replaced before they were sent", self.skipped);
         }
@@ -72,7 +75,10 @@ mod tests {
     fn the_line_at_the_end_counts() {
         let result = MirrorResult { address: "s3://b/p".to_owned(), sent: 1, ..MirrorResult::default() };
         assert_eq!(result.line(), "mirror s3://b/p: 1 checkpoint sent");
-        let result = MirrorResult { sent: 4, skipped: 2, failed: 1, ..result };
+        let unsent = vec!["last/step=3.ckpt".into()];
+        let result = MirrorResult { unsent, ..result };
+        assert_eq!(result.line(), "mirror s3://b/p: 1 checkpoint sent, 1 missing");
+        let result = MirrorResult { sent: 4, skipped: 2, failed: 1, unsent: Vec::new(), ..result };
         assert_eq!(
             result.line(),
             "mirror s3://b/p: 4 checkpoints sent, 2 replaced before they were sent, 1 attempt failed"

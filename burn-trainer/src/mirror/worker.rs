@@ -28,10 +28,10 @@ pub(super) struct Worker {
     writer: Writer,
     /// `None` until the store answers.
     mirror: Option<RunMirror>,
-    /// When the newest state was saved that the disk had at the start.
-    newest_at_start: Option<Timestamp>,
-    /// The mirror was opened late, and has a newer state than that.
-    is_behind: bool,
+    /// What the disk had at the start.
+    on_disk: OnDisk,
+    /// The mirror was opened late, and has a newer state than that, or is not one of this run.
+    is_unusable: bool,
     layout: RunLayout,
     queue: Arc<Queue>,
     pause: RetryPause,
@@ -40,6 +40,15 @@ pub(super) struct Worker {
     /// What was in the mirror, is not any more, and is to be sent again.
     gone: Vec<String>,
     outside: SentFromOutside,
+}
+
+/// What the disk had at the start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnDisk {
+    /// When its newest state was saved that can be resumed.
+    pub(super) newest: Option<Timestamp>,
+    /// When the run began, as its checkpoints say.
+    pub(super) begin: Option<Timestamp>,
 }
 
 /// Why the thread ends early.
@@ -59,7 +68,7 @@ impl Worker {
         store: Store,
         writer: Writer,
         mirror: Option<RunMirror>,
-        newest_at_start: Option<Timestamp>,
+        on_disk: OnDisk,
         layout: RunLayout,
         queue: Arc<Queue>,
         is_said: bool,
@@ -69,8 +78,8 @@ impl Worker {
             store,
             writer,
             mirror,
-            newest_at_start,
-            is_behind: false,
+            on_disk,
+            is_unusable: false,
             layout,
             queue,
             pause,
@@ -175,7 +184,7 @@ impl Worker {
     /// Whether an error is one of the store, or of the files on this disk.
     fn failed_side(&self, error: &Error) -> FailedSide {
         match error {
-            Error::Mirror { .. } | Error::MirrorInUse { .. } => FailedSide::Store,
+            Error::Mirror { .. } | Error::MirrorInUse { .. } | Error::WrongMirror(_) => FailedSide::Store,
             Error::Damaged { path, .. } | Error::NewerFormat { path, .. }
                 if path.starts_with(self.store.address().to_string()) =>
             {
@@ -211,8 +220,7 @@ impl Worker {
         let opened = match self.mirror.take() {
             Some(mirror) => mirror,
             None => {
-                let mirror = RunMirror::open(&self.store, self.layout.run_id(), &self.writer)?;
-                let mirror = self.unless_it_is_ahead(mirror)?;
+                let mirror = self.open_late()?;
                 log::info!("the mirror {} can be reached", self.store.address());
                 mirror
             }
@@ -220,16 +228,34 @@ impl Worker {
         Ok(self.mirror.insert(opened))
     }
 
+    /// The mirror, which the start could not read.
+    fn open_late(&mut self) -> Result<RunMirror, Error> {
+        let checked = self.store.check_is_not_a_run().and_then(|()| {
+            let (mirror, run) = RunMirror::open_and_read(&self.store, self.layout.run_id(), &self.writer)?;
+            match run.check_is_run_on_disk(self.on_disk.begin) {
+                Ok(()) => Ok(mirror),
+                Err(error) => {
+                    if let Err(unreleased) = mirror.close() {
+                        log::warn!("the lease of the mirror is not given back: {}", chain(&unreleased));
+                    }
+                    Err(error)
+                }
+            }
+        });
+        self.is_unusable = matches!(checked, Err(Error::WrongMirror(_)));
+        self.unless_it_is_ahead(checked?)
+    }
+
     /// The mirror, which the start could not read, unless it has a newer state than the run began with: its
     /// saves would delete it.
     fn unless_it_is_ahead(&mut self, mirror: RunMirror) -> Result<RunMirror, Error> {
         let newer =
-            mirror.newest_finite().filter(|newest| Some(newest.checkpoint_timestamp) > self.newest_at_start);
+            mirror.newest_finite().filter(|newest| Some(newest.checkpoint_timestamp) > self.on_disk.newest);
         let Some(newer) = newer.map(|newer| newer.name.clone()) else { return Ok(mirror) };
-        self.is_behind = true;
+        self.is_unusable = true;
         let mut reason = format!(
             "it has {newer}, which is newer than what the disk had at the start, and which the saves of this run would delete: \
-             start the run again to resume from it, or choose another address"
+             get it with burn-ckpt cp before the run is started again with this address, or choose another address"
         );
         if let Err(unreleased) = mirror.close() {
             reason += &format!(". Its lease is not given back, and ends by itself: {}", chain(&unreleased));
@@ -333,7 +359,7 @@ impl Worker {
     /// Notes an error, and waits.
     fn pause_after(&mut self, error: Error, failed: FailedSide) -> Work<()> {
         let is_lost = matches!(error, Error::MirrorInUse { .. }) && self.mirror.is_some();
-        if self.is_behind || is_lost || is_final(&error) {
+        if self.is_unusable || is_lost || is_final(&error) {
             return Err(EndsEarly::Lost(error));
         }
         let message = chain(&error);

@@ -67,7 +67,13 @@ fn line(config: &TrainerConfig, layout: &RunLayout, resume: Option<&ResumePoint>
                 "starting {run_id}, a new run: without a run_id, ckpt_path \"auto\" finds no earlier one; name the run with \
                  run_id (--run-id)"
             ),
-            Some("auto") => format!("starting {run_id}: no checkpoint yet"),
+            Some("auto") => match &config.mirror {
+                None => format!("starting {run_id}: no checkpoint yet"),
+                Some(mirror) => format!(
+                    "starting {run_id}: no checkpoint yet, neither on disk nor in {}/{run_id}",
+                    mirror.address.trim_end_matches('/')
+                ),
+            },
             _ => format!("starting {run_id}"),
         };
     };

@@ -8,6 +8,7 @@ mod local_checkpoint;
 pub(crate) mod local_names;
 mod metrics_log;
 pub(crate) mod mirror_keep;
+mod own_directory;
 pub(crate) mod retention;
 pub(crate) mod run_mirror;
 pub(crate) mod upload;

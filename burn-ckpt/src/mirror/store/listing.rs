@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use object_store::path::Path as ObjectPath;
 use object_store::{ListResult, ObjectMeta};
 
-use crate::error::Result;
-use crate::error::mirror_failure::MirrorFailure;
+use crate::error::mirror_failure::{MirrorFailure, WrongMirror};
+use crate::error::{Error, Result};
+use crate::file_names::CHECKPOINT_SUFFIX;
 use crate::mirror::object_names::LEASE_NAME;
 use crate::mirror::store::connection::Store;
 use crate::run_dir::layout::CHECKPOINT_DIR;
@@ -30,7 +31,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Mirror`](crate::Error::Mirror) when the store cannot be listed.
+    /// [`Error::Mirror`] when the store cannot be listed.
     pub fn runs(&self) -> Result<Vec<String>> {
         Ok(directories(&self.list_directory("")?).map(str::to_owned).collect())
     }
@@ -43,6 +44,31 @@ impl Store {
         let has_lease = found.objects.iter().any(|object| object.location.filename() == Some(LEASE_NAME));
         let has_checkpoints = directories(&found).any(|directory| directory == CHECKPOINT_DIR);
         Ok(has_lease || has_checkpoints)
+    }
+
+    /// Fails where the address itself is that of a run: what is sent there would be a run within a run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongMirror`]; [`Error::Mirror`] when the store cannot be listed.
+    #[doc(hidden)]
+    pub fn check_is_not_a_run(&self) -> Result<()> {
+        let Ok((mirror, _)) = self.address().split_last() else { return Ok(()) };
+        let has = |found: &ListResult, is: fn(&str) -> bool| {
+            found.objects.iter().filter_map(|object| object.location.filename()).any(is)
+        };
+        let found = self.list_directory("")?;
+        let is_run = has(&found, |name| name == LEASE_NAME)
+            // A run can have this id: only checkpoints have links in it.
+            || directories(&found).any(|directory| directory == CHECKPOINT_DIR)
+                && has(&self.list_directory(CHECKPOINT_DIR)?, |name| name.ends_with(CHECKPOINT_SUFFIX));
+        match is_run {
+            true => {
+                let (address, mirror) = (self.address().to_string(), mirror.to_string());
+                Err(Error::WrongMirror(WrongMirror::IsRun { address, mirror }))
+            }
+            false => Ok(()),
+        }
     }
 
     /// All objects below a name.

@@ -11,6 +11,7 @@ mod settings;
 mod slow_stores;
 mod starts;
 mod two_writers;
+mod wrong_addresses;
 
 use std::fs;
 use std::ops::RangeInclusive;

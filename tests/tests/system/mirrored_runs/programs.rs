@@ -63,7 +63,7 @@ fn a_program_that_is_killed_resumes_on_another_machine() {
         let lines: Vec<&str> = ended.stderr.lines().filter(|line| line.contains(&said)).collect();
         assert!(lines.len() == 1 && lines[0].contains(&format!("step={newest}.ckpt")), "{}", ended.stderr);
     }
-    assert!(ended.stdout.contains(&format!("mirror {address}: ")), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("mirror {address}/r1: ")), "{}", ended.stdout);
     assert_same(&whole, &root, 1..=newest / STEPS_PER_EPOCH);
 }
 
@@ -83,11 +83,18 @@ fn a_dead_store_is_said_once_and_the_exit_status_is_0() {
         "{warnings:?}"
     );
     assert!(ended.stderr.contains("the mirror lacks"), "{}", ended.stderr);
-    assert!(ended.stdout.contains("mirror s3://models/p: 0 checkpoints sent"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("mirror s3://models/p/r1: 0 checkpoints sent, 2 missing"),
+        "{}",
+        ended.stdout
+    );
     // The run is as one without a mirror, but it fails where it is told to.
     let mut strict = warmup(root.path(), "--run-id r1 --epochs 3 --ckpt-path auto");
     strict.args(arguments).args(["--set", "mirror.failed_mirror=fail_if_last"]);
-    assert_eq!(Running::start(of_endpoint(strict, &endpoint)).end().code(), Some(1));
+    let ended = Running::start(of_endpoint(strict, &endpoint)).end();
+    assert_eq!(ended.code(), Some(1));
+    let why = "exit status 1: the mirror lacks the newest checkpoint (failed_mirror is fail_if_last)";
+    assert!(ended.stderr.trim_end().ends_with(why), "{}", ended.stderr);
     // Nothing begins from the start in silence.
     lose_disk(root.path());
     let mut auto = warmup(root.path(), RUN);

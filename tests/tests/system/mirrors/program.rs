@@ -164,7 +164,7 @@ fn a_directory_of_others_or_a_run_that_cannot_be_read_hides_no_other_run() {
     // As a run's, but no run has such an id.
     fs::create_dir_all(mirror.join(&long).join("checkpoint/last")).unwrap();
     fs::write(mirror.join(&long).join("checkpoint/last/x.ckpt"), "content").unwrap();
-    for (verb, row) in [("ls", "last/epoch=0-step=10.ckpt"), ("verify", "whole ")] {
+    for (verb, row) in [("ls", "last/epoch=0-step=10.ckpt"), ("verify", "verified ")] {
         let (out, err) = ended_with(&burn_ckpt(&[&verb, &address]), 1);
         assert!(out.lines().any(|line| line.starts_with(row)), "{out}");
         assert!(err.contains(&format!("error: {address}/{long} cannot be read: ")), "{err}");

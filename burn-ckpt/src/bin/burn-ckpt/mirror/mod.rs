@@ -16,15 +16,19 @@ use crate::verb_result::Failure;
 
 pub use send::{Args, run};
 
-/// Writes to a run's mirror. The lease is given back, also after an error, so that the next writer need not
-/// wait for its end.
+/// The most runs that an error names.
+const SHOWN_RUNS: usize = 8;
+
+/// Writes to a run's mirror, unless `check` fails. The lease is given back, also after an error, so that the
+/// next writer need not wait for its end.
 fn with_lease<T>(
     store: &Store,
     run_id: &str,
+    check: impl FnOnce(&MirroredRun) -> Result<(), Error>,
     work: impl FnOnce(&mut RunMirror) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut mirror = RunMirror::open(store, run_id, &Writer::of_this_process())?;
-    let outcome = work(&mut mirror);
+    let (mut mirror, run) = RunMirror::open_and_read(store, run_id, &Writer::of_this_process())?;
+    let outcome = check(&run).map_err(Failure::from).and_then(|()| work(&mut mirror));
     let closed = mirror.close();
     // The first error counts.
     let done = outcome?;
@@ -105,6 +109,33 @@ fn has_runs(address: &MirrorAddress) -> Result<bool, Failure> {
         }
     }
     Ok(false)
+}
+
+/// Fails for the address of a mirror in the place of that of a run, and names the runs.
+fn check_has_no_runs(address: &MirrorAddress, run: &MirroredRun) -> Result<(), Failure> {
+    if !run.checkpoints().is_empty() || !run.broken().is_empty() {
+        return Ok(());
+    }
+    let mut names = Vec::new();
+    if let Some(store) = store_if_there(address)? {
+        for run_id in store.runs()? {
+            if store.is_run(&run_id)? {
+                names.push(format!("{address}/{run_id}"));
+            }
+        }
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let more = match names.len().saturating_sub(SHOWN_RUNS) {
+        0 => String::new(),
+        more => format!(" and {more} more (burn-ckpt ls {address})"),
+    };
+    names.truncate(SHOWN_RUNS);
+    let names = names.join(", ");
+    Err(Failure::Other(format!(
+        "{address} is not a run, but a directory of runs: name one of them: {names}{more}"
+    )))
 }
 
 /// The addresses of checkpoints.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::ls::metric_mode::{configured_mode, noted_mode};
 use crate::ls::metrics::unknown_metric;
 use crate::mirror::ls::{directory, links};
-use crate::mirror::with_lease;
+use crate::mirror::{check_has_no_runs, with_lease};
 use crate::prune::check_whole::check_whole;
 use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
@@ -35,6 +35,7 @@ pub fn run(
     if run.is_empty() {
         return Err(Failure::Other(format!("{address} is not a run: the mirror has nothing of it")));
     }
+    check_has_no_runs(address, &run)?;
     let keep = keep(rules, mode, &run)?;
     // As they are before anything is removed: an error here costs nothing.
     let links = links(&run)?;
@@ -50,11 +51,16 @@ pub fn run(
         (names, freed, None)
     } else {
         let mut removed = Removed::default();
-        let outcome = with_lease(&Store::connect(&mirror)?, &run_id, |mirror| {
-            mirror.apply_retention_counted(&keep, &mut removed)?;
-            removed.bytes += mirror.remove_leftovers(LEFTOVER_AGE)?.bytes;
-            Ok(())
-        });
+        let outcome = with_lease(
+            &Store::connect(&mirror)?,
+            &run_id,
+            |_| Ok(()),
+            |mirror| {
+                mirror.apply_retention_counted(&keep, &mut removed)?;
+                removed.bytes += mirror.remove_leftovers(LEFTOVER_AGE)?.bytes;
+                Ok(())
+            },
+        );
         (removed.checkpoints, removed.bytes, outcome.err())
     };
     // What was removed before an error is gone, and is printed.

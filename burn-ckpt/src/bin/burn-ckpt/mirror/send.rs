@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use burn_ckpt::mirror::{MirrorAddress, RunMirror, Store};
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, begin_on_disk};
 use burn_ckpt::plumbing::stat;
 use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
@@ -51,10 +51,14 @@ pub fn run(args: &Args) -> VerbResult {
     let run = run_with_checkpoints(&args.run)?;
     // In directories outside of the run's own too.
     let catalog = Catalog::scan(&run)?;
+    address.check_is_apart_from(&run)?;
     let store = Store::connect(&address)?;
+    store.check_is_not_a_run()?;
+    let begin = begin_on_disk(&run, &catalog);
     let mut output = Output::new();
     let mut outcomes = Vec::new();
-    let done = with_lease(&store, run.run_id(), |mirror| {
+    let is_same_run = |mirrored: &MirroredRun| mirrored.check_is_run_on_disk(begin);
+    let done = with_lease(&store, run.run_id(), is_same_run, |mirror| {
         send_all(mirror, &run, &catalog, &mut outcomes, (!args.json).then_some(&mut output))
     });
     // What was sent before an error is there, and is printed.
@@ -66,7 +70,8 @@ pub fn run(args: &Args) -> VerbResult {
     let there = outcomes.iter().filter(|outcome| outcome.was_there).count();
     let bytes: u64 = outcomes.iter().map(|outcome| outcome.bytes).sum();
     say(format!(
-        "{} sent, {}; {there} there already, {failed} not sent",
+        "mirror {address}/{}: {} sent, {}; {there} there already, {failed} not sent",
+        run.run_id(),
         count(outcomes.len() - failed - there, "checkpoint"),
         size(bytes)
     ));

@@ -62,23 +62,25 @@ fn a_newer_state_of_the_same_name_replaces_the_one_on_disk_once_it_has_arrived()
         }
     });
     give_store(address, Arc::new(store) as Arc<dyn ObjectStore>);
-    // Two machines: the second starts from the beginning, and its states have the names of the first one's.
+    // Two machines: the second resumes a copy, and its states have the names of the first one's.
     train(unmirrored(&root, 1)).unwrap();
-    train(mirrored(&other, 1, address)).unwrap();
-    let last = checkpoints(&root).join("last/epoch=0-step=10.ckpt");
+    copy_run(&root, &other);
+    train(unmirrored(&root, 2)).unwrap();
+    train(mirrored(&other, 2, address)).unwrap();
+    let last = checkpoints(&root).join("last/epoch=1-step=20.ckpt");
     let before = sha256sum(&last).unwrap();
-    assert_ne!(before, sha256sum(&checkpoints(&other).join("last/epoch=0-step=10.ckpt")).unwrap());
+    assert_ne!(before, sha256sum(&checkpoints(&other).join("last/epoch=1-step=20.ckpt")).unwrap());
 
     is_cut_off.store(true, Ordering::SeqCst);
-    let error = train(mirrored(&root, 2, address)).unwrap_err();
+    let error = train(mirrored(&root, 3, address)).unwrap_err();
     assert!(matches!(error, Error::MirrorNotDownloaded { .. }), "{error:?}");
     assert_eq!(sha256sum(&last).unwrap(), before, "what is on disk stays");
 
     is_cut_off.store(false, Ordering::SeqCst);
-    let resumed = train(mirrored(&root, 2, address)).unwrap();
-    assert_eq!(resumed.global_step, 20);
-    assert!(resumed.resumed_from.unwrap().ends_with("epoch=0-step=10.ckpt"));
-    assert!(in_mirror(address).iter().any(|name| name.contains("step=20")));
+    let resumed = train(mirrored(&root, 3, address)).unwrap();
+    assert_eq!(resumed.global_step, 30);
+    assert!(resumed.resumed_from.unwrap().ends_with("epoch=1-step=20.ckpt"));
+    assert!(in_mirror(address).iter().any(|name| name.contains("step=30")));
 }
 
 #[test]
