@@ -86,7 +86,7 @@ fn summary(verified: usize, all: usize, failed: usize) -> String {
     let checkpoints = match all {
         0 => checkpoints,
         _ if verified == all => format!("{checkpoints}, all verified"),
-        _ => format!("{checkpoints}, {verified} verified"),
+        _ => format!("{checkpoints}, {} not verified", all - verified),
     };
     match failed {
         0 => checkpoints,

@@ -319,7 +319,7 @@ fn a_run_that_cannot_be_read_is_named_and_the_others_are_listed() {
 
     let (text, err) = ended_with(&as_user(&[&"verify", &logs]), 1);
     named(&err);
-    assert_eq!(text.matches("whole    ").count(), 3, "{text}");
+    assert_eq!(text.matches("verified  ").count(), 3, "{text}");
     // What is not seen could be what has to stay.
     let (_, err) = ended_with(&as_user(&[&"prune", &logs.join("c"), &"--keep", &"last=1", &"--dry-run"]), 1);
     assert!(err.contains("c/checkpoint/best"), "{err}");
@@ -366,7 +366,7 @@ fn a_pipe_in_a_files_place_is_not_waited_for() {
     stdout(&shown);
     assert!(stderr(&shown).contains("it is not a regular file"), "{}", stderr(&shown));
     let (text, _) = ended_with(&burn_ckpt(&[&"verify", &logs]), 1);
-    assert_eq!(text.lines().filter(|line| !line.starts_with("whole")).count(), 1, "{text}");
+    assert_eq!(text.lines().filter(|line| !line.starts_with("verified")).count(), 1, "{text}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn what_is_not_whole_is_named_and_the_others_are_verified_all_the_same() {
     assert!(line("last/epoch=3-step=40.ckpt").starts_with("verified  "), "{out}");
     assert!(line("last.ckpt").starts_with("missing  "), "{out}");
     assert!(line("best/epoch=4-step=50.ckpt").starts_with("verified  "), "{out}");
-    assert!(err.contains("6 checkpoints, 3 verified"), "{err}");
+    assert!(err.contains("6 checkpoints, 3 not verified"), "{err}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &run_dir(root.path()), &"-q"]), 1);
     assert_eq!(out.lines().count(), 3, "{out}");
     let (out, _) = ended_with(&burn_ckpt(&[&"verify", &checkpoints(root.path()).join("last.ckpt")]), 1);

@@ -27,6 +27,22 @@ fn the_table_of_runs_leaves_out_names_places_and_saving_as_the_verb_runs_does() 
 }
 
 #[test]
+fn what_has_no_value_comes_last_in_a_sorted_table_either_way() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let page = report(root.path(), &[&run_dir(root.path())]);
+    let orders = browser::ask(
+        &page,
+        "async () => [false, true].map((descending) =>
+           [NaN, 3, null, 1, Infinity].sort((a, b) => compare(a, b, descending)).map(String))",
+    );
+    assert_eq!(
+        orders,
+        serde_json::json!([["1", "3", "Infinity", "NaN", "null"], ["Infinity", "3", "1", "NaN", "null"]])
+    );
+}
+
+#[test]
 fn of_several_best_checkpoints_one_is_called_the_best() {
     let root = tempfile::tempdir().unwrap();
     let strategies = [StrategyConfig::Best(Best::new().with_topk(2)), StrategyConfig::Last(Last::new())];
