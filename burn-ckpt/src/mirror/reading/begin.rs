@@ -20,8 +20,7 @@ use crate::run_dir::layout::RunLayout;
 pub fn begin_on_disk(run: &RunLayout, present: &Catalog) -> Option<Timestamp> {
     // A directory outside can have those of other runs.
     let own = |place: &&crate::CatalogEntry| place.metadata.run_id == run.run_id();
-    let newest = present.entries.iter().rev().filter(own).find_map(|entry| begin(&entry.metadata));
-    newest
+    present.entries.iter().rev().filter(own).find_map(|entry| begin(&entry.metadata))
 }
 
 /// `None` for what was not saved by a trainer: there each checkpoint has a time of its own.
