@@ -126,9 +126,9 @@ mod tests {
     fn a_relative_target_directory_is_that_of_this_program_wherever_cargo_is_started() {
         let named = |first: Option<&str>, second: Option<&str>| {
             let inherited = [first, second].map(|name| name.map(OsString::from));
-            target_in_place_of(&inherited, Ok("/work/sub/out".into()))
+            target_in_place_of(&inherited, Ok("/project/sub/out".into()))
         };
-        let this = Some(PathBuf::from("/work/sub/out"));
+        let this = Some(PathBuf::from("/project/sub/out"));
         assert_eq!(named(Some("out"), None), this);
         assert_eq!(named(Some("../out"), Some("/other")), this);
         assert_eq!(named(None, Some("out")), this);
