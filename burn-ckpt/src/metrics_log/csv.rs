@@ -3,7 +3,7 @@
 use indexmap::{IndexMap, IndexSet};
 use jiff::Timestamp;
 
-use super::line::{Line, Scope, Split};
+use super::line::{Line, Scope, Split, time_text};
 
 /// The columns before those of the metrics.
 const COLUMNS: [&str; 6] = ["step", "epoch", "split", "scope", "batch", "time"];
@@ -54,7 +54,7 @@ pub fn row(place: &RowPlace, values: &IndexMap<String, f64>, metrics: &IndexSet<
         split_name(place.split).to_owned(),
         scope_name(place.scope).to_owned(),
         whole(place.batch),
-        place.time.map(|time| format!("{time:.3}")).unwrap_or_default(),
+        place.time.map(time_text).unwrap_or_default(),
     ];
     fields.extend(metrics.iter().map(|name| values.get(name).copied().map(number).unwrap_or_default()));
     line(fields.into_iter())

@@ -132,9 +132,15 @@ pub fn head(run_id: &str, time: Timestamp) -> String {
     serde_json::to_string(&head).unwrap_or_default() + "\n"
 }
 
+/// A time as a log has it.
+#[must_use]
+pub fn time_text(time: Timestamp) -> String {
+    format!("{time:.TIME_PRECISION$}")
+}
+
 fn write_time<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
     match time {
-        Some(time) => to.collect_str(&format_args!("{time:.TIME_PRECISION$}")),
+        Some(time) => to.serialize_str(&time_text(*time)),
         None => to.serialize_none(),
     }
 }

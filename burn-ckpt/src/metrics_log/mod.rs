@@ -25,7 +25,7 @@ pub use speed::LineSpeed;
 #[doc(hidden)]
 pub use end_line::{LoggedEnd, append_end, end_line, ended_by_log};
 #[doc(hidden)]
-pub use line::head;
+pub use line::{head, time_text};
 #[doc(hidden)]
 pub use mark::{LogMark, line_digest};
 #[doc(hidden)]

@@ -6,18 +6,14 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::mirror::{MirrorKeep, MirroredRun, RunMirror, Store};
 use burn_ckpt::{Checkpoint, Error};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use system_tests::object_stores::{FaultRates, SimulatedStore, objects};
 
-use super::{PART_BYTES, address, observer, run_in, save, writer};
+use super::{PART_BYTES, address, observer, of_one_name_outside, run_in, save, time, writer};
 
 fn open(objects: &SimulatedStore, token: u64) -> RunMirror {
     let store = Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap();
     RunMirror::open(&store, "r1", &writer(objects, "w", token)).unwrap()
-}
-
-fn time(second: i64) -> Timestamp {
-    Timestamp::new(1_800_000_000 + second, 0).unwrap()
 }
 
 fn beside(checkpoint: &Path) -> PathBuf {
@@ -88,15 +84,8 @@ fn evaluations_are_sent_with_their_checkpoint_or_after_it_and_only_if_they_have_
 fn evaluations_of_checkpoints_outside_of_the_run_are_sent_after_them_too() {
     let root = tempfile::tempdir().unwrap();
     let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
-    fs::create_dir_all(run.checkpoint_dir()).unwrap();
-    // One name in two directories, of which the mirror has one.
-    let [one, two] = [("one", 1), ("two", 2)].map(|(directory, step)| {
-        let place = root.path().join(directory).join("x.ckpt");
-        save(&run, place.to_str().unwrap(), step, time(step.cast_signed()), step, false)
-    });
-    for (link, target) in [("best_val_loss.ckpt", &one), ("last.ckpt", &two)] {
-        std::os::unix::fs::symlink(target, run.checkpoint_dir().join(link)).unwrap();
-    }
+    // Of which the mirror has one.
+    let [one, two] = of_one_name_outside(root.path(), &run);
     let mut mirror = open(&objects, 1);
     for path in [&one, &two] {
         mirror.send(&run, path, &|_| Ok(())).unwrap();

@@ -5,20 +5,16 @@ use std::fs;
 use std::sync::Arc;
 
 use burn_ckpt::mirror::{MirroredRun, RunMirror, Store, Writer};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use system_tests::object_stores::{FaultRates, SimulatedStore, delete_objects, objects, rewrite_objects};
 
-use super::{PART_BYTES, address, observer, run_in, save, writer};
+use super::{PART_BYTES, address, observer, run_in, save, time, writer};
 
 fn open(objects: &SimulatedStore, token: u64) -> RunMirror {
     let store = Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap();
     RunMirror::open(&store, "r1", &writer(objects, "w", token)).unwrap()
-}
-
-fn time(second: i64) -> Timestamp {
-    Timestamp::new(1_800_000_000 + second, 0).unwrap()
 }
 
 #[test]

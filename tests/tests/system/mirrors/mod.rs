@@ -50,6 +50,24 @@ fn run_in(root: &Path) -> RunLayout {
     RunLayout::new(root, "logs", "r1").unwrap()
 }
 
+/// A time of the tests.
+fn time(second: i64) -> Timestamp {
+    Timestamp::new(1_800_000_000 + second, 0).unwrap()
+}
+
+/// Two states of one name in two directories outside of the run, to which links lead.
+fn of_one_name_outside(root: &Path, run: &RunLayout) -> [PathBuf; 2] {
+    let saved = [("one", 1), ("two", 2)].map(|(directory, step)| {
+        let place = root.join(directory).join("x.ckpt");
+        save(run, place.to_str().unwrap(), step, time(step.cast_signed()), step, false)
+    });
+    fs::create_dir_all(run.checkpoint_dir()).unwrap();
+    for (link, target) in ["best_val_loss.ckpt", "last.ckpt"].iter().zip(&saved) {
+        std::os::unix::fs::symlink(target, run.checkpoint_dir().join(link)).unwrap();
+    }
+    saved
+}
+
 /// Saves a checkpoint of some kilobytes whose content follows from the number, with lines in the run's log.
 /// With `files`, its state is in several.
 fn save(run: &RunLayout, name: &str, step: u64, time: Timestamp, content: u64, files: bool) -> PathBuf {

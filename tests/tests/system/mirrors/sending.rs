@@ -16,7 +16,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use system_tests::object_stores::{FaultRates, HookedStore, SimulatedStore, objects, unreachable};
 
-use super::{PART_BYTES, address, files_of, observer, run_in, save, writer};
+use super::{PART_BYTES, address, files_of, observer, of_one_name_outside, run_in, save, time, writer};
 
 fn open(objects: &SimulatedStore, token: u64) -> RunMirror {
     let store = Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap();
@@ -25,10 +25,6 @@ fn open(objects: &SimulatedStore, token: u64) -> RunMirror {
 
 fn send(mirror: &mut RunMirror, run: &RunLayout, path: &Path) -> u64 {
     mirror.send(run, path, &|_| Ok(())).unwrap().bytes
-}
-
-fn time(second: i64) -> Timestamp {
-    Timestamp::new(1_800_000_000 + second, 0).unwrap()
 }
 
 /// The log of metrics of a checkpoint, as the mirror has it.
@@ -309,15 +305,7 @@ fn parts_are_given_up_whose_upload_cannot_be_completed() {
 fn a_link_out_of_the_run_names_a_checkpoint_of_the_mirror_only_if_that_has_its_state() {
     let root = tempfile::tempdir().unwrap();
     let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
-    fs::create_dir_all(run.checkpoint_dir()).unwrap();
-    // One name in two directories.
-    let [one, two] = [("one", 1), ("two", 2)].map(|(directory, step)| {
-        let place = root.path().join(directory).join("x.ckpt");
-        save(&run, place.to_str().unwrap(), step, time(step.cast_signed()), step, false)
-    });
-    for (link, target) in [("best_val_loss.ckpt", &one), ("last.ckpt", &two)] {
-        std::os::unix::fs::symlink(target, run.checkpoint_dir().join(link)).unwrap();
-    }
+    let [one, two] = of_one_name_outside(root.path(), &run);
     // Of a user's.
     let own = run.checkpoint_dir().join("own.ckpt");
     std::os::unix::fs::symlink(&own, &own).unwrap();

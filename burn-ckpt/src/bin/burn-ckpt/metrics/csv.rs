@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::RunLayout;
 use burn_ckpt::metrics_log::csv::{heading, row, scope_name};
+use burn_ckpt::metrics_log::time_text;
 use indexmap::IndexSet;
 use serde_json::{Value, json};
 
@@ -91,7 +92,7 @@ fn json_row(values: &Values) -> Value {
         ("split", Some(json!(place.split))),
         ("scope", Some(json!(place.scope))),
         ("batch", place.batch.map(Value::from)),
-        ("time", place.time.map(|time| format!("{time:.3}").into())),
+        ("time", place.time.map(|time| time_text(time).into())),
         ("metrics", Some(json_metrics(&values.metrics))),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()

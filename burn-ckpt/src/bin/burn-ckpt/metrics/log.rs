@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::metrics_log::Scope;
+use burn_ckpt::metrics_log::{Scope, time_text};
 use burn_ckpt::retention::MetricMode;
 use indexmap::{IndexMap, IndexSet};
 use jiff::Timestamp;
@@ -213,7 +213,7 @@ fn as_json(epochs: &IndexMap<u64, Epoch>, best: Option<u64>) -> Value {
         json!({
             "epoch": epoch,
             "step": found.step,
-            "time": found.time.map(|time| format!("{time:.3}")),
+            "time": found.time.map(time_text),
             "is_best": Some(*epoch) == best,
             "metrics": json_metrics(&found.metrics),
         })

@@ -102,13 +102,23 @@ fn has_runs(address: &MirrorAddress) -> Result<bool, Failure> {
     {
         return Ok(true);
     }
-    let Some(store) = store_if_there(address)? else { return Ok(false) };
+    Ok(!run_addresses(address, 1)?.is_empty())
+}
+
+/// The addresses of the runs of a mirror, so many at most.
+fn run_addresses(mirror: &MirrorAddress, most: usize) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    let Some(store) = store_if_there(mirror)? else { return Ok(found) };
     for run_id in store.runs()? {
+        if found.len() == most {
+            break;
+        }
+        // Beside the runs there can be directories of others.
         if store.is_run(&run_id)? {
-            return Ok(true);
+            found.push(format!("{mirror}/{run_id}"));
         }
     }
-    Ok(false)
+    Ok(found)
 }
 
 /// Fails for the address of a mirror in the place of that of a run, and names the runs.
@@ -116,14 +126,7 @@ fn check_has_no_runs(address: &MirrorAddress, run: &MirroredRun) -> Result<(), F
     if !run.checkpoints().is_empty() || !run.broken().is_empty() {
         return Ok(());
     }
-    let mut names = Vec::new();
-    if let Some(store) = store_if_there(address)? {
-        for run_id in store.runs()? {
-            if store.is_run(&run_id)? {
-                names.push(format!("{address}/{run_id}"));
-            }
-        }
-    }
+    let mut names = run_addresses(address, usize::MAX)?;
     if names.is_empty() {
         return Ok(());
     }
