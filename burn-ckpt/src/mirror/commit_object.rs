@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::container::bounded_json::{JsonError, parse};
 use crate::format::metadata::Metadata;
 use crate::format::numbers;
-use crate::mirror::object_names::check_relative;
+use crate::mirror::object_names::{FORKS_DIR, check_relative, fork_name};
 
 /// The version of what the mirror writes: see [`MirroredCheckpoint`].
 pub const MIRROR_VERSION: u32 = 1;
@@ -49,6 +49,9 @@ pub struct MirroredCheckpoint {
     pub global_step: u64,
     /// When the state was taken, in UTC.
     pub checkpoint_timestamp: Timestamp,
+    /// When the start of the run was that saved it. `None` for one that no trainer has saved.
+    #[serde(default)]
+    pub start: Option<Timestamp>,
     /// Why it was saved.
     pub reason: String,
     /// Its metrics.
@@ -120,6 +123,7 @@ impl MirroredCheckpoint {
             epoch: metadata.epoch,
             global_step: metadata.global_step,
             checkpoint_timestamp: metadata.checkpoint_timestamp,
+            start: metadata.starts.last().map(|start| start.timestamp),
             reason: metadata.reason.clone(),
             metrics: metadata.metrics.clone(),
             non_finite: !metadata.is_finite(),
@@ -152,6 +156,27 @@ impl MirroredCheckpoint {
     /// Later states are larger.
     pub(crate) fn order(&self) -> (Timestamp, u64, &str) {
         (self.checkpoint_timestamp, self.global_step, &self.name)
+    }
+
+    /// Whether it is the second name of a state of another history.
+    pub(crate) fn is_fork(&self) -> bool {
+        let below = self.name.strip_prefix(FORKS_DIR).and_then(|name| name.strip_prefix('/'));
+        below.and_then(|name| name.split('/').next()).is_some_and(|term| term.parse::<u64>().is_ok())
+    }
+
+    /// The same state under the name of one of another history. The content stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] for a name that is too deep for a reader.
+    pub(crate) fn as_fork(&self) -> Result<Self> {
+        let mut fork = self.clone();
+        for file in &mut fork.files {
+            file.name = fork_name(self.term, &file.name);
+            check_relative("the second name in the mirror", &file.name)?;
+        }
+        fork.name = fork_name(self.term, &self.name);
+        Ok(fork)
     }
 
     pub(crate) fn to_json(&self) -> Result<Vec<u8>> {

@@ -51,6 +51,8 @@ pub use commit_object::{MIRROR_VERSION, MirroredCheckpoint, MirroredFile, Mirror
 pub use reading::begin::begin_on_disk;
 pub(crate) use reading::checkpoint_files::{CheckpointFiles, MirroredMetadata};
 pub use reading::mirrored_run::MirroredRun;
+#[doc(hidden)]
+pub use sending::forks::{DiskHistory, forks_in_words};
 pub use sending::local_names::OUTSIDE_DIR;
 #[doc(hidden)]
 pub use sending::local_names::{PathsOnDisk, check_dirpath};

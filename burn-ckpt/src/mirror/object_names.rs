@@ -6,6 +6,7 @@
 //! | `{run}/checkpoint/last/X.ckpt.commit.json` | the commit object: the checkpoint is there, and these are its files |
 //! | `{run}/checkpoint/last/X.ckpt.evaluation.json` | the evaluations of a checkpoint, which are replaced |
 //! | `{run}/checkpoint/last.ckpt` | a link: the name of a checkpoint |
+//! | `{run}/checkpoint/forks/{term}/last/X.ckpt.commit.json` | the second commit object of a state of another history |
 //! | `{run}/metrics/..` | a piece of the log of metrics |
 //! | `{run}/lease.json` | who writes |
 
@@ -16,6 +17,8 @@ use crate::run_dir::layout::CHECKPOINT_DIR;
 pub(crate) const COMMIT_SUFFIX: &str = ".commit.json";
 pub(crate) const LEASE_NAME: &str = "lease.json";
 pub(crate) const METRICS_DIR: &str = "metrics";
+/// What states of another history than the disk's are below.
+pub(crate) const FORKS_DIR: &str = "forks";
 /// What the name of content has at its end if the name alone could be another writer's.
 const UPLOAD_MARK: &str = ".upload-";
 /// The most directories in the name of a checkpoint.
@@ -37,6 +40,12 @@ pub(crate) fn evaluations(run_id: &str, checkpoint: &str) -> String {
 pub(crate) fn checkpoint_of_commit<'a>(run_id: &str, key: &'a str) -> Option<&'a str> {
     let name = below_checkpoints(run_id, key)?.strip_suffix(COMMIT_SUFFIX)?;
     name.ends_with(CHECKPOINT_SUFFIX).then_some(name)
+}
+
+/// The second name of a checkpoint, or of a file of it, that was written under a term and is of another history
+/// than the disk's. A term's writer has one state under a name at its end.
+pub(crate) fn fork_name(term: u64, name: &str) -> String {
+    format!("{FORKS_DIR}/{term}/{name}")
 }
 
 /// The object of a link: `last.ckpt`.

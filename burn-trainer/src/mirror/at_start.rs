@@ -13,10 +13,10 @@ use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-use super::download::{KeepsLease, download_newer, newest_finite, replace_damaged};
+use super::download::{KeepsLease, download_newer, replace_damaged};
 use super::is_final;
 use super::queue::Queue;
-use super::worker::{OnDisk, Worker};
+use super::worker::Worker;
 use crate::config::{MirrorConfig, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
@@ -108,8 +108,7 @@ impl OpenMirror {
         let existing = existing.map(|mirror| format!("{address}/{}", mirror.run_id()).into());
         let is_said = mirror.is_none();
         queue.is_in_mirror(mirror.as_ref().map(digests).unwrap_or_default());
-        let (on_disk, for_worker) = (OnDisk { newest: newest_finite(present), begin }, Arc::clone(&queue));
-        let worker = Worker::new(store, writer, mirror, on_disk, layout.clone(), for_worker, is_said);
+        let worker = Worker::new(store, writer, mirror, begin, layout.clone(), Arc::clone(&queue), is_said);
         let output = OutputHandle::of_this_thread();
         let thread = thread::Builder::new().name("burn-trainer-mirror".to_owned());
         let work = move || {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::train::LearnerModel;
-use burn_ckpt::mirror::OUTSIDE_DIR;
+use burn_ckpt::mirror::{DiskHistory, OUTSIDE_DIR};
 use burn_ckpt::plumbing::{is_checkpoint, list, storage};
 use burn_ckpt::{CatalogEntry, RunLayout};
 
@@ -92,6 +92,7 @@ impl<M: LearnerModel> Callback<M> for MirrorCallback {
         }
         // In directories outside of the run's own too.
         let found = scan(&layout, &elsewhere(&self.config, &layout)?)?;
+        self.queue.has_history(DiskHistory::of(&found));
         self.queue.begin(keep, found.entries.into_iter().map(|entry| present(&layout, entry)));
         Ok(())
     }

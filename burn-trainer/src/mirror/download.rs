@@ -112,7 +112,7 @@ pub(super) fn replace_damaged(
 }
 
 /// When the newest state on disk was saved that a run can resume from.
-pub(super) fn newest_finite(present: &Catalog) -> Option<Timestamp> {
+fn newest_finite(present: &Catalog) -> Option<Timestamp> {
     let finite = present.entries.iter().filter(|entry| entry.metadata.is_finite());
     finite.map(|entry| entry.metadata.checkpoint_timestamp).max()
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use burn_ckpt::mirror::MirrorKeep;
+use burn_ckpt::mirror::{DiskHistory, MirrorKeep};
 use indexmap::IndexMap;
 use parking_lot::{Condvar, Mutex};
 
@@ -82,6 +82,11 @@ impl Queue {
         self.state.lock().in_mirror = checkpoints;
     }
 
+    /// The histories of what is on disk when training begins: what the mirror has of others stays there.
+    pub(super) fn has_history(&self, history: DiskHistory) {
+        self.state.lock().history = history;
+    }
+
     /// Training begins: this stays in the mirror, and these are on disk already, the oldest first. Of those
     /// that have one name in the mirror, as in two directories outside of the run's, the newest counts: an
     /// older one would take its place there.
@@ -147,6 +152,11 @@ impl Queue {
                 return Next::KeepLease;
             }
         }
+    }
+
+    /// The histories of what was on disk when training began.
+    pub(super) fn history(&self) -> DiskHistory {
+        self.state.lock().history.clone()
     }
 
     /// What stays in the mirror.

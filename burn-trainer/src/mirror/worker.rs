@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn_ckpt::metrics_log::METRICS_FILE;
-use burn_ckpt::mirror::{PathsOnDisk, RunMirror, Store, Writer};
+use burn_ckpt::mirror::{PathsOnDisk, RunMirror, Store, Writer, forks_in_words};
 use burn_ckpt::plumbing::{is_there, panic_message};
-use burn_ckpt::{Error, MirrorFailure, RunLayout, chain};
+use burn_ckpt::{Error, RunLayout, chain};
 use jiff::Timestamp;
 
 use super::chores::{Chores, FailedChore};
@@ -28,10 +28,11 @@ pub(super) struct Worker {
     writer: Writer,
     /// `None` until the store answers.
     mirror: Option<RunMirror>,
-    /// What the disk had at the start.
-    on_disk: OnDisk,
-    /// The mirror was opened late, and has a newer state than that, or is not one of this run.
+    /// When the run began, as the checkpoints say that were on disk at the start.
+    begin: Option<Timestamp>,
+    /// The mirror was opened late, and is not one of this run.
     is_unusable: bool,
+    has_kept_forks: bool,
     layout: RunLayout,
     queue: Arc<Queue>,
     pause: RetryPause,
@@ -42,21 +43,11 @@ pub(super) struct Worker {
     outside: SentFromOutside,
 }
 
-/// What the disk had at the start.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OnDisk {
-    /// When its newest state was saved that can be resumed.
-    pub(super) newest: Option<Timestamp>,
-    /// When the run began, as its checkpoints say.
-    pub(super) begin: Option<Timestamp>,
-}
-
 /// Why the thread ends early.
 enum EndsEarly {
     /// The wait at the end of the run is over.
     GivenUp,
-    /// Another process has taken the mirror over, or has sent more to it than this one began with; or each
-    /// further try fails too.
+    /// Another process has taken the mirror over, or it is another run's; or each further try fails too.
     Lost(Error),
 }
 
@@ -68,7 +59,7 @@ impl Worker {
         store: Store,
         writer: Writer,
         mirror: Option<RunMirror>,
-        on_disk: OnDisk,
+        begin: Option<Timestamp>,
         layout: RunLayout,
         queue: Arc<Queue>,
         is_said: bool,
@@ -78,8 +69,9 @@ impl Worker {
             store,
             writer,
             mirror,
-            on_disk,
+            begin,
             is_unusable: false,
+            has_kept_forks: false,
             layout,
             queue,
             pause,
@@ -215,7 +207,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The mirror, opened where the store did not answer before.
+    /// The mirror, opened where the store did not answer before. What it has of other histories than the disk's
+    /// gets a second name, before the saves of this run take the first one, or retention deletes it.
     fn opened(&mut self) -> Result<&mut RunMirror, Error> {
         let opened = match self.mirror.take() {
             Some(mirror) => mirror,
@@ -225,14 +218,22 @@ impl Worker {
                 mirror
             }
         };
-        Ok(self.mirror.insert(opened))
+        let mirror = self.mirror.insert(opened);
+        if !self.has_kept_forks {
+            let kept = mirror.keep_forks(&self.queue.history())?;
+            self.has_kept_forks = true;
+            if let Some(said) = forks_in_words(&kept) {
+                warn(&format!("the mirror {}/{} {said}", self.store.address(), mirror.run_id()));
+            }
+        }
+        Ok(mirror)
     }
 
     /// The mirror, which the start could not read.
     fn open_late(&mut self) -> Result<RunMirror, Error> {
         let checked = self.store.check_is_not_a_run().and_then(|()| {
             let (mirror, run) = RunMirror::open_and_read(&self.store, self.layout.run_id(), &self.writer)?;
-            match run.check_is_run_on_disk(self.on_disk.begin) {
+            match run.check_is_run_on_disk(self.begin) {
                 Ok(()) => Ok(mirror),
                 Err(error) => {
                     if let Err(unreleased) = mirror.close() {
@@ -243,25 +244,7 @@ impl Worker {
             }
         });
         self.is_unusable = matches!(checked, Err(Error::WrongMirror(_)));
-        self.unless_it_is_ahead(checked?)
-    }
-
-    /// The mirror, which the start could not read, unless it has a newer state than the run began with: its
-    /// saves would delete it.
-    fn unless_it_is_ahead(&mut self, mirror: RunMirror) -> Result<RunMirror, Error> {
-        let newer =
-            mirror.newest_finite().filter(|newest| Some(newest.checkpoint_timestamp) > self.on_disk.newest);
-        let Some(newer) = newer.map(|newer| newer.name.clone()) else { return Ok(mirror) };
-        self.is_unusable = true;
-        let mut reason = format!(
-            "it has {newer}, which is newer than what the disk had at the start, and which the saves of this run would delete: \
-             get it with burn-ckpt cp before the run is started again with this address, or choose another address"
-        );
-        if let Err(unreleased) = mirror.close() {
-            reason += &format!(". Its lease is not given back, and ends by itself: {}", chain(&unreleased));
-        }
-        let (object, failure) = (self.store.address().to_string(), MirrorFailure::Conflict);
-        Err(Error::Mirror { action: "write to", object, failure, reason })
+        checked
     }
 
     fn keep_lease(&mut self) -> Work<()> {

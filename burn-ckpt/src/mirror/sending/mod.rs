@@ -2,6 +2,7 @@
 //! retention deletes.
 
 mod evaluations;
+pub(crate) mod forks;
 mod leftovers;
 mod links;
 mod local_checkpoint;

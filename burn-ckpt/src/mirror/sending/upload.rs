@@ -149,11 +149,16 @@ impl RunMirror {
         names.find(is_free).unwrap_or_default()
     }
 
-    /// Writes the commit object, and reads it back.
+    /// Writes the commit object of what this writer has sent.
     fn commit(&mut self, mut commit_object: MirroredCheckpoint) -> Result<()> {
         self.lease.keep()?;
         self.empty_links_to_other_state(&commit_object)?;
         commit_object.term = self.lease.term();
+        self.write_commit(commit_object)
+    }
+
+    /// Writes a commit object, and reads it back.
+    pub(super) fn write_commit(&mut self, mut commit_object: MirroredCheckpoint) -> Result<()> {
         commit_object.committed = self.lease.writer().now();
         let (key, json) = (commit(&self.run_id, &commit_object.name), commit_object.to_json()?);
         if self.store.put_new(&key, &json)?.is_none()

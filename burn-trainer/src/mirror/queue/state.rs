@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn_ckpt::mirror::MirrorKeep;
+use burn_ckpt::mirror::{DiskHistory, MirrorKeep};
 use indexmap::{IndexMap, IndexSet};
 
 use crate::mirror::result::MirrorResult;
@@ -34,6 +34,8 @@ pub(super) struct QueueState {
     pub(super) in_work: Option<(PathBuf, Waiting)>,
     /// What stays in the mirror. `None` until training begins: then nothing is sent yet.
     pub(super) keep: Option<MirrorKeep>,
+    /// The histories of what the disk had when training began.
+    pub(super) history: DiskHistory,
     /// Until when the end of the run waits.
     pub(super) deadline: Option<Instant>,
     /// Nothing more is sent: the wait at the end is over.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, begin_on_disk};
+use burn_ckpt::mirror::{
+    DiskHistory, MirrorAddress, MirroredRun, RunMirror, Store, begin_on_disk, forks_in_words,
+};
 use burn_ckpt::plumbing::stat;
 use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
@@ -87,6 +89,10 @@ fn send_all(
     outcomes: &mut Vec<Outcome>,
     mut lines: Option<&mut Output>,
 ) -> Result<(), Failure> {
+    // Before what is sent takes their names.
+    if let Some(said) = forks_in_words(&mirror.keep_forks(&DiskHistory::of(catalog))?) {
+        say(format!("note: the mirror {said}"));
+    }
     let mut outside: HashMap<&OsStr, &CatalogEntry> = HashMap::new();
     for entry in catalog.entries.iter().rev() {
         let name = entry.path.file_name().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod damaged_disks;
 mod empty_disks;
+mod forks;
 mod new_runs;
 mod newer_formats;
 mod newer_mirrors;

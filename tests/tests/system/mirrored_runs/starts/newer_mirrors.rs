@@ -7,12 +7,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::train::LearnerModel;
 use burn_trainer::Error;
-use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use system_tests::models::small::{Script, train_by};
 use system_tests::object_stores::{HookedStore, delete_objects, give_store, unreachable};
 use system_tests::programs::commands::sha256sum;
 use system_tests::run_files::{checkpoints, files, run_dir};
@@ -25,7 +22,7 @@ fn is_content(path: &str) -> bool {
     (path.contains("/last/") || path.contains("/best/")) && path.ends_with(".ckpt")
 }
 
-fn copy_run(root: &Path, copy: &Path) {
+pub fn copy_run(root: &Path, copy: &Path) {
     assert!(Command::new("cp").arg("-a").args([root, copy]).status().unwrap().success());
 }
 
@@ -138,69 +135,4 @@ fn nothing_begins_from_the_start_where_the_mirror_has_lost_the_content_of_its_ch
     assert_eq!(source.kind(), burn_ckpt::ErrorKind::Damaged, "{source:?}");
     assert!(!fs::exists(checkpoints(root.path())).unwrap(), "nothing is left of the failed start");
     train(mirrored(root.path(), 1, address).with_ckpt_path("none")).unwrap();
-}
-
-#[test]
-fn a_run_that_could_not_read_a_newer_mirror_sends_nothing_to_it() {
-    sends_nothing_to_a_newer_mirror("memory:ahead", false);
-}
-
-#[test]
-fn that_the_mirror_is_newer_is_said_also_where_its_lease_cannot_be_given_back() {
-    sends_nothing_to_a_newer_mirror("memory:ahead-and-dying", true);
-}
-
-fn sends_nothing_to_a_newer_mirror(address: &str, keeps_lease: bool) {
-    let directory = tempfile::tempdir().unwrap();
-    let [root, copy] = ["root", "copy"].map(|name| directory.path().join(name));
-    // Dead for the requests of the start alone, which has the disk to resume from.
-    let (is_dead, is_watched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (dead, watched) = (Arc::clone(&is_dead), Arc::clone(&is_watched));
-    let has_links = AtomicBool::new(false);
-    let store = HookedStore::new(Arc::new(InMemory::new()), move |operation| {
-        if watched.load(Ordering::SeqCst) && !dead.load(Ordering::SeqCst) && keeps_lease {
-            // The links are read last.
-            has_links.fetch_or(operation.path.ends_with("checkpoint/last.ckpt"), Ordering::SeqCst);
-            if has_links.load(Ordering::SeqCst) && operation.path.ends_with("lease.json") {
-                return Err(unreachable());
-            }
-        }
-        assert!(!(watched.load(Ordering::SeqCst) && operation.path.contains("step=30")), "{operation:?}");
-        if dead.load(Ordering::SeqCst) { Err(unreachable()) } else { Ok(()) }
-    });
-    give_store(address, Arc::new(store) as Arc<dyn ObjectStore>);
-    train(mirrored(&root, 1, address)).unwrap();
-    copy_run(&root, &copy);
-    train(mirrored(&root, 2, address)).unwrap();
-    let before = in_mirror(address);
-    assert!(before.iter().any(|name| name.contains("step=20")), "{before:?}");
-
-    is_dead.store(true, Ordering::SeqCst);
-    is_watched.store(true, Ordering::SeqCst);
-    let revive = Revive { is_dead: Arc::clone(&is_dead) };
-    let result =
-        train_by(mirrored(&copy, 3, address), Script::default(), |trainer| trainer.callback(revive)).unwrap();
-    assert_eq!(result.global_step, 30);
-    assert!(result.resumed_from.unwrap().ends_with("epoch=0-step=10.ckpt"));
-    let mirror = result.mirror.unwrap();
-    let error = mirror.last_error.unwrap();
-    assert!(mirror.sent == 0 && error.contains("newer than what the disk had"), "{error}");
-    assert_eq!(error.contains("Its lease is not given back"), keeps_lease, "{error}");
-    assert_eq!(in_mirror(address), before);
-}
-
-/// The store answers again once training has begun.
-struct Revive {
-    is_dead: Arc<AtomicBool>,
-}
-
-impl<M: LearnerModel> Callback<M> for Revive {
-    fn name(&self) -> String {
-        "revive".to_owned()
-    }
-
-    fn on_fit_start(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
-        self.is_dead.store(false, Ordering::SeqCst);
-        Ok(())
-    }
 }
