@@ -42,8 +42,8 @@ pub(crate) fn checkpoint_of_commit<'a>(run_id: &str, key: &'a str) -> Option<&'a
     name.ends_with(CHECKPOINT_SUFFIX).then_some(name)
 }
 
-/// The second name of a checkpoint, or of a file of it, that was written under a term and is of another history
-/// than the disk's. A term's writer has one state under a name at its end.
+/// The second name of a checkpoint, or of a file of it, that was written under a term and is of another
+/// history than the disk's. A term's writer has one state under a name at its end.
 pub(crate) fn fork_name(term: u64, name: &str) -> String {
     format!("{FORKS_DIR}/{term}/{name}")
 }

@@ -207,8 +207,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The mirror, opened where the store did not answer before. What it has of other histories than the disk's
-    /// gets a second name, before the saves of this run take the first one, or retention deletes it.
+    /// The mirror, opened where the store did not answer before. What it has of other histories than the
+    /// disk's gets a second name, before the saves of this run take the first one, or retention deletes it.
     fn opened(&mut self) -> Result<&mut RunMirror, Error> {
         let opened = match self.mirror.take() {
             Some(mirror) => mirror,

@@ -1,6 +1,6 @@
 //! States of a mirror that are of another history than those on disk: the run resumed from an older state
 //! while the mirror could not be read, or on another machine. They get a second name, which no later state
-//! takes and no strategy's rule ranks. So they stay until somebody deletes them.
+//! takes and no strategy's rule ranks. So they stay until a user deletes them.
 
 use std::collections::BTreeMap;
 
