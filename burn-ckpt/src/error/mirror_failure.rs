@@ -60,6 +60,19 @@ pub enum WrongMirror {
         /// The step of its newest checkpoint.
         step: u64,
     },
+    /// The objects there were those of a run of another id, and were renamed or copied.
+    #[error(
+        "{address}/{run_id} has the checkpoints of the run {other}, whose objects were renamed or copied: only reading them is \
+         safe. Give them their name back, choose another run id, or get a checkpoint with burn-ckpt cp"
+    )]
+    Renamed {
+        /// The mirror.
+        address: String,
+        /// The run that is sent.
+        run_id: String,
+        /// The run whose checkpoints are there.
+        other: String,
+    },
     /// What is sent would be in the run's own directory.
     #[error("the mirror's directory is the run's own: name another one")]
     OwnDirectory,

@@ -251,7 +251,10 @@ impl Checkpoint {
 
     /// The metadata of a file of version 2, and what the file has at its end.
     pub(crate) fn own_metadata(&self) -> Result<(Metadata, EmbeddedMetadata)> {
-        of_version_2(self.header.file(), &self.header.trainer_state, self.metadata_beside())
+        let own = of_version_2(self.header.file(), &self.header.trainer_state, self.metadata_beside());
+        #[cfg(feature = "mirror")]
+        let own = own.map(|(metadata, own)| (self.beside.complete(metadata), own));
+        own
     }
 
     /// What the metadata file says that was beside the checkpoint when it was opened.

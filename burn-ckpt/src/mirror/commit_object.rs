@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::file_names::METADATA_SUFFIX;
 use crate::format::container::bounded_json::{JsonError, parse};
 use crate::format::metadata::Metadata;
 use crate::format::numbers;
@@ -22,6 +23,8 @@ pub(crate) const MAX_COMMIT_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_COMMIT_VALUES: usize = 50_000;
 /// The most files of a checkpoint: an index, 512 shards and the metadata.
 const MAX_FILES: usize = 514;
+/// The most characters of a wrong name in an error.
+const MAX_SHOWN_NAME: usize = 80;
 
 /// A checkpoint in a mirror, as its commit object describes it.
 ///
@@ -134,6 +137,18 @@ impl MirroredCheckpoint {
         }
     }
 
+    /// The name of the file of its metadata.
+    pub(crate) fn metadata_name(&self) -> String {
+        format!("{}{METADATA_SUFFIX}", self.name)
+    }
+
+    /// The metadata that its own file has, with what that file does not have.
+    pub(crate) fn completed(&self, own: Metadata) -> Metadata {
+        let checkpoint_path = self.name.rsplit('/').next().unwrap_or_default().to_owned();
+        let (reason, checkpoint_checksum) = (self.reason.clone(), self.sha256().to_owned());
+        Metadata { checkpoint_path, reason, checkpoint_checksum, ..own }
+    }
+
     /// The size in bytes of all its files.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
@@ -185,12 +200,13 @@ impl MirroredCheckpoint {
         Ok((text + "\n").into_bytes())
     }
 
-    /// Reads a commit object that was found under a name.
+    /// Reads a commit object that was found under a name. Its run is not compared: the objects of a run can
+    /// be renamed as a whole, as no object names one outside of its run.
     ///
     /// # Errors
     ///
     /// [`Error::Damaged`] when it is invalid or describes another checkpoint; [`Error::NewerFormat`].
-    pub(crate) fn parse(json: &[u8], run_id: &str, name: &str, shown: &str) -> Result<Self> {
+    pub(crate) fn parse(json: &[u8], name: &str, shown: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             format: String,
@@ -209,8 +225,9 @@ impl MirroredCheckpoint {
             return Err(Error::NewerFormat { path, format, found: version, supported });
         }
         let commit: Self = parse(json, MAX_COMMIT_VALUES).map_err(invalid)?;
-        if commit.run_id != run_id || commit.name != name {
-            return Err(damaged("it describes another checkpoint".to_owned()));
+        if commit.name != name {
+            let other = commit.name.chars().take(MAX_SHOWN_NAME).collect::<String>();
+            return Err(damaged(format!("it describes another checkpoint, {other}: the object was renamed")));
         }
         if commit.files.len() > MAX_FILES || !commit.files.iter().any(|file| file.name == name) {
             return Err(damaged(format!("it has {} files", commit.files.len())));

@@ -139,7 +139,7 @@ fn download_with_needed(
     let are_replaced = Cell::new(false);
     let replace_rest = || {
         if !are_replaced.get() {
-            download_log(run, newest, layout)?;
+            download_log(run, newest, layout, progress)?;
             remove_links(layout)?;
             are_replaced.set(true);
         }
@@ -194,9 +194,14 @@ fn is_same(checkpoint: &MirroredCheckpoint, place: &Path, progress: KeepsLease<'
 
 /// The log of metrics up to a checkpoint, in place of the one on disk once it has arrived. Where it is
 /// damaged, that one stays, and the run writes it again from the checkpoint's history.
-fn download_log(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &RunLayout) -> Result<()> {
+fn download_log(
+    run: &MirroredRun,
+    checkpoint: &MirroredCheckpoint,
+    layout: &RunLayout,
+    progress: KeepsLease<'_>,
+) -> Result<()> {
     let path = layout.run_dir().join(METRICS_FILE);
-    match run.download_metrics_log(checkpoint, &path) {
+    match run.download_metrics_log(checkpoint, &path, &|bytes| progress(bytes)) {
         Ok(_) => Ok(()),
         Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
             warn(&format!(

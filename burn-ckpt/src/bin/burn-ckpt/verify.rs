@@ -48,7 +48,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> VerbResult {
     let mut output = Output::new();
-    let NamedCheckpoints { checkpoints, missing, failed } = find(&args.paths);
+    let NamedCheckpoints { checkpoints, broken, missing, failed } = find(&args.paths);
     let (mut good, mut outcomes) = (0, Vec::new());
     let mut print = |verified: Verified| -> Result<(), Failure> {
         if args.quiet && verified.state == VERIFIED {
@@ -65,6 +65,10 @@ pub fn run(args: &Args) -> VerbResult {
         good += usize::from(outcome.is_ok());
         print(Verified::new(path, outcome))
     })?;
+    let named = checkpoints.len() + broken.len() + missing.len();
+    for (path, error) in broken {
+        print(Verified::new(&path, Err(error)))?;
+    }
     for (link, target) in &missing {
         let said = format!("the link points to a missing file: {}", target.display());
         print(Verified { path: link.clone(), state: "missing", said })?;
@@ -76,8 +80,8 @@ pub fn run(args: &Args) -> VerbResult {
         output.json(&Value::from(outcomes.into_iter().chain(failed).collect::<Vec<_>>()))?;
     }
     output.flush()?;
-    say(summary(good, checkpoints.len() + missing.len(), failed.len()));
-    Ok(good == checkpoints.len() && missing.is_empty() && failed.is_empty())
+    say(summary(good, named, failed.len()));
+    Ok(good == named && failed.is_empty())
 }
 
 /// How many checkpoints of so many are verified, and how many paths name none that can be read.
@@ -95,8 +99,11 @@ fn summary(verified: usize, all: usize, failed: usize) -> String {
 }
 
 /// The checkpoints that the paths name.
+#[derive(Default)]
 struct NamedCheckpoints {
     checkpoints: Vec<PathBuf>,
+    /// Those of a mirror that are known not to be complete, and links that are not in the format of one.
+    broken: Vec<(PathBuf, Error)>,
     /// Links to missing files, with their targets.
     missing: Vec<(PathBuf, PathBuf)>,
     /// The paths of which no checkpoints could be found, and why. An error has been printed for each.
@@ -104,7 +111,7 @@ struct NamedCheckpoints {
 }
 
 fn find(paths: &[PathBuf]) -> NamedCheckpoints {
-    let mut found = NamedCheckpoints { checkpoints: Vec::new(), missing: Vec::new(), failed: Vec::new() };
+    let mut found = NamedCheckpoints::default();
     for path in paths {
         if let Err(failure) = found.add(path) {
             found.fail(path, chain(&failure));
@@ -124,6 +131,8 @@ impl NamedCheckpoints {
         if let Some(address) = crate::mirror::address_of(path)? {
             let found = crate::mirror::checkpoints_at(&address)?;
             self.checkpoints.extend(found.checkpoints);
+            self.broken.extend(found.broken);
+            self.missing.extend(found.missing);
             for (run, error) in found.unreadable {
                 self.fail(Path::new(&run), format!("{run} cannot be read: {}", chain(&error)));
             }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::addresses::mirror_address;
 use crate::disk::directories::real_path_if_there;
 use crate::disk::storage;
 use crate::error::chain::chain;
@@ -206,7 +207,12 @@ fn is_missing(error: &Error) -> bool {
 fn warn_once(checkpoint: &Path, what: &str) {
     static SAID: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if SAID.lock().insert(metadata_path(checkpoint)) {
-        let checkpoint = checkpoint.display();
-        log::warn!("{what}. It is not used: `burn-ckpt describe {checkpoint} --force` rewrites it");
+        match mirror_address(checkpoint) {
+            Some(_) => log::warn!("{what}. The metadata in the checkpoint's own file is used"),
+            None => {
+                let checkpoint = checkpoint.display();
+                log::warn!("{what}. It is not used: `burn-ckpt describe {checkpoint} --force` rewrites it");
+            }
+        }
     }
 }

@@ -47,6 +47,18 @@ impl MetadataBeside {
     }
 }
 
+#[cfg(feature = "mirror")]
+impl MetadataBeside {
+    /// Completes the metadata of a checkpoint's own file where the metadata beside it is lost, and something
+    /// else says what it had.
+    pub(in crate::load) fn complete(&self, own: Metadata) -> Metadata {
+        match self {
+            Self::Mirrored(metadata) if own.checkpoint_checksum.is_empty() => metadata.complete(own),
+            _ => own,
+        }
+    }
+}
+
 /// Takes a file that ends as one of version 2 does for that: one flipped bit makes a 0 of the 2 in its
 /// header, and the digest of the header says so.
 pub(in crate::load) fn recognise_version_2(header: &mut ContainerHeader) -> Result<()> {

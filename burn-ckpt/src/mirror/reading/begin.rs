@@ -1,16 +1,12 @@
 //! When a run has begun, by which two runs of one id are told apart: each resume copies that time from the
 //! checkpoint that it begins with.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 
 use crate::error::mirror_failure::WrongMirror;
 use crate::error::{Error, Result};
-use crate::file_names::METADATA_SUFFIX;
 use crate::format::metadata::Metadata;
-use crate::mirror::commit_object::MirroredCheckpoint;
-use crate::mirror::reading::checkpoint_files::{file_of, small_file};
+use crate::mirror::reading::checkpoint_files::CheckpointFiles;
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::run_dir::catalog::Catalog;
 use crate::run_dir::layout::RunLayout;
@@ -52,19 +48,12 @@ impl MirroredRun {
     /// When the run has begun, as the newest checkpoint says whose metadata is whole.
     fn begin(&self) -> Result<Option<Timestamp>> {
         for checkpoint in self.checkpoints().iter().rev() {
-            match self.metadata_of(checkpoint) {
+            match CheckpointFiles::of(&self.store, &self.run_id, checkpoint).metadata() {
                 Ok(metadata) => return Ok(begin(&metadata)),
                 Err(error @ Error::Mirror { .. }) => return Err(error),
                 Err(error) => log::warn!("{} in the mirror: {}", checkpoint.name, crate::chain(&error)),
             }
         }
         Ok(None)
-    }
-
-    fn metadata_of(&self, checkpoint: &MirroredCheckpoint) -> Result<Metadata> {
-        let name = format!("{}{METADATA_SUFFIX}", checkpoint.name);
-        let path = PathBuf::from(self.address_of(&name));
-        let file = file_of(&self.store, &self.run_id, checkpoint, &name)?;
-        Metadata::of_text(&path, &small_file(&self.store, &self.run_id, file, &path)?)
     }
 }

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::chain::chain;
+use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::format::container::open_file::OpenFile;
 use crate::format::limits::MAX_METADATA_BYTES;
 use crate::format::metadata::Metadata;
-use crate::mirror::address::MirrorAddress;
+use crate::format::metadata::embedded::EmbeddedMetadata;
 use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{commit, link};
-use crate::mirror::reading::by_address;
-use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::{RangedFile, Store};
 
 /// The files of a checkpoint in a mirror.
@@ -23,33 +23,59 @@ pub(crate) struct CheckpointFiles {
 }
 
 impl CheckpointFiles {
-    /// The checkpoint of an address: `s3://bucket/prefix/run/best`, `s3://bucket/prefix/run/last`, or
-    /// `s3://bucket/prefix/run/checkpoint/last/X.ckpt`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] when there is none; those of [`MirroredRun::open`].
-    pub(crate) fn find(address: &MirrorAddress) -> Result<Self> {
-        by_address::find(address, Self::find_in)
-    }
-
-    /// The same with a store that is connected.
-    pub(crate) fn find_in(store: &Store, run_id: &str, name: &str) -> Result<Self> {
-        let checkpoint = match Self::committed(store, run_id, name)? {
-            Some(checkpoint) => checkpoint,
-            None => MirroredRun::open(store, run_id)?.find(name)?.clone(),
-        };
-        Ok(Self { store: store.clone(), run_id: run_id.to_owned(), checkpoint })
-    }
-
-    /// A checkpoint that is named by its path, without a listing.
-    fn committed(store: &Store, run_id: &str, name: &str) -> Result<Option<MirroredCheckpoint>> {
-        if !name.contains('/') {
-            return Ok(None);
-        }
+    /// That of a commit object.
+    pub(super) fn committed(store: &Store, run_id: &str, name: &str) -> Result<Option<Self>> {
         let key = commit(run_id, name);
         let Some((json, _)) = store.get(&key, MAX_COMMIT_BYTES)? else { return Ok(None) };
-        MirroredCheckpoint::parse(&json, run_id, name, &store.shown(&key)).map(Some)
+        let checkpoint = MirroredCheckpoint::parse(&json, name, &store.shown(&key))?;
+        Ok(Some(Self::of(store, run_id, &checkpoint)))
+    }
+
+    /// Those of a checkpoint that was found.
+    pub(super) fn of(store: &Store, run_id: &str, checkpoint: &MirroredCheckpoint) -> Self {
+        Self { store: store.clone(), run_id: run_id.to_owned(), checkpoint: checkpoint.clone() }
+    }
+
+    /// Whether all objects but that of the metadata are there, each of its size.
+    pub(super) fn are_there(&self) -> Result<bool> {
+        let metadata = self.checkpoint.metadata_name();
+        for file in self.checkpoint.files.iter().filter(|file| file.name != metadata) {
+            if self.store.size(&link(&self.run_id, &file.object))? != Some(file.size) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the checkpoint's own file is there, and has the metadata itself, as of version 2.
+    pub(super) fn has_own_metadata(&self) -> Result<bool> {
+        match self.own_metadata() {
+            Ok(own) => Ok(own.is_some()),
+            Err(error) if is_lost(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn own_metadata(&self) -> Result<Option<Metadata>> {
+        let own = EmbeddedMetadata::read(&self.open(&self.checkpoint.name)?)?;
+        Ok(own.map(|own| self.checkpoint.completed(own.metadata)))
+    }
+
+    /// The metadata: the object of it, or where that is lost what the checkpoint's own file has.
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        let name = self.checkpoint.metadata_name();
+        let path = self.path(&name);
+        let lost = match self.read_small(&name).and_then(|text| Metadata::of_text(&path, &text)) {
+            Err(error) if is_lost(&error) => error,
+            read => return read,
+        };
+        match self.own_metadata()? {
+            Some(own) => {
+                warn_of_lost(&lost);
+                Ok(own)
+            }
+            None => Err(lost),
+        }
     }
 
     pub(crate) fn checkpoint(&self) -> &MirroredCheckpoint {
@@ -113,6 +139,23 @@ pub(super) fn small_file(store: &Store, run_id: &str, file: &MirroredFile, shown
     Ok(bytes)
 }
 
+/// Whether an error says that an object is not there, or has other bytes than were sent.
+pub(super) fn is_lost(error: &Error) -> bool {
+    use MirrorFailure::NotFound;
+    matches!(
+        error,
+        Error::Checksum { .. }
+            | Error::Damaged { .. }
+            | Error::Metadata { .. }
+            | Error::Mirror { failure: NotFound, .. }
+    )
+}
+
+/// Says that the object of the metadata is not used.
+pub(super) fn warn_of_lost(error: &Error) {
+    log::warn!("{}. The metadata in the checkpoint's own file is used", chain(error));
+}
+
 /// The metadata beside a checkpoint in a mirror. It is read when it is asked for.
 #[derive(Debug)]
 pub(crate) struct MirroredMetadata {
@@ -129,5 +172,10 @@ impl MirroredMetadata {
     pub(crate) fn read(&self) -> Result<Metadata> {
         let text = self.files.read_small(&self.name)?;
         Metadata::of_text(&self.files.path(&self.name), &text)
+    }
+
+    /// Completes what the checkpoint's own file has, where the object of the metadata is lost.
+    pub(crate) fn complete(&self, own: Metadata) -> Metadata {
+        self.files.checkpoint.completed(own)
     }
 }

@@ -10,11 +10,13 @@ use crate::disk::staged_file::{Existing, Staged, write_whole};
 use crate::disk::staged_shards::StagedShards;
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result};
-use crate::file_names::{METADATA_SUFFIX, StagingOwner, evaluation_path, shard_name, shards_directory};
+use crate::file_names::{StagingOwner, evaluation_path, shard_name, shards_directory};
+use crate::format::container::open_file::OpenFile;
+use crate::format::metadata::embedded::EmbeddedMetadata;
 use crate::mirror::commit_object::{MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{evaluations, link};
-use crate::mirror::reading::checkpoint_files::{file_of, small_file};
+use crate::mirror::reading::checkpoint_files::{file_of, is_lost, small_file, warn_of_lost};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::Progress;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
@@ -160,7 +162,10 @@ impl MirroredRun {
         };
         let (container, file) = Staged::create(place, &owner)?;
         self.write(own, file, progress)?;
-        let metadata = self.read_metadata(metadata)?;
+        let metadata = match self.read_metadata(metadata) {
+            Err(error) if is_lost(&error) => own_metadata(checkpoint, container.path(), error)?,
+            read => read?,
+        };
         let files = StagedCheckpoint { container, shards: staged_shards };
         Ok(Arrived { files, metadata, owner })
     }
@@ -191,7 +196,7 @@ impl MirroredRun {
     fn files_of<'a>(&self, checkpoint: &'a MirroredCheckpoint) -> Result<Files<'a>> {
         let file = |name: &str| file_of(&self.store, &self.run_id, checkpoint, name);
         let own = file(&checkpoint.name)?;
-        let metadata = file(&format!("{}{METADATA_SUFFIX}", checkpoint.name))?;
+        let metadata = file(&checkpoint.metadata_name())?;
         let directory = shards_directory(Path::new(&checkpoint.name)).to_string_lossy().into_owned();
         let count = checkpoint.files.len().saturating_sub(2);
         let shards = (1..=count)
@@ -199,6 +204,14 @@ impl MirroredRun {
             .collect::<Result<Vec<_>>>()?;
         Ok(Files { own, metadata, shards })
     }
+}
+
+/// The metadata of a checkpoint that has arrived, and whose object of metadata is lost. One of version 1 has
+/// none itself: then the error stays.
+fn own_metadata(checkpoint: &MirroredCheckpoint, arrived: &Path, lost: Error) -> Result<String> {
+    let Some(own) = EmbeddedMetadata::read(&OpenFile::open(arrived)?)? else { return Err(lost) };
+    warn_of_lost(&lost);
+    checkpoint.completed(own.metadata).to_json()
 }
 
 /// A checkpoint that is on disk, and has no name yet.

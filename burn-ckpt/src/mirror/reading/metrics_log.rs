@@ -15,6 +15,7 @@ use crate::mirror::commit_object::MirroredCheckpoint;
 use crate::mirror::metrics_pieces::{Part, parts_up_to};
 use crate::mirror::object_names::METRICS_DIR;
 use crate::mirror::reading::mirrored_run::MirroredRun;
+use crate::mirror::store::Progress;
 
 impl MirroredRun {
     /// Gets the run's log of metrics up to a checkpoint, and compares it with its digest before it gets its
@@ -24,11 +25,12 @@ impl MirroredRun {
     /// # Errors
     ///
     /// [`Error::Damaged`] when a piece is missing; [`Error::Checksum`] when it has other bytes;
-    /// [`Error::Io`]; [`Error::Mirror`].
+    /// [`Error::Io`], also of `progress`; [`Error::Mirror`].
     pub fn download_metrics_log(
         &self,
         checkpoint: &MirroredCheckpoint,
         path: impl AsRef<Path>,
+        progress: Progress<'_>,
     ) -> Result<bool> {
         let path = path.as_ref();
         let Some(log) = &checkpoint.metrics_log else { return Ok(false) };
@@ -45,9 +47,11 @@ impl MirroredRun {
                 if piece.start >= end {
                     break;
                 }
-                let bytes = self.store.get_range(&piece.key(&self.run_id), 0..end - piece.start)?;
-                hasher.update(&bytes);
-                file.write_all(&bytes).map_err(Error::io("write", path))?;
+                let mut write = |bytes: &[u8]| {
+                    hasher.update(bytes);
+                    file.write_all(bytes).map_err(Error::io("write", path))
+                };
+                self.store.download(&piece.key(&self.run_id), end - piece.start, &mut write, progress)?;
             }
             let found = checksum(hasher);
             match found == log.sha256 {

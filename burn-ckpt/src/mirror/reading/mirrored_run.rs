@@ -5,28 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
 use crate::file_names::CHECKPOINT_SUFFIX;
-use crate::format::container::bounded_json::parse;
-use crate::mirror::commit_object::{MAX_COMMIT_BYTES, MirroredCheckpoint, newest_finite};
-use crate::mirror::object_names::{LEASE_NAME, check_relative, checkpoint_of_commit, link, link_of_key};
+use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
+use crate::mirror::object_names::{LEASE_NAME, checkpoint_of_commit, link};
+use crate::mirror::reading::checkpoint_files::CheckpointFiles;
 use crate::mirror::store::{Listed, Store};
 use crate::retention::MetricMode;
 use crate::run_dir::layout::check_run_id;
-
-pub(crate) const LINK_FORMAT: &str = "burn-ckpt mirror link";
-const MAX_LINK_BYTES: u64 = 16 * 1024;
-const MAX_LINK_VALUES: usize = 100;
-
-/// What the object of a link has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LinkObject {
-    pub(crate) format: String,
-    pub(crate) version: u32,
-    pub(crate) target: String,
-}
 
 /// A run in a mirror, as it was when it was opened.
 ///
@@ -51,6 +37,8 @@ pub struct MirroredRun {
     incomplete: Vec<MirroredCheckpoint>,
     /// And those whose commit object cannot be read.
     unreadable: BTreeSet<String>,
+    /// Those of the complete checkpoints of which the object of the metadata is lost.
+    without_metadata: BTreeSet<String>,
 }
 
 impl MirroredRun {
@@ -80,6 +68,7 @@ impl MirroredRun {
             broken: Vec::new(),
             incomplete: Vec::new(),
             unreadable: BTreeSet::new(),
+            without_metadata: BTreeSet::new(),
         };
         let names: Vec<String> = run
             .objects
@@ -91,6 +80,7 @@ impl MirroredRun {
             match run.read_commit(&name) {
                 Ok(Some(checkpoint)) => match run.check_whole(&checkpoint) {
                     Ok(()) => run.checkpoints.push(checkpoint),
+                    Err(error @ Error::Mirror { .. }) => return Err(error),
                     Err(error) => {
                         run.incomplete.push(checkpoint);
                         run.broken.push((name, error));
@@ -127,6 +117,27 @@ impl MirroredRun {
     #[must_use]
     pub fn broken(&self) -> &[(String, Error)] {
         &self.broken
+    }
+
+    /// The names of the complete checkpoints of which the object of the metadata is lost. They have their
+    /// metadata themselves.
+    pub fn without_metadata(&self) -> impl Iterator<Item = &str> {
+        self.without_metadata.iter().map(String::as_str)
+    }
+
+    /// The id of the run whose checkpoints these are, where it is another one: its objects were renamed or
+    /// copied.
+    #[must_use]
+    pub fn renamed_from(&self) -> Option<&str> {
+        let committed = self.checkpoints.iter().chain(&self.incomplete);
+        committed.map(|checkpoint| checkpoint.run_id.as_str()).find(|run_id| *run_id != self.run_id)
+    }
+
+    /// The same as [`MirroredRun::broken`], by value.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn into_broken(self) -> Vec<(String, Error)> {
+        self.broken
     }
 
     /// The checkpoints whose commit object can be read, and whose content is not there as it says.
@@ -230,32 +241,10 @@ impl MirroredRun {
         self.objects.keys().all(|key| *key == lease)
     }
 
-    /// The names of the links: `last.ckpt`.
-    #[must_use]
-    pub fn links(&self) -> Vec<&str> {
-        self.objects.keys().filter_map(|key| link_of_key(&self.run_id, key)).collect()
-    }
-
     /// The address of a checkpoint, which opens it: [`Checkpoint::open`](crate::Checkpoint::open).
     #[must_use]
     pub fn address_of(&self, name: &str) -> String {
         self.store.shown(&link(&self.run_id, name))
-    }
-
-    /// The checkpoint that a link names. `None` if there is no such link, or what is there is not one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Mirror`] when it cannot be read.
-    pub fn link_target(&self, name: &str) -> Result<Option<String>> {
-        let Some((json, _)) = self.store.get(&link(&self.run_id, name), MAX_LINK_BYTES)? else {
-            return Ok(None);
-        };
-        let link: Option<LinkObject> = parse(&json, MAX_LINK_VALUES).ok();
-        let link = link.filter(|link| link.format == LINK_FORMAT);
-        Ok(link
-            .map(|link| link.target)
-            .filter(|target| check_relative("the target of a link", target).is_ok()))
     }
 
     fn named(&self, name: &str) -> Result<Option<&MirroredCheckpoint>> {
@@ -267,21 +256,27 @@ impl MirroredRun {
     }
 
     fn read_commit(&self, name: &str) -> Result<Option<MirroredCheckpoint>> {
-        let key = crate::mirror::object_names::commit(&self.run_id, name);
-        let Some((json, _)) = self.store.get(&key, MAX_COMMIT_BYTES)? else { return Ok(None) };
-        MirroredCheckpoint::parse(&json, &self.run_id, name, &self.store.shown(&key)).map(Some)
+        let files = CheckpointFiles::committed(&self.store, &self.run_id, name)?;
+        Ok(files.map(|files| files.checkpoint().clone()))
     }
 
-    /// Whether all objects are there that a commit object names, each of the size that it says.
-    fn check_whole(&self, checkpoint: &MirroredCheckpoint) -> Result<()> {
+    /// Whether all objects are there that a commit object names, each of the size that it says. That of the
+    /// metadata may be lost if the checkpoint has its metadata itself: this is noted.
+    fn check_whole(&mut self, checkpoint: &MirroredCheckpoint) -> Result<()> {
         for file in &checkpoint.files {
             let key = link(&self.run_id, &file.object);
             let found = self.objects.get(&key).map(|object| object.size);
-            if found != Some(file.size) {
-                let found = found.map_or("none".to_owned(), |size| format!("{size} bytes"));
-                let path = PathBuf::from(self.store.shown(&key));
-                return Err(Error::checksum(&path, format!("{} bytes", file.size), found));
+            if found == Some(file.size) {
+                continue;
             }
+            let files = || CheckpointFiles::of(&self.store, &self.run_id, checkpoint);
+            if file.name == checkpoint.metadata_name() && files().has_own_metadata()? {
+                self.without_metadata.insert(checkpoint.name.clone());
+                continue;
+            }
+            let found = found.map_or("none".to_owned(), |size| format!("{size} bytes"));
+            let path = PathBuf::from(self.store.shown(&key));
+            return Err(Error::checksum(&path, format!("{} bytes", file.size), found));
         }
         Ok(())
     }

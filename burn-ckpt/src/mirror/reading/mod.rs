@@ -4,5 +4,6 @@ pub(crate) mod begin;
 mod by_address;
 pub(crate) mod checkpoint_files;
 mod download;
+pub(crate) mod links;
 mod metrics_log;
 pub(crate) mod mirrored_run;

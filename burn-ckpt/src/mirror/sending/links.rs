@@ -10,7 +10,7 @@ use crate::file_names::is_checkpoint;
 use crate::format::metadata::Metadata;
 use crate::mirror::commit_object::{MIRROR_VERSION, MirroredCheckpoint};
 use crate::mirror::object_names::link;
-use crate::mirror::reading::mirrored_run::{LINK_FORMAT, LinkObject};
+use crate::mirror::reading::links::{LINK_FORMAT, LinkObject};
 use crate::mirror::sending::local_names::{OUTSIDE_DIR, name_in_mirror};
 use crate::mirror::sending::run_mirror::RunMirror;
 use crate::run_dir::catalog::file_name;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::Result;
+use crate::error::mirror_failure::WrongMirror;
+use crate::error::{Error, Result};
 use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
 use crate::mirror::lease::Lease;
 use crate::mirror::metrics_pieces::{SentLog, parts_up_to, term_of_piece};
@@ -24,7 +25,7 @@ pub struct RunMirror {
     pub(super) objects: BTreeMap<String, Listed>,
     /// The complete checkpoints.
     pub(super) checkpoints: Vec<MirroredCheckpoint>,
-    /// Those whose commit object is there, and not all of their content: what is left of it stays.
+    /// Those whose commit object is there, and not all of their objects: what is left of them stays.
     pub(super) incomplete: Vec<MirroredCheckpoint>,
     /// Those whose removal has begun.
     pub(super) being_removed: Vec<MirroredCheckpoint>,
@@ -65,7 +66,8 @@ impl RunMirror {
     ///
     /// [`Error::MirrorInUse`](crate::Error::MirrorInUse) when another writer holds the lease;
     /// [`Error::NewerFormat`](crate::Error::NewerFormat) when a checkpoint is there that this version cannot
-    /// read, and so could not rank; [`Error::Mirror`](crate::Error::Mirror) when the store cannot be read or
+    /// read, and so could not rank; [`Error::WrongMirror`] when what is there is of a run of another id;
+    /// [`Error::Mirror`](crate::Error::Mirror) when the store cannot be read or
     /// written.
     pub fn open(store: &Store, run_id: &str, writer: &Writer) -> Result<Self> {
         Ok(Self::open_and_read(store, run_id, writer)?.0)
@@ -88,8 +90,11 @@ impl RunMirror {
             Err(error) => return Err(lease.release_after(error)),
         };
         let unreadable = run.unreadable().map(str::to_owned).collect();
-        let (objects, checkpoints) = (run.objects.clone(), run.checkpoints().to_vec());
-        let incomplete = run.incomplete().to_vec();
+        let objects = run.objects.clone();
+        // Those that lack an object are sent again, if they are on disk.
+        let lacks = |there: &MirroredCheckpoint| run.without_metadata().any(|name| name == there.name);
+        let (lacking, checkpoints): (Vec<_>, Vec<_>) = run.checkpoints().iter().cloned().partition(lacks);
+        let incomplete = run.incomplete().iter().cloned().chain(lacking).collect();
         let (own, log) = (BTreeMap::new(), SentLog::of(parts_up_to(run_id, run.objects.values(), None)));
         let (store, run_id) = (store.clone(), run_id.to_owned());
         let mirror = Self {
@@ -161,6 +166,10 @@ fn read_mirror(
     let run = MirroredRun::open_while(store, run_id, reads)?;
     if let Some(error) = run.newer_format() {
         return Err(error);
+    }
+    if let Some(other) = run.renamed_from() {
+        let (address, run_id) = (store.address().to_string(), run_id.to_owned());
+        return Err(Error::WrongMirror(WrongMirror::Renamed { address, run_id, other: other.to_owned() }));
     }
     let mut links = BTreeMap::new();
     for name in run.links() {

@@ -37,13 +37,26 @@ impl Store {
     }
 
     /// Whether a directory is a run's: who writes to it is there, or its checkpoints are. Lists what is
-    /// directly in it alone.
+    /// directly in it alone, and what is directly in a directory `checkpoint`.
     #[doc(hidden)]
     pub fn is_run(&self, name: &str) -> Result<bool> {
         let found = self.list_directory(name)?;
-        let has_lease = found.objects.iter().any(|object| object.location.filename() == Some(LEASE_NAME));
-        let has_checkpoints = directories(&found).any(|directory| directory == CHECKPOINT_DIR);
-        Ok(has_lease || has_checkpoints)
+        if has_lease(&found) {
+            return Ok(true);
+        }
+        if !has_checkpoints(&found) {
+            return Ok(false);
+        }
+        // A directory of runs can have a run of that id.
+        let below = self.list_directory(&format!("{name}/{CHECKPOINT_DIR}"))?;
+        Ok(!has_lease(&below) && !has_checkpoints(&below))
+    }
+
+    /// The names of the objects that are directly in a directory.
+    pub(crate) fn names_in(&self, directory: &str) -> Result<Vec<String>> {
+        let found = self.list_directory(directory.trim_end_matches('/'))?;
+        let names = found.objects.iter().filter_map(|object| object.location.filename());
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// Fails where the address itself is that of a run: what is sent there would be a run within a run.
@@ -58,9 +71,9 @@ impl Store {
             found.objects.iter().filter_map(|object| object.location.filename()).any(is)
         };
         let found = self.list_directory("")?;
-        let is_run = has(&found, |name| name == LEASE_NAME)
+        let is_run = has_lease(&found)
             // A run can have this id: only checkpoints have links in it.
-            || directories(&found).any(|directory| directory == CHECKPOINT_DIR)
+            || has_checkpoints(&found)
                 && has(&self.list_directory(CHECKPOINT_DIR)?, |name| name.ends_with(CHECKPOINT_SUFFIX));
         match is_run {
             true => {
@@ -111,6 +124,14 @@ impl Store {
         let modified = Timestamp::from_millisecond(meta.last_modified.timestamp_millis()).unwrap_or_default();
         Some(Listed { key: key.to_owned(), size: meta.size, modified })
     }
+}
+
+fn has_lease(found: &ListResult) -> bool {
+    found.objects.iter().any(|object| object.location.filename() == Some(LEASE_NAME))
+}
+
+fn has_checkpoints(found: &ListResult) -> bool {
+    directories(found).any(|directory| directory == CHECKPOINT_DIR)
 }
 
 /// The names of the directories of a listing.

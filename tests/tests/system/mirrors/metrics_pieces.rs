@@ -70,7 +70,7 @@ impl LongRun {
         assert!(mirrored.broken().is_empty(), "{:?}", mirrored.broken());
         let path = self.root.path().join("got.jsonl");
         for checkpoint in mirrored.checkpoints() {
-            assert!(mirrored.download_metrics_log(checkpoint, &path).unwrap());
+            assert!(mirrored.download_metrics_log(checkpoint, &path, &|_| Ok(())).unwrap());
             let log = &self.logs[checkpoint.global_step as usize - 1];
             assert!(fs::read(&path).unwrap() == *log, "{} has another log", checkpoint.name);
             fs::remove_file(&path).unwrap();

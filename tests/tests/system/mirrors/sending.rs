@@ -31,7 +31,7 @@ fn send(mirror: &mut RunMirror, run: &RunLayout, path: &Path) -> u64 {
 fn log_of(objects: &SimulatedStore, name: &str, scratch: &Path) -> Vec<u8> {
     let mirrored = MirroredRun::open(&observer(objects), "r1").unwrap();
     let path = scratch.join("metrics.jsonl");
-    assert!(mirrored.download_metrics_log(mirrored.find(name).unwrap(), &path).unwrap());
+    assert!(mirrored.download_metrics_log(mirrored.find(name).unwrap(), &path, &|_| Ok(())).unwrap());
     let log = fs::read(&path).unwrap();
     fs::remove_file(path).unwrap();
     log
@@ -82,7 +82,7 @@ fn the_log_of_metrics_is_sent_as_it_grows_and_a_resumed_run_that_cuts_it_changes
     let mirrored = MirroredRun::open(&observer(&objects), "r1").unwrap();
     let log = other.run_dir().join("metrics.jsonl");
     mirrored.download(&mirrored.checkpoints()[1], &other, &|_| Ok(())).unwrap();
-    mirrored.download_metrics_log(&mirrored.checkpoints()[1], &log).unwrap();
+    mirrored.download_metrics_log(&mirrored.checkpoints()[1], &log, &|_| Ok(())).unwrap();
     let path = save(&other, "last/step=4.ckpt", 4, time(4), 40, false);
     let resumed = fs::read(&log).unwrap();
     let mut mirror = open(&objects, 2);

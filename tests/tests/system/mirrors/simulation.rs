@@ -181,7 +181,7 @@ impl History {
             return;
         }
         let path = mirrored.download(newest, &run, &|_| Ok(())).unwrap();
-        mirrored.download_metrics_log(newest, run.run_dir().join("metrics.jsonl")).unwrap();
+        mirrored.download_metrics_log(newest, run.run_dir().join("metrics.jsonl"), &|_| Ok(())).unwrap();
         (self.run, self.saved, self.step) = (run, vec![path], newest.global_step);
     }
 
@@ -193,7 +193,7 @@ impl History {
             let place = scratch.join("got").join(&checkpoint.name);
             mirrored.download_to(checkpoint, &place, &|_| Ok(())).unwrap();
             let log = scratch.join("got/metrics.jsonl");
-            let has_log = mirrored.download_metrics_log(checkpoint, &log).unwrap();
+            let has_log = mirrored.download_metrics_log(checkpoint, &log, &|_| Ok(())).unwrap();
             let found = (files_of(&place), if has_log { fs::read(&log).unwrap() } else { Vec::new() });
             let is_true =
                 |(files, log): &(Files, Vec<u8>)| *files == found.0 && (!has_log || *log == found.1);

@@ -50,8 +50,29 @@ pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbRes
             say(format!("error: the link {link} leads to {target}, which is missing"));
             is_whole = false;
         }
+        for (link, error) in run.broken_links()? {
+            say(format!("error: {link}: {}", chain(&error)));
+            is_whole = false;
+        }
+        say_what_is_lost(run);
     }
     Ok(is_whole)
+}
+
+/// Says what a run lacks that its checkpoints do without, and that it is another run's.
+pub fn say_what_is_lost(run: &MirroredRun) {
+    for name in run.without_metadata() {
+        let address = run.address_of(name);
+        say(format!(
+            "warning: {address}{METADATA_SUFFIX} is lost: the metadata in the checkpoint's own file is used"
+        ));
+    }
+    if let Some(other) = run.renamed_from() {
+        let (address, run) = (directory(run), run.run_id());
+        say(format!(
+            "note: {address} has checkpoints of the run {other}, whose objects were renamed or copied to {run}"
+        ));
+    }
 }
 
 /// The address below which a run's checkpoints are.
@@ -72,7 +93,7 @@ pub fn links(run: &MirroredRun) -> Result<BTreeMap<String, Vec<String>>, Failure
 }
 
 /// The links to missing checkpoints, each with what it leads to.
-fn dangling(run: &MirroredRun, links: &BTreeMap<String, Vec<String>>) -> Vec<(String, String)> {
+pub fn dangling(run: &MirroredRun, links: &BTreeMap<String, Vec<String>>) -> Vec<(String, String)> {
     let there = run.checkpoints().iter().map(|checkpoint| &checkpoint.name);
     let there: Vec<&String> = there.chain(run.broken().iter().map(|(name, _)| name)).collect();
     let dangling = links.iter().filter(|(target, _)| !there.contains(target));

@@ -122,10 +122,7 @@ fn run_addresses(mirror: &MirrorAddress, most: usize) -> Result<Vec<String>, Fai
 }
 
 /// Fails for the address of a mirror in the place of that of a run, and names the runs.
-fn check_has_no_runs(address: &MirrorAddress, run: &MirroredRun) -> Result<(), Failure> {
-    if !run.checkpoints().is_empty() || !run.broken().is_empty() {
-        return Ok(());
-    }
+fn check_has_no_runs(address: &MirrorAddress) -> Result<(), Failure> {
     let mut names = run_addresses(address, usize::MAX)?;
     if names.is_empty() {
         return Ok(());
@@ -145,6 +142,10 @@ fn check_has_no_runs(address: &MirrorAddress, run: &MirroredRun) -> Result<(), F
 #[derive(Default)]
 pub struct FoundCheckpoints {
     pub checkpoints: Vec<PathBuf>,
+    /// Those that are not complete, each with why; and the links that cannot be read.
+    pub broken: Vec<(PathBuf, Error)>,
+    /// Links to missing checkpoints, with their targets.
+    pub missing: Vec<(PathBuf, PathBuf)>,
     /// The addresses of runs that cannot be read, each with why.
     pub unreadable: Vec<(String, Error)>,
 }
@@ -156,12 +157,25 @@ pub fn checkpoints_at(address: &MirrorAddress) -> Result<FoundCheckpoints, Failu
     let is_link = last == BEST_DIR || last == LAST_DIR || last.starts_with("best_");
     // A run can have the name of a link.
     if last.ends_with(CHECKPOINT_SUFFIX) || is_link && !has_runs(address)? {
-        return Ok(FoundCheckpoints { checkpoints: vec![PathBuf::from(text)], unreadable: Vec::new() });
+        return Ok(FoundCheckpoints {
+            checkpoints: vec![PathBuf::from(text)],
+            ..FoundCheckpoints::default()
+        });
     }
     let FoundRuns { runs, unreadable } = runs_at(address)?;
-    let whole = runs
-        .iter()
-        .flat_map(|run| run.checkpoints().iter().map(|checkpoint| run.address_of(&checkpoint.name)));
-    let broken = runs.iter().flat_map(|run| run.broken().iter().map(|(name, _)| run.address_of(name)));
-    Ok(FoundCheckpoints { checkpoints: whole.chain(broken).map(PathBuf::from).collect(), unreadable })
+    let mut found = FoundCheckpoints { unreadable, ..FoundCheckpoints::default() };
+    for run in runs {
+        let path = |name: &str| PathBuf::from(run.address_of(name));
+        found.checkpoints.extend(run.checkpoints().iter().map(|checkpoint| path(&checkpoint.name)));
+        found.missing.extend(
+            ls::dangling(&run, &ls::links(&run)?)
+                .into_iter()
+                .map(|(link, target)| (path(&link), target.into())),
+        );
+        found.broken.extend(run.broken_links()?.into_iter().map(|(link, error)| (path(&link), error)));
+        ls::say_what_is_lost(&run);
+        let names: Vec<PathBuf> = run.broken().iter().map(|(name, _)| path(name)).collect();
+        found.broken.extend(names.into_iter().zip(run.into_broken().into_iter().map(|(_, error)| error)));
+    }
+    Ok(found)
 }

@@ -31,11 +31,23 @@ pub fn run(
     as_json: bool,
 ) -> VerbResult {
     let (mirror, run_id) = address.split_last()?;
-    let run = MirroredRun::open(&Store::connect_to_read(&mirror)?, &run_id)?;
-    if run.is_empty() {
-        return Err(Failure::Other(format!("{address} is not a run: the mirror has nothing of it")));
+    let store = Store::connect_to_read(&mirror)?;
+    let not_a_run = || Failure::Other(format!("{address} is not a run: the mirror has nothing of it"));
+    if !store.is_run(&run_id)? {
+        check_has_no_runs(address)?;
+        return Err(not_a_run());
     }
-    check_has_no_runs(address, &run)?;
+    let run = MirroredRun::open(&store, &run_id)?;
+    if run.is_empty() {
+        return Err(not_a_run());
+    }
+    if run.checkpoints().is_empty() && run.broken().is_empty() {
+        check_has_no_runs(address)?;
+    }
+    if let Some(other) = run.renamed_from() {
+        let reason = "only reading them is safe: give the objects their name back";
+        return Err(Failure::Other(format!("{address} has the checkpoints of the run {other}. {reason}")));
+    }
     let keep = keep(rules, mode, &run)?;
     // As they are before anything is removed: an error here costs nothing.
     let links = links(&run)?;

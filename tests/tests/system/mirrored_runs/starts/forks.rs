@@ -128,13 +128,13 @@ fn evaluations_and_the_log_of_metrics_stay_with_the_states_of_another_history() 
     let before = opened(address);
     let newest = before.newest().unwrap();
     let [log, same] = ["log", "same"].map(|name| directory.path().join(name));
-    assert!(before.download_metrics_log(newest, &log).unwrap());
+    assert!(before.download_metrics_log(newest, &log, &|_| Ok(())).unwrap());
     train(unmirrored(&copy, 4)).unwrap();
     train(mirrored(&copy, 4, address)).unwrap();
     assert_kept(address, &newer);
     let run = opened(address);
     let fork = run.checkpoints().iter().rfind(|there| there.sha256() == newest.sha256()).unwrap();
-    assert!(run.download_metrics_log(fork, &same).unwrap());
+    assert!(run.download_metrics_log(fork, &same, &|_| Ok(())).unwrap());
     assert!(fs::read(log).unwrap() == fs::read(same).unwrap());
     let got = run.download(fork, &RunLayout::at(directory.path().join("got")), &|_| Ok(())).unwrap();
     assert_eq!(fs::read_to_string(format!("{}.evaluation.json", got.display())).unwrap(), text);

@@ -82,7 +82,11 @@ fn a_run_is_sent_and_got_back(start: Start) {
         Checkpoint::open(&got).unwrap().verify().unwrap();
     }
     let log = elsewhere.run_dir().join("metrics.jsonl");
-    assert!(mirrored.download_metrics_log(mirrored.find("last/größe=2.ckpt").unwrap(), &log).unwrap());
+    assert!(
+        mirrored
+            .download_metrics_log(mirrored.find("last/größe=2.ckpt").unwrap(), &log, &|_| Ok(()))
+            .unwrap()
+    );
     assert_eq!(fs::read(&log).unwrap(), fs::read(run.run_dir().join("metrics.jsonl")).unwrap());
 
     // A checkpoint is opened without a copy on disk.
