@@ -13,7 +13,7 @@ use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-use super::download::{KeepsLease, download_newer, replace_damaged};
+use super::download::{DamagedObjects, KeepsLease, download_newer, replace_damaged};
 use super::is_final;
 use super::queue::Queue;
 use super::worker::Worker;
@@ -61,6 +61,8 @@ pub(super) struct OpenMirror {
     /// What a start that resumes has read of the mirror, until it is known whether the disk's newest
     /// checkpoint is whole.
     run: Option<MirroredRun>,
+    /// What of that is damaged.
+    damaged: DamagedObjects,
 }
 
 impl OpenMirror {
@@ -78,6 +80,7 @@ impl OpenMirror {
         let has_checkpoints = !present.entries.is_empty();
         let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
         let begin = begin_on_disk(layout, present);
+        let mut damaged = DamagedObjects::default();
         let download = |run: MirroredRun, progress: KeepsLease<'_>| {
             run.check_is_run_on_disk(begin).map_err(|error| match error {
                 // It is not known whether what the mirror has is newer.
@@ -87,7 +90,7 @@ impl OpenMirror {
             if !resumes {
                 return Ok(None);
             }
-            let has_downloaded = download_newer(&run, config, layout, present, progress);
+            let has_downloaded = download_newer(&run, config, layout, present, &mut damaged, progress);
             Ok(Some((run, has_downloaded.map_err(Failed::Downloading)?)))
         };
         let queue = Arc::new(Queue::new(format!("{address}/{}", layout.run_id())));
@@ -98,7 +101,8 @@ impl OpenMirror {
                 queue.failed(chain(&error));
                 if is_final(&error) {
                     queue.finish(None);
-                    return Ok(Self { queue, has_downloaded: false, existing: None, run: None });
+                    let (existing, run, has_downloaded) = (None, None, false);
+                    return Ok(Self { queue, has_downloaded, existing, run, damaged });
                 }
                 (None, None)
             }
@@ -116,7 +120,7 @@ impl OpenMirror {
             worker.run();
         };
         thread.spawn(work).map_err(burn_ckpt::Error::io("start a thread for", address.to_string()))?;
-        Ok(Self { queue, has_downloaded, existing, run: downloaded.map(|(run, _)| run) })
+        Ok(Self { queue, has_downloaded, existing, run: downloaded.map(|(run, _)| run), damaged })
     }
 
     /// See [`MirrorOfRun::replace_damaged`](super::MirrorOfRun::replace_damaged).
@@ -129,7 +133,7 @@ impl OpenMirror {
     ) -> Result<bool> {
         let Some(run) = self.run.take() else { return Ok(false) };
         // The thread keeps the lease meanwhile.
-        replace_damaged(&run, config, layout, present, resumed).map_err(|source| {
+        replace_damaged(&run, config, layout, present, &mut self.damaged, resumed).map_err(|source| {
             let (run_id, source) = (layout.run_id().to_owned(), Box::new(source));
             Error::MirrorNotDownloaded { run_id, source }
         })

@@ -3,13 +3,14 @@
 //! name. What is on disk stays until then.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::METRICS_FILE;
-use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{is_there, links_of_run, size, storage};
+use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun, OUTSIDE_DIR};
+use burn_ckpt::plumbing::{links_of_run, size, storage};
 use burn_ckpt::{Catalog, Checkpoint, Error, RunLayout, chain};
 use jiff::Timestamp;
 
@@ -22,6 +23,26 @@ type Result<T> = burn_ckpt::Result<T>;
 /// Called with the number of bytes that were just downloaded, or read from the disk, so that the lease is
 /// kept meanwhile. Its error ends the work.
 pub(super) type KeepsLease<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
+
+/// The addresses of objects that were found to have other bytes than were sent. Two names of a state can have
+/// one object: it is downloaded once, and said once.
+#[derive(Debug, Default)]
+pub(super) struct DamagedObjects(BTreeSet<PathBuf>);
+
+impl DamagedObjects {
+    /// Notes what is wrong with a checkpoint, and says it.
+    fn leave_out(&mut self, checkpoint: &MirroredCheckpoint, error: &Error) {
+        if let Error::Checksum { path, .. } | Error::Damaged { path, .. } = error {
+            self.0.insert(path.clone());
+        }
+        warn(&format!("{} in the mirror is left out: {}", checkpoint.name, chain(error)));
+    }
+
+    /// Whether a checkpoint has one of them.
+    fn is_in(&self, run: &MirroredRun, checkpoint: &MirroredCheckpoint) -> bool {
+        checkpoint.files.iter().any(|file| self.0.contains(Path::new(&run.address_of(&file.object))))
+    }
+}
 
 /// One for the SHA-256, and one for the tensors.
 const VERIFYING_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
@@ -40,6 +61,7 @@ pub(super) fn download_newer(
     config: &TrainerConfig,
     layout: &RunLayout,
     present: &Catalog,
+    damaged: &mut DamagedObjects,
     progress: KeepsLease<'_>,
 ) -> Result<bool> {
     for (name, error) in run.broken() {
@@ -48,19 +70,23 @@ pub(super) fn download_newer(
     let newest_on_disk = newest_finite(present);
     let newer = run.checkpoints().iter().rev().filter(|checkpoint| !checkpoint.non_finite);
     let newer = newer.filter(|checkpoint| Some(checkpoint.checkpoint_timestamp) > newest_on_disk);
-    let mut damaged = None;
+    let disk = Disk { layout, present };
+    let mut first_error = None;
     for newest in newer {
-        match download_with_needed(run, newest, config, layout, "", progress) {
+        if damaged.is_in(run, newest) {
+            continue;
+        }
+        match download_with_needed(run, newest, config, disk, "", damaged, progress) {
             Ok(()) => return Ok(true),
             Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
-                warn(&format!("{} in the mirror is left out: {}", newest.name, chain(&error)));
-                damaged = Some(error);
+                damaged.leave_out(newest, &error);
+                first_error = first_error.or(Some(error));
             }
             Err(error) => return Err(error),
         }
     }
     // A start from the beginning would hide that there were checkpoints.
-    match (damaged, run.broken()) {
+    match (first_error, run.broken()) {
         (Some(error), _) if newest_on_disk.is_none() => Err(error),
         (None, [(name, error), ..]) if newest_on_disk.is_none() && run.checkpoints().is_empty() => {
             let path = PathBuf::from(run.address_of(name));
@@ -82,6 +108,7 @@ pub(super) fn replace_damaged(
     config: &TrainerConfig,
     layout: &RunLayout,
     present: &Catalog,
+    damaged: &mut DamagedObjects,
     resumed: Option<Timestamp>,
 ) -> Result<bool> {
     let is_newer = |time: Timestamp| Some(time) > resumed;
@@ -92,18 +119,22 @@ pub(super) fn replace_damaged(
     if newer.all(|entry| is_whole(&entry.path)) && (resumed.is_some() || present.broken.is_empty()) {
         return Ok(false);
     }
-    let in_mirror = run.checkpoints().iter().rev().filter(|checkpoint| {
-        let place = layout.checkpoint_dir().join(&checkpoint.name);
-        // The lease is kept by the mirror's thread.
-        let is_same = || is_same(checkpoint, &place, &|_| Ok(()));
-        !checkpoint.non_finite && is_newer(checkpoint.checkpoint_timestamp) && !is_same()
-    });
+    let disk = Disk { layout, present };
+    let in_mirror = run
+        .checkpoints()
+        .iter()
+        .rev()
+        .filter(|checkpoint| !checkpoint.non_finite && is_newer(checkpoint.checkpoint_timestamp));
     for checkpoint in in_mirror {
+        // The lease is kept by the mirror's thread.
+        if damaged.is_in(run, checkpoint) || disk.has(checkpoint, &|_| Ok(())) {
+            continue;
+        }
         let why = ": the newest checkpoint on disk is damaged";
-        match download_with_needed(run, checkpoint, config, layout, why, &|_| Ok(())) {
+        match download_with_needed(run, checkpoint, config, disk, why, damaged, &|_| Ok(())) {
             Ok(()) => return Ok(true),
             Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
-                warn(&format!("{} in the mirror is left out: {}", checkpoint.name, chain(&error)));
+                damaged.leave_out(checkpoint, &error);
             }
             Err(error) => return Err(error),
         }
@@ -122,11 +153,14 @@ fn download_with_needed(
     run: &MirroredRun,
     newest: &MirroredCheckpoint,
     config: &TrainerConfig,
-    layout: &RunLayout,
+    disk: Disk<'_>,
     why: &str,
+    damaged: &mut DamagedObjects,
     progress: KeepsLease<'_>,
 ) -> Result<()> {
-    let others = needed(run, newest, config)?;
+    let layout = disk.layout;
+    let mut others = needed(run, newest, config)?;
+    others.retain(|other| !damaged.is_in(run, other));
     let bytes = others.iter().chain([&newest]).map(|checkpoint| checkpoint.total_bytes()).sum();
     let count = match others.len() {
         0 => String::new(),
@@ -148,15 +182,19 @@ fn download_with_needed(
     for other in others {
         let is_newest_state = other.checkpoint_timestamp == newest.checkpoint_timestamp;
         let work: &dyn Fn() -> Result<()> = if is_newest_state { &replace_rest } else { &|| Ok(()) };
-        match download_one(run, other, layout, work, progress) {
+        match download_one(run, other, disk, work, progress) {
             Ok(()) => {}
-            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => {
-                warn(&format!("{} in the mirror is left out: {}", other.name, chain(&error)));
+            // The same object.
+            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. }))
+                if other.sha256() == newest.sha256() =>
+            {
+                return Err(error);
             }
+            Err(error @ (Error::Checksum { .. } | Error::Damaged { .. })) => damaged.leave_out(other, &error),
             Err(error) => return Err(error),
         }
     }
-    download_one(run, newest, layout, &replace_rest, progress)
+    download_one(run, newest, disk, &replace_rest, progress)
 }
 
 /// Downloads a checkpoint, in place of an older state of that name, or of a damaged one. `work` is done once
@@ -164,14 +202,36 @@ fn download_with_needed(
 fn download_one(
     run: &MirroredRun,
     checkpoint: &MirroredCheckpoint,
-    layout: &RunLayout,
+    disk: Disk<'_>,
     work: &dyn Fn() -> Result<()>,
     progress: KeepsLease<'_>,
 ) -> Result<()> {
-    let place = layout.checkpoint_dir().join(&checkpoint.name);
-    match is_there(&place)? && is_same(checkpoint, &place, progress) {
+    match disk.has(checkpoint, progress) {
         true => work(),
-        false => run.download_after(checkpoint, layout, work, &|bytes| progress(bytes)).map(drop),
+        false => run.download_after(checkpoint, disk.layout, work, &|bytes| progress(bytes)).map(drop),
+    }
+}
+
+/// Where checkpoints are on disk.
+#[derive(Clone, Copy)]
+struct Disk<'a> {
+    layout: &'a RunLayout,
+    present: &'a Catalog,
+}
+
+impl Disk<'_> {
+    /// Whether a checkpoint of the mirror is there, and whole: as named in the run's directory, or in the
+    /// directory outside of it from which it was sent.
+    fn has(self, checkpoint: &MirroredCheckpoint, progress: KeepsLease<'_>) -> bool {
+        let own = self.layout.checkpoint_dir();
+        let place = own.join(&checkpoint.name);
+        let outside = Path::new(&checkpoint.name).strip_prefix(OUTSIDE_DIR).ok();
+        let is_outside = |path: &&Path| {
+            !path.starts_with(&own) && outside.is_some_and(|name| path.file_name() == Some(name.as_os_str()))
+        };
+        let paths = self.present.entries.iter().map(|entry| entry.path.as_path()).filter(is_outside);
+        let mut places = [place.as_path()].into_iter().chain(paths);
+        places.any(|place| is_same(checkpoint, place, progress))
     }
 }
 

@@ -31,7 +31,7 @@ pub use given_stores::{connect, give_store};
 pub use moto_server::s3_server;
 pub use simulated_store::{Hook, SimulatedClient, SimulatedStore};
 pub use store_server::StoreServer;
-pub use stored_objects::{delete_objects, objects, rewrite_objects};
+pub use stored_objects::{damage_objects, delete_objects, objects, rewrite_objects};
 
 /// The error of a store that is gone.
 #[must_use]

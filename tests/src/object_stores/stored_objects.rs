@@ -53,6 +53,25 @@ pub fn rewrite_objects(
     }
 }
 
+/// Changes the last byte of each object of a store whose name is one of these.
+///
+/// # Panics
+///
+/// When there is none, one is empty, or the store waits or fails.
+pub fn damage_objects(store: &dyn ObjectStore, is_meant: impl Fn(&str) -> bool) {
+    let names: Vec<String> =
+        objects(store).into_iter().map(|(name, _)| name).filter(|name| is_meant(name)).collect();
+    assert!(!names.is_empty(), "no such object is there");
+    for name in names {
+        let path = Path::from(name);
+        let bytes = at_once(async { ObjectStoreExt::get(store, &path).await?.bytes().await });
+        let mut bytes = bytes.to_vec();
+        let last = bytes.last_mut().unwrap_or_else(|| panic!("{path} is empty"));
+        *last = last.wrapping_add(1);
+        at_once(ObjectStoreExt::put(store, &path, bytes.into()));
+    }
+}
+
 fn at_once<T>(request: impl Future<Output = Result<T>>) -> T {
     let answer = FutureExt::now_or_never(request).unwrap_or_else(|| panic!("the store waits"));
     answer.unwrap_or_else(|error| panic!("{error}"))
