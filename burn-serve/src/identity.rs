@@ -5,13 +5,14 @@
 //! several machines share a home directory.
 
 use std::env;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use burn::server::IrohIdentity;
 use burn_trainer::remote::check_secret;
 
 use crate::error::{Error, Result};
+use crate::logging::say;
 
 /// An identity, this process's as long as this lives.
 #[derive(Debug)]
@@ -43,14 +44,22 @@ impl Identity {
             Err(_) => {}
         }
         let key = IrohIdentity::load_or_create(path).map_err(text)?;
-        let file = File::open(path).map_err(text)?;
+        // NFS locks only what is open for writing (flock(2)).
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(text)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { key, _locked: file }),
             Err(TryLockError::WouldBlock) => {
                 Err("another server has it, and clients would take the two for one: give each its own with --identity"
                     .to_owned())
             }
-            Err(TryLockError::Error(error)) => Err(format!("it cannot be locked: {error}")),
+            // A file system without locks.
+            Err(TryLockError::Error(error)) => {
+                let path = path.display();
+                say(&format!(
+                    "warning: {path} cannot be locked ({error}): no other server may use it, as clients would take the two for one"
+                ));
+                Ok(Self { key, _locked: file })
+            }
         }
     }
 }

@@ -20,8 +20,9 @@ const DECIMALS: usize = 2;
 /// burn's: settings and files have `train_loss` and `val_loss`.
 ///
 /// Each batch's mean loss counts as often as the batch has items. burn's outputs of classification and
-/// regression say how many: rows. Of a [`SequenceOutput`] the items are the tokens. For an output of your
-/// own, see [`MeanLossInput`].
+/// regression say how many: rows. Of a [`SequenceOutput`] the items are the tokens, padding too. Where the
+/// loss leaves out padding, or for an output of your own, implement burn's `Adaptor` as [`MeanLossInput`]
+/// shows, with the number of items that the loss is a mean of.
 ///
 /// ```no_run
 /// # use burn::train::{ClassificationOutput, InferenceStep, LearnerModel, SupervisedTraining, TrainStep};

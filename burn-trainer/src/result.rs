@@ -95,9 +95,9 @@ impl<M> fmt::Debug for FitResult<M> {
 }
 
 impl<M: FromCheckpoint> FitResult<M> {
-    /// The model of the best checkpoint, whatever `model` is. Each tensor is verified while it is loaded.
-    /// These are the parameters that were trained, also where [`Ema`](crate::callbacks::Ema) has validated
-    /// its averages in their place: `M::loader(path).part("ema")` loads the averages.
+    /// The model of the best checkpoint, whatever `model` is: what the run has validated, of which the score
+    /// is. That is the average where [`Ema`](crate::callbacks::Ema) validates; `M::from_checkpoint(path)`
+    /// loads the parameters that were trained. Each tensor is verified while it is loaded.
     ///
     /// ```no_run
     /// # fn run<M: burn_ckpt::FromCheckpoint>(result: burn_trainer::FitResult<M>) -> burn_trainer::Result<()> {
@@ -110,7 +110,7 @@ impl<M: FromCheckpoint> FitResult<M> {
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) with [`burn_ckpt::Error::NotFound`] if the run has no
     /// best checkpoint, or with the errors of [`burn_ckpt::CheckpointLoader::load`].
     pub fn best_model(&self, device: &Device) -> Result<M> {
-        Ok(M::from_checkpoint(self.best_path()?, device)?)
+        Ok(M::loader(self.best_path()?).as_validated().load(device)?.model)
     }
 }
 

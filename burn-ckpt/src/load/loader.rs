@@ -200,6 +200,8 @@ pub struct CheckpointLoader<'a, M: FromCheckpoint> {
     update_json: Vec<UpdateJson<'a>>,
     update: Vec<Update<'a, M::Hparams>>,
     options: LoadOptions,
+    /// Whether the part is the one that the run has validated with.
+    is_as_validated: bool,
     /// The first invalid argument of a builder method, which `load` returns.
     invalid: Option<Error>,
 }
@@ -230,6 +232,7 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
             update_json: Vec::new(),
             update: Vec::new(),
             options: LoadOptions::default(),
+            is_as_validated: false,
             invalid: None,
         }
     }
@@ -303,6 +306,13 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         self
     }
 
+    /// Loads what the run has validated, of which the checkpoint's `val_` metrics are: the
+    /// [part](Checkpoint::validated_part) of an average that validates, if there is one, else the model.
+    pub fn as_validated(mut self) -> Self {
+        self.is_as_validated = true;
+        self
+    }
+
     /// Sets whether each tensor that is read is compared with its digest in the metadata (default: `true`). A
     /// checkpoint without metadata loads only with `false`.
     pub fn verify(mut self, verify: bool) -> Self {
@@ -319,11 +329,14 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
     /// when the bytes are not those that were written; [`Error::Unverifiable`] without valid metadata;
     /// [`Error::Name`] for an invalid argument of [`CheckpointLoader::remap_keys`] or
     /// [`CheckpointLoader::float_dtype`].
-    pub fn load(self, device: &Device) -> Result<Loaded<M>> {
+    pub fn load(mut self, device: &Device) -> Result<Loaded<M>> {
         if let Some(invalid) = self.invalid {
             return Err(invalid);
         }
         let checkpoint = Checkpoint::open(&self.path)?;
+        if self.is_as_validated {
+            self.options.part = checkpoint.validated_part()?;
+        }
         let mut raw = checkpoint.raw_hparams().clone();
         self.update_json.into_iter().for_each(|update| update(&mut raw));
         let hparams: M::Hparams = typed(checkpoint.path(), &raw)?;

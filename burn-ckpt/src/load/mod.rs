@@ -3,6 +3,7 @@
 //! `loader` (a path, and what to change) -> `checkpoint` (the header) -> `hparams` -> `match_tensors` (which
 //! tensor is for which parameter; `float_types` compares their types) -> `apply_weights` -> `prefetch` ->
 //! `checked_tensors` (each compared with its digest) -> `report`. `verify` reads the whole file.
+//! `validated_part` says whether the metrics are those of an average.
 
 pub(crate) mod apply_weights;
 pub(crate) mod burnpack_record;
@@ -15,4 +16,5 @@ mod opening;
 pub(crate) mod options;
 pub(crate) mod prefetch;
 pub(crate) mod report;
+mod validated_part;
 pub(crate) mod verify;

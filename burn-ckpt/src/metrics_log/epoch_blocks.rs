@@ -26,7 +26,7 @@ pub const STEP: &str = "step";
 pub const VALIDATED_STEP: &str = "validated step";
 /// The longest history, in bytes.
 pub const MAX_HISTORY_BYTES: usize = 256 * 1024 * 1024;
-/// The most JSON values in a history: 1,000,000 epochs of two metrics, or as many batches.
+/// The most JSON values in a history: 1,000,000 epochs of two metrics, in an older file.
 pub const MAX_HISTORY_VALUES: usize = 5_000_000;
 /// The most epochs in a history, since each takes memory, also one without values. No run comes near.
 pub const MAX_EPOCHS: usize = 10_000_000;

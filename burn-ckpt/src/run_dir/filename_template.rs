@@ -3,6 +3,8 @@
 //! Parsed and checked before training starts, rendered at every save. Fields are `epoch`, `step`, `duration`
 //! and the metrics' names. A number's format is Rust's: `[0][width][.precision]`.
 
+use std::ops::Range;
+
 use indexmap::IndexMap;
 
 use crate::error::Result;
@@ -10,6 +12,8 @@ use crate::file_names::{MAX_NAME_BYTES, name_error, safe_name};
 
 /// Upper limit of a field's width, and of its digits after the point.
 const MAX_FORMAT: usize = 32;
+/// Values that are written without an exponent, without their signs. Others have hundreds of digits.
+const PLAIN: Range<f64> = 1e-10..1e16;
 const WHAT: &str = "the filename template";
 /// The fields that are not metrics.
 const FIELDS: [&str; 3] = ["epoch", "step", DURATION];
@@ -167,16 +171,17 @@ impl FilenameTemplate {
     }
 
     fn check_length(&self) -> Result<()> {
-        // A u64 has up to 20 digits, an f64 in short form up to 24 characters.
-        const LONGEST_NUMBER: usize = 24;
+        // A u64 has up to 20 digits. An f64 in this range has a sign, a point, 9 zeros and 17 digits; any
+        // other one has an exponent.
+        const LONGEST_NUMBER: usize = 30;
         let length: usize = self
             .parts
             .iter()
             .map(|part| match part {
                 Part::Text(text) => text.len(),
-                Part::Field { format, .. } => {
-                    LONGEST_NUMBER.max(format.width).max(format.precision.unwrap_or(0) + 8)
-                }
+                Part::Field { format, .. } => LONGEST_NUMBER
+                    .max(format.width)
+                    .max(format.precision.map_or(0, |precision| precision + 20)),
             })
             .sum();
         if length > MAX_NAME_BYTES {
@@ -205,7 +210,10 @@ impl Format {
 
     fn float(self, value: f64) -> String {
         let width = self.width;
+        let is_long = value != 0.0 && !PLAIN.contains(&value.abs());
         let text = match (self.precision, self.zero && value.is_finite()) {
+            (Some(precision), _) if is_long && value.abs() > 1.0 => format!("{value:width$.precision$e}"),
+            (None, _) if is_long => format!("{value:width$e}"),
             (Some(precision), true) => format!("{value:0width$.precision$}"),
             (Some(precision), false) => format!("{value:width$.precision$}"),
             (None, true) => format!("{value:0width$}"),
@@ -247,6 +255,16 @@ mod tests {
         assert_eq!(rendered(FilenameTemplate::DEFAULT, 3, 150, 0.1), "epoch=3-step=150");
         assert_eq!(rendered("{epoch:03}-{val_loss:.4}", 3, 150, 0.123456), "003-0.1235");
         assert_eq!(rendered("{step:08}", 3, 150, 0.1), "00000150");
+        // A value with hundreds of digits has an exponent.
+        for (value, short, rounded) in [
+            (0.0, "0", "0.0000"),
+            (1e-300, "1e-300", "0.0000"),
+            (-1e300, "-1e300", "-1.0000e300"),
+            (f64::from(f32::MAX), "3.4028234663852886e38", "3.4028e38"),
+        ] {
+            assert_eq!(rendered("{val_loss}", 3, 150, value), short);
+            assert_eq!(rendered("{val_loss:.4}", 3, 150, value), rounded);
+        }
         assert_eq!(rendered("{{{epoch}}}", 3, 1, 0.1), "_3_");
         let template =
             FilenameTemplate::parse("{epoch}-{val_loss:.4}-{step}", &["val_loss", "val_f1"]).unwrap();

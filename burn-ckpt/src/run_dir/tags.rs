@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
-use crate::disk::directories::{entry, remove_if_there};
+use crate::disk::directories::{entry, remove_if_there, sync_directory};
 use crate::disk::run_lock::{LockMode, RunLock};
 use crate::disk::staged_file::{Existing, write_whole};
 use crate::error::{Error, Result};
@@ -39,6 +39,7 @@ pub struct LaterTags {
     /// Tags of the configuration that no longer count.
     pub removed: Vec<String>,
     /// Notes in place of those of the configuration. Empty for none.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub notes: Option<String>,
 }
 
@@ -106,7 +107,8 @@ impl LaterTags {
         self.check()?;
         let path = run_dir.join(TAGS_FILE);
         if *self == Self::default() {
-            return remove_if_there(&path);
+            remove_if_there(&path)?;
+            return sync_directory(run_dir);
         }
         let text = serde_json::to_string_pretty(self)
             .map_err(|error| Error::snapshot("the tags cannot be written as JSON", error))?;
@@ -293,6 +295,9 @@ mod tests {
         assert!(LaterTags::are_there(run.path()).unwrap());
         LaterTags::default().write(run.path()).unwrap();
         assert!(!run.path().join(TAGS_FILE).exists());
+        // A file of a user's own that happens to have such keys is not the run's.
+        fs::write(run.path().join(TAGS_FILE), r#"{"added":[],"removed":[]}"#).unwrap();
+        assert!(!LaterTags::are_there(run.path()).unwrap());
     }
 
     #[test]

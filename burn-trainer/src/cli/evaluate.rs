@@ -143,7 +143,9 @@ impl EvaluateArgs {
 fn lines(evaluation: &Evaluation, checkpoint: &Path) -> Vec<String> {
     let Evaluation { split, items, seconds, .. } = evaluation;
     let checkpoint = evaluation.checkpoint.as_ref().map_or(checkpoint, |checkpoint| &checkpoint.path);
-    let head = format!("evaluated on {split}: {} ({items} items, {})", shown(checkpoint), span(*seconds));
+    let part = evaluation.part.as_ref().map_or(String::new(), |part| format!(", its part {part}"));
+    let head =
+        format!("evaluated on {split}: {}{part} ({items} items, {})", shown(checkpoint), span(*seconds));
     let metrics = evaluation.metrics.iter().map(|(name, value)| format!("{name}: {value}"));
     std::iter::once(head).chain(metrics).collect()
 }

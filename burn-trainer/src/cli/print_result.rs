@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use burn_ckpt::plumbing::{shell_word, without_controls};
 use burn_ckpt::retention::SavedCheckpoint;
-use burn_ckpt::{Metadata, chain};
+use burn_ckpt::{Checkpoint, Metadata, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Result, Stage};
+use crate::metrics::is_of_validation;
 use crate::mirror::MirrorResult;
 use crate::process::console::say;
 use crate::process::progress::figures::{count, significant, span};
@@ -128,6 +129,15 @@ fn shown_reason(reason: &EndReason) -> String {
     without_controls(&reason.to_string())
 }
 
+/// Of what a metric in a checkpoint is, if not of the model that it loads.
+fn of_part(metric: &str, path: &Path) -> String {
+    let part = || Checkpoint::open(path).ok()?.validated_part().ok()?;
+    match is_of_validation(metric).then(part).flatten() {
+        Some(part) => format!(", of its part {part}"),
+        None => String::new(),
+    }
+}
+
 /// The results, for standard output.
 fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> Vec<String> {
     let directory = result.run_dir.join(burn_ckpt::plumbing::CHECKPOINT_DIR);
@@ -139,7 +149,9 @@ fn results<M>(result: &FitResult<M>, config: &TrainerConfig, program: &str) -> V
         let path = shown(&held.path);
         lines.push(match name.split(':').collect::<Vec<_>>()[..] {
             // The path says in which directory it is.
-            ["best", metric, ..] => format!("best {metric}: {} in {path}", held.score),
+            ["best", metric, ..] => {
+                format!("best {metric}: {} in {path}{}", held.score, of_part(metric, &held.path))
+            }
             ["last", ..] => format!("last: {path}"),
             ["on_exception", ..] => format!("on_exception: {path}"),
             _ => format!("{name}: {path}"),

@@ -167,6 +167,16 @@ impl TrainerConfig {
         self.limit_valid_batches.is_some_and(BatchLimit::is_zero)
     }
 
+    /// The settings of a validation that have no effect, as there is none.
+    pub(crate) fn unused_validation_settings(&self) -> Vec<&'static str> {
+        let set = [
+            ("validate_at_start", self.validate_at_start != ValidateAtStart::Off),
+            ("validation", self.validation != Validation::default()),
+        ];
+        let set = set.into_iter().filter(|(_, is_set)| *is_set && self.leaves_validation_out());
+        set.map(|(setting, _)| setting).collect()
+    }
+
     /// Whether a strategy of the configuration saves the state before a failure.
     pub(crate) fn saves_exceptions(&self) -> bool {
         self.effective_strategies().iter().any(|strategy| matches!(strategy, StrategyConfig::OnException(_)))

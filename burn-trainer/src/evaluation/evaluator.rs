@@ -93,8 +93,9 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
         }
     }
 
-    /// Evaluates the model of a checkpoint. Each tensor is verified while it is loaded. The path is a file, a
-    /// link, or `best` or `last` in a run's directory, as [`burn_ckpt::locate`] finds it.
+    /// Evaluates the model of a checkpoint as the run has validated it: where
+    /// [`Ema`](crate::callbacks::Ema) validates, its average. Each tensor is verified while it is loaded. The
+    /// path is a file, a link, or `best` or `last` in a run's directory, as [`burn_ckpt::locate`] finds it.
     ///
     /// # Errors
     ///
@@ -103,11 +104,11 @@ impl<M: Module + InferenceStep> ModelEvaluator<M> {
     where
         M: FromCheckpoint,
     {
-        Self::of_loaded(&M::loader(path).load(device)?)
+        Self::of_loaded(&M::loader(path).as_validated().load(device)?)
     }
 
-    /// Evaluates a model that was loaded with options, such as the averaged parameters:
-    /// `M::loader(path).part("ema")`.
+    /// Evaluates a model that was loaded with options: `M::loader(path)` is the parameters that were trained,
+    /// `M::loader(path).part("ema")` their average.
     ///
     /// # Errors
     ///

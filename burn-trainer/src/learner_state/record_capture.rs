@@ -16,6 +16,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use crate::metrics::HistoryAt;
+use crate::state::check_optimizer_state::check_resumable;
 
 /// Passes every record that burn saves to a function, with burn's number of the epoch. On a restore it gives
 /// the record that it was created with.
@@ -116,6 +117,7 @@ impl CapturedParts {
             };
             let mut sections: IndexMap<String, Section> = parts.iter().map(part).collect::<Result<_>>()?;
             if let Some(history) = history {
+                check_resumable(&sections)?;
                 sections.insert(Section::HISTORY.to_owned(), history.section()?);
             }
             Ok(sections)

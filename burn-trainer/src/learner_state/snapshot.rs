@@ -23,6 +23,7 @@ use super::running_statistics::RunningStatistics;
 use crate::metrics::HistoryAt;
 use crate::optimizer::{advise_streaming, collect_streamed, state_names};
 use crate::state::callback_state::CallbackStates;
+use crate::state::check_optimizer_state::check_resumable;
 
 /// The present state: the model, and with a history also the optimizer, the scheduler, the history and the
 /// callbacks' states. Without one it is the weights alone. With `statistics`, those replace the model's
@@ -72,6 +73,7 @@ pub(crate) fn take_snapshot_of<M: LearnerModel>(
             let (optimizer, scheduler) = optimizer_and_scheduler(learner, &store, reading)?;
             sections.insert(Section::OPTIMIZER.to_owned(), optimizer);
             sections.insert(Section::SCHEDULER.to_owned(), scheduler);
+            check_resumable(&sections)?;
             sections.insert(Section::HISTORY.to_owned(), history.section()?);
         }
         sections.extend(callbacks.sections(weights_only, reading));

@@ -56,8 +56,10 @@ pub fn scaled<S: LrScheduler + Clone + 'static>(scheduler: S) -> Scaled<S> {
 
 impl<S: LrScheduler + Clone + 'static> LrScheduler for Scaled<S> {
     fn step(&mut self) -> f64 {
-        let rate = self.scheduler.step();
         let Scale { factor, .. } = SCALE.get();
+        // One scale, however many of these are within each other.
+        SCALE.set(NONE);
+        let rate = self.scheduler.step();
         SCALE.set(Scale { factor, is_applied: true });
         rate * factor
     }
@@ -83,5 +85,8 @@ mod tests {
         assert!(with_scale(0.1, || rates.push(scalable.step())));
         rates.push(scalable.step());
         assert_eq!(rates, [0.5, 0.05, 0.5]);
+        let mut twice = scaled(scaled(0.5));
+        assert!(with_scale(0.1, || rates.push(twice.step())));
+        assert_eq!(rates.last(), Some(&0.05));
     }
 }

@@ -40,7 +40,7 @@ impl WarmupCosine {
         Self { top, floor: 0.0, warmup_steps: 0, steps, steps_done: 0 }
     }
 
-    /// Sets how many of the steps the rate rises.
+    /// Sets how many of the steps the rate rises: fewer than all of them, or it never reaches the curve.
     #[must_use]
     pub fn with_warmup_steps(mut self, steps: u64) -> Self {
         self.warmup_steps = steps;

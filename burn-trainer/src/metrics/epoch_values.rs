@@ -11,6 +11,8 @@ use burn::train::metric::store::Split;
 use burn::train::metric::{MetricId, NumericEntry};
 use parking_lot::{Mutex, MutexGuard};
 
+use super::earlier_lines::EarlierLines;
+
 /// The values that burn's thread fills in and the loop reads at the end of an epoch.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SharedValues(Arc<Mutex<LoggedValues>>);
@@ -63,6 +65,14 @@ impl LoggedValues {
         if let Ok(entry) = NumericEntry::deserialize(line) {
             let epoch = self.epochs.entry(epoch).or_default();
             epoch.entry((id.clone(), split.clone())).or_default().add(&entry);
+        }
+    }
+
+    /// Counts the lines before the first one of an epoch's split.
+    pub(super) fn begin_after(&mut self, id: &MetricId, before: &EarlierLines, epoch: usize, split: &Split) {
+        if let Some(sum) = before.sum() {
+            let mean = RunningMean { sum: Some(sum), end: None };
+            self.epochs.entry(epoch).or_default().insert((id.clone(), split.clone()), mean);
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod epoch_table;
 mod left_to_log;
+mod newest_lines;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use super::line_chunks::Lines;
 pub(super) use burn_ckpt::plumbing::epoch_blocks::{STEP, VALIDATED_STEP};
 use epoch_table::MAX_METRICS;
 pub(crate) use epoch_table::{EpochTable, EpochValues};
+use newest_lines::LinesBefore;
 
 /// The full blocks of epochs that a checkpoint has, if the log has all before them: then the work of a save
 /// does not grow with the run.
@@ -49,6 +51,9 @@ pub(crate) struct History {
     pub(super) left_to_log: usize,
     /// The lines that the training split of the epoch in progress has logged.
     pub(super) entries: Entries,
+    /// What the lines before those add up to. On reading they become a part of the entries.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(super) entries_before: LinesBefore,
     /// Which of these metrics are not means over the batches.
     #[serde(default)]
     pub(super) no_means: Vec<String>,
@@ -58,6 +63,9 @@ pub(crate) struct History {
     /// The lines of the last of them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub(super) valid_entries: Entries,
+    /// What the lines before those add up to.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub(super) valid_entries_before: LinesBefore,
 }
 
 /// Counts what is written.
@@ -100,6 +108,8 @@ impl History {
         self.left_to_log = left_out * BLOCK;
         let blocks = self.epochs.blocks_from(left_out);
         self.epoch_metrics = self.epochs.names();
+        self.entries_before = newest_lines::keep(&mut self.entries);
+        self.valid_entries_before = newest_lines::keep(&mut self.valid_entries);
         let failed = |error| burn_ckpt::Error::snapshot("the history cannot be written as JSON", error);
         // A buffer that grows is in memory twice while it moves.
         let mut length = Length(0);
@@ -140,6 +150,8 @@ impl History {
         let json = json.ok_or_else(|| format!("it has no {HISTORY_JSON}"))?;
         let mut history: Self =
             parse_json(&json, MAX_HISTORY_VALUES).map_err(|error| shown(&error.to_string()))?;
+        newest_lines::put(&mut history.entries, std::mem::take(&mut history.entries_before));
+        newest_lines::put(&mut history.valid_entries, std::mem::take(&mut history.valid_entries_before));
         if let Some(epochs) = epochs {
             let names = std::mem::take(&mut history.epoch_metrics);
             history.epochs = Arc::new(read_blocks(names, history.left_to_log, &epochs)?);

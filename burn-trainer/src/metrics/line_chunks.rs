@@ -1,13 +1,16 @@
 //! The lines that one metric has logged in an epoch, as they stand in its file.
 //!
 //! An epoch can have millions of batches, and every save copies the lines. So lines are kept in chunks, each
-//! in one piece of text. A full chunk never changes again, and copies share it.
+//! in one piece of text. A full chunk never changes again, and copies share it. A checkpoint has the newest
+//! chunks.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::earlier_lines::EarlierLines;
 
 /// Lines in a chunk.
 const CHUNK: usize = 1024;
@@ -22,6 +25,8 @@ pub(crate) struct Lines {
 
 #[derive(Clone, Default)]
 struct Chunk {
+    /// What the lines before it add up to.
+    before: EarlierLines,
     /// The number of the first line.
     first: u64,
     /// The number of every line. Empty while each line has the number after the line before, as in almost all
@@ -68,6 +73,8 @@ impl Lines {
         if self.open.ends.len() == CHUNK {
             let mut full = std::mem::take(&mut self.open);
             full.text.shrink_to_fit();
+            self.open.before = full.before;
+            full.iter().for_each(|(_, line)| self.open.before.add(line));
             self.full.push(Arc::new(full));
         }
     }
@@ -76,12 +83,29 @@ impl Lines {
         self.full.iter().flat_map(|chunk| chunk.iter()).chain(self.open.iter())
     }
 
+    /// The same lines after others.
+    pub(super) fn after(before: EarlierLines, lines: &Self) -> Self {
+        let mut all = Self { full: Vec::new(), open: Chunk { before, ..Chunk::default() } };
+        lines.iter().for_each(|(number, line)| all.push(number, line));
+        all
+    }
+
+    /// What the lines before the first one add up to.
+    pub(super) fn before(&self) -> EarlierLines {
+        self.full.first().map_or(self.open.before, |first| first.before)
+    }
+
+    /// Leaves out all but the newest `chunks` full chunks, and what follows them.
+    pub(super) fn keep_newest(&mut self, chunks: usize) {
+        self.full.drain(..self.full.len().saturating_sub(chunks));
+    }
+
     /// The lines of the first `number` batches. Copies at most one chunk.
     pub(super) fn until(&self, number: u64) -> Self {
         let within = |chunk: &Chunk| chunk.last().is_none_or(|last| last <= number);
         let full: Vec<_> = self.full.iter().take_while(|chunk| within(chunk)).cloned().collect();
         let next = self.full.get(full.len()).map_or(&self.open, |chunk| &**chunk);
-        let mut open = Chunk::default();
+        let mut open = Chunk { before: next.before, ..Chunk::default() };
         next.iter()
             .take_while(|(line, _)| *line <= number)
             .for_each(|(number, line)| open.push(number, line));
@@ -95,7 +119,7 @@ impl Lines {
 
 impl PartialEq for Lines {
     fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
+        self.before() == other.before() && self.iter().eq(other.iter())
     }
 }
 

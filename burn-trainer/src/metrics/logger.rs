@@ -118,15 +118,22 @@ impl RunMetricLogger {
             files.remove_later(epoch);
         }
         let (entries, no_means) = self.metrics.history.entries(epoch);
-        self.restore_lines(epoch, &Split::Train, &entries);
-        self.restore_lines(epoch, &Split::Valid, &self.metrics.history.validation_entries(epoch));
+        let validation = self.metrics.history.validation_entries(epoch);
+        self.restore_lines(resumed, &Split::Train, &entries);
+        self.restore_lines(resumed, &Split::Valid, &validation);
         self.means = EpochMeans::resumed(epoch, &entries, &no_means, |metric| self.id(metric));
     }
 
     /// Writes the lines of a partially finished epoch to its files again, and counts them in `logged`.
-    fn restore_lines(&mut self, epoch: usize, split: &Split, entries: &Entries) {
+    fn restore_lines(&mut self, resumed: ResumedEpoch, split: &Split, entries: &Entries) {
+        let epoch = resumed.epoch;
         for (metric, lines) in entries {
             let Some(id) = self.id(metric) else { continue };
+            let before = lines.before();
+            self.metrics.logged.lock().begin_after(&id, &before, epoch, split);
+            if let Some(files) = self.files.as_mut().filter(|_| resumed.has_own_files && before.lines > 0) {
+                files.begin_after(&id, before.lines, epoch, split);
+            }
             let is_numeric = self.metrics.table.lock().is_numeric(&id);
             let (mut text, mut left_out) = (String::new(), 0);
             for (_, line) in lines.iter() {

@@ -92,6 +92,16 @@ impl MetricFiles {
         }
     }
 
+    /// Keeps the first lines of a metric's file of an epoch (burn's number): a checkpoint has the later ones
+    /// alone. A file that does not have them begins without them, which is said.
+    pub(super) fn begin_after(&mut self, id: &MetricId, lines: u64, epoch: usize, split: &Split) {
+        if !self.is_on {
+            return;
+        }
+        let Some(path) = self.path(id, epoch, split) else { return };
+        self.files.insert((id.clone(), split.clone()), MetricFile::after(path, epoch, lines));
+    }
+
     /// Appends lines, each with its line break, to a metric's file of an epoch (burn's number). The first
     /// call for an epoch creates the file, or empties it.
     pub(super) fn append(&mut self, id: &MetricId, text: &str, epoch: usize, split: &Split) {

@@ -6,8 +6,10 @@
 //! stopping.
 //!
 //! From top to bottom: `run_metrics`, `logger`, then `metrics_log`, `table`, `history`, `resumed_means`,
-//! `epoch_values`, `metric_files`, then `history_format`, `line_chunks`, `name_digest`.
+//! `epoch_values`, `metric_files`, then `history_format`, `line_chunks`,
+//! `earlier_lines`, `name_digest`.
 
+mod earlier_lines;
 mod epoch_values;
 mod history;
 mod history_format;

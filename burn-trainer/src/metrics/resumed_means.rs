@@ -79,7 +79,12 @@ impl EpochMeans {
         id: impl Fn(&str) -> Option<MetricId>,
     ) -> Self {
         let means = entries.iter().filter_map(|(metric, lines)| {
-            let mut means = MetricMeans { counted_batches: !lines.is_empty(), ..MetricMeans::default() };
+            let before = lines.before();
+            let counted_batches = !lines.is_empty() && before.counts_batches();
+            let mut means = MetricMeans { counted_batches, ..MetricMeans::default() };
+            if let Some((sum, count)) = before.sum() {
+                means.whole = Mean { sum: 0.0 + sum, count };
+            }
             for (_, line) in lines.iter() {
                 if let Ok(entry) = NumericEntry::deserialize(line) {
                     means.counted_batches &= matches!(entry, NumericEntry::Aggregated { count: 1, .. });

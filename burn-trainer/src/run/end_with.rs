@@ -1,7 +1,7 @@
 //! `end_with`: after training, the parameters of the best checkpoint in place of those of the last step.
 
 use burn::module::Module;
-use burn_ckpt::Checkpoint;
+use burn_ckpt::{Checkpoint, LoadOptions};
 
 use crate::config::EndWith;
 use crate::error::Result;
@@ -26,7 +26,11 @@ pub(super) fn load<M: Module>(mut result: FitResult<M>, end_with: EndWith) -> Re
         return Ok(result);
     }
     let path = result.best_path()?.to_path_buf();
-    result.model = Checkpoint::open(&path)?.load_into(result.model)?;
+    let checkpoint = Checkpoint::open(&path)?;
+    // What the score is of.
+    let mut options = LoadOptions::new();
+    options.part = checkpoint.validated_part()?;
+    (result.model, _) = checkpoint.load_into_with(result.model, &options)?;
     result.model_checkpoint = Some(path);
     Ok(result)
 }

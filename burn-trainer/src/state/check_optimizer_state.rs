@@ -3,16 +3,24 @@
 //! it, or train on garbage.
 //!
 //! This needs no learner, so that `auto` passes over such a file. That the model is the learner's is checked
-//! when it is restored.
+//! when it is restored. A save checks the same: what it writes must be resumable.
+//!
+//! Only what has a name of burn's own is held to burn's rules. A program's own optimizer and scheduler may
+//! keep what they like under other names.
 
 use std::collections::HashMap;
 
 use burn_ckpt::Section;
 use burn_ckpt::burn_pack::{DType, Scalar, Tensor};
 use burn_ckpt::plumbing::shown;
+use indexmap::IndexMap;
 
-/// Scalars at or above this are invalid: burn adds to counts, and raises to their power.
+/// What the counts of burn's optimizers and schedulers, and ours, are called.
+const COUNTS: [&str; 6] = ["time", "current_iter", "iter_idx", "remaining_iters", "step", "steps_done"];
+/// Counts at or above this are invalid: burn adds to them, and raises to their power.
 const MAX_COUNT: u64 = i32::MAX as u64;
+/// What a rate in burn's exponential schedule is called.
+const RATE: &str = "previous_lr";
 /// Name of the scalar by which burn stores how many dimensions a parameter has.
 const RANK: &str = "__rank";
 /// Fields of burn's optimizers that have a value for each of the parameter's. A program's own optimizer can
@@ -40,6 +48,26 @@ const SUMMED: [&str; 2] = ["second_moment", "column_second_moment"];
 /// The parameters of a model by their ids.
 type Parameters<'a> = HashMap<u64, &'a Tensor>;
 
+/// Checks that a state which is to be saved can be resumed. One without an optimizer is not for that.
+///
+/// # Errors
+///
+/// [`Error::Snapshot`](burn_ckpt::Error::Snapshot) with what is wrong.
+pub(crate) fn check_resumable(sections: &IndexMap<String, Section>) -> burn_ckpt::Result<()> {
+    let [model, optimizer, scheduler] =
+        [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER].map(|name| sections.get(name));
+    let (Some(model), Some(optimizer), Some(scheduler)) = (model, optimizer, scheduler) else {
+        return Ok(());
+    };
+    check_optimizer_state(model, optimizer, scheduler).map_err(|reason| burn_ckpt::Error::Snapshot {
+        reason: format!(
+            "no run could resume from it: {reason}. If it belongs to an optimizer or a scheduler of the program's own, give it \
+             a name that burn's do not have"
+        ),
+        source: None,
+    })
+}
+
 /// Checks the sections of a checkpoint. `optimizer` has the names of the file: those of the parameters'
 /// paths. The error says what is wrong.
 pub(super) fn check_optimizer_state(
@@ -59,7 +87,7 @@ pub(super) fn check_optimizer_state(
     }
     for (section, part) in [(Section::OPTIMIZER, optimizer), (Section::SCHEDULER, scheduler)] {
         for (name, value) in &part.scalars {
-            if !is_possible(*value) && !has_not_begun(name, *value) {
+            if !is_possible(name, *value) {
                 let name = shown(name);
                 return Err(format!("the value {section}.{name} is {value:?}, which no run reaches"));
             }
@@ -99,9 +127,6 @@ fn check_tensor(
         .any(|owner| tensor.name.strip_prefix(owner).is_some_and(|rest| rest.starts_with('.')));
     if !is_its_own {
         return Err(format!("has the parameter id of {}", shown(&parameter.name)));
-    }
-    if !tensor.dtype.is_float() {
-        return Err(format!("is {}, and an optimizer's state is a float type", tensor.dtype.name()));
     }
     let field = tensor.name.rsplit('.').next().unwrap_or_default();
     let (shape, whole) = (tensor.shape.as_slice(), parameter.shape.as_slice());
@@ -158,22 +183,20 @@ fn check_ranks(optimizer: &Section, parameters: &Parameters<'_>) -> Result<(), S
     Ok(())
 }
 
-/// How burn's cosine and step schedules count before their first step, in a sequence for as long as another
-/// one is used.
-fn has_not_begun(name: &str, value: Scalar) -> bool {
-    match name.rsplit('.').next() {
-        Some("current_iter") => value == Scalar::UInt(u64::MAX),
-        Some("iter_idx") => value == Scalar::Int(-1),
-        _ => false,
-    }
-}
-
-fn is_possible(value: Scalar) -> bool {
+fn is_possible(name: &str, value: Scalar) -> bool {
+    let field = name.rsplit('.').next().unwrap_or_default();
     match value {
-        Scalar::Int(value) => u64::try_from(value).is_ok_and(|value| value < MAX_COUNT),
-        Scalar::UInt(value) => value < MAX_COUNT,
-        Scalar::Float(value) => value.is_finite(),
-        Scalar::Bool(_) => true,
+        // How burn's cosine and step schedules count before their first step, in a sequence for as long as
+        // another one is used.
+        Scalar::UInt(u64::MAX) if field == "current_iter" => true,
+        Scalar::Int(-1) if field == "iter_idx" => true,
+        Scalar::Int(value) if COUNTS.contains(&field) => {
+            u64::try_from(value).is_ok_and(|value| value < MAX_COUNT)
+        }
+        Scalar::UInt(value) if COUNTS.contains(&field) => value < MAX_COUNT,
+        // burn's Noam schedule counts its steps so.
+        Scalar::Float(value) if field == RATE || COUNTS.contains(&field) => value.is_finite(),
+        _ => true,
     }
 }
 
@@ -204,6 +227,7 @@ mod tests {
         assert_eq!(state("fc.weight.second_moment", DType::F32, &[3, 1], Some(7)), None);
         // A program's own optimizer.
         assert_eq!(state("fc.weight.fisher", DType::F64, &[6], Some(7)), None);
+        assert_eq!(state("fc.weight.counts", DType::I32, &[6], Some(7)), None);
         for (name, dtype, shape, id, expected) in [
             ("fc.weight.moment_1", DType::F32, &[3, 2][..], None, "names no parameter"),
             ("fc.weight.moment_1", DType::F32, &[3, 2], Some(8), "does not have"),
@@ -243,13 +267,18 @@ mod tests {
         };
         assert_eq!(of("fc.weight.__rank", Scalar::UInt(2)), None);
         assert_eq!(of("fc.weight.time", Scalar::UInt(2)), None);
+        // A program's own.
+        assert_eq!(of("fc.weight.best", Scalar::Float(f64::INFINITY)), None);
+        assert_eq!(of("fc.weight.random", Scalar::UInt(u64::MAX)), None);
+        assert_eq!(of("fc.weight.offset", Scalar::Int(-7)), None);
         for (name, value) in [
             ("fc.weight.__rank", Scalar::UInt(3)),
             ("fc.weight.__rank", Scalar::Float(2.0)),
             ("fc.bias.__rank", Scalar::UInt(2)),
             ("fc.weight.time", Scalar::UInt(u64::MAX)),
             ("fc.weight.time", Scalar::Int(-1)),
-            ("fc.weight.rate", Scalar::Float(f64::NAN)),
+            ("0.previous_lr", Scalar::Float(f64::NAN)),
+            ("0.step", Scalar::Float(f64::INFINITY)),
         ] {
             assert!(of(name, value).is_some_and(|reason| reason.contains(name)), "{name} {value:?}");
         }

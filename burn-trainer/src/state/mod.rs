@@ -1,7 +1,7 @@
 //! Where a run is, what happens in it, and what its callbacks store: what the folders above speak of.
 
 pub(crate) mod callback_state;
-mod check_optimizer_state;
+pub(crate) mod check_optimizer_state;
 pub(crate) mod end_reason;
 pub(crate) mod event;
 pub(crate) mod position;

@@ -13,6 +13,7 @@ use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::{recomputation, restore};
+use crate::process::console::warn;
 use crate::process::environment_devices::EnvironmentDevices;
 use crate::process::start_device::name_software;
 use crate::result::FitResult;
@@ -37,6 +38,11 @@ impl<M: LearnerModel> Trainer<M> {
         let RunSetup { config, run, data, saver, .. } = &self.setup;
         if let Some(reason) = data.train.size().and_then(LoaderSize::without_batches) {
             return Err(Error::no_batch("training", reason));
+        }
+        let unused = config.unused_validation_settings();
+        if !unused.is_empty() {
+            let unused = unused.join(" and ");
+            warn(&format!("limit_valid_batches leaves validation out, so that {unused} does nothing"));
         }
         warn_if_nothing_is_saved(config, !saver.strategies.is_empty());
         if !config.writes() {

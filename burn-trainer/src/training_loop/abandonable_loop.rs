@@ -89,7 +89,8 @@ impl DeviceLossGuard {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => resume_unwind(Box::new("the training thread is gone")),
             }
-            if looked.elapsed() > watch.silence() / 2 {
+            // The process was suspended: the devices could not be heard. A busy machine also looks late.
+            if looked.elapsed() > (watch.silence() / 2).max(4 * POLL) {
                 watch.reset_silence();
             }
             looked = Instant::now();

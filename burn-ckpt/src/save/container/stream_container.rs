@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Instant;
 
 use burn::tensor::{Bytes, DType};
 use burn_pack::{TENSOR_ALIGNMENT, Tensor};
@@ -71,7 +72,7 @@ pub(crate) struct Written {
 }
 
 /// Writes a container to `file`, which is new and empty, and makes its bytes durable. `before` are the
-/// state's tensors in other files.
+/// state's tensors in other files. The save gives way until its patience ends.
 ///
 /// # Errors
 ///
@@ -83,12 +84,12 @@ pub(crate) fn write(
     before: Vec<WrittenTensor>,
     reading: &ReadProgress,
     pace: &Arc<Pace>,
+    patience: Instant,
 ) -> Result<Written> {
     let path = file.path().to_path_buf();
     let path = path.as_path();
     let PlannedFile { header, size, tensors, ending } = planned;
     let second_handle = file.try_clone().map_err(Error::io("open", path))?;
-    let patience = pace.end_of_patience(size);
     let sha256 = DigestQueue::start("burn-ckpt-sha256", FileSha256(Sha256::new()), pace, patience)?;
     let blake3 = DigestQueue::start("burn-ckpt-blake3", TensorDigest::default(), pace, patience)?;
     thread::scope(|scope| {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::disk::commit::StagedCheckpoint;
 use crate::disk::directories::is_there;
@@ -44,16 +45,19 @@ pub(crate) fn write_state(
     }
     let (container, file) = Staged::create(place, owner)?;
     reserve(&file, &planned)?;
+    let size = planned_shards.iter().fold(planned.size, |all, shard| all.saturating_add(shard.size));
+    let patience = pace.end_of_patience(size);
     let (mut shards, mut before) = (None, Vec::new());
     metadata.shards.clear();
     if !planned_shards.is_empty() {
-        let (staged, infos) = write_shards(planned_shards, &mut before, place, owner, reading, pace)?;
+        let (staged, infos) =
+            write_shards(planned_shards, &mut before, place, owner, reading, pace, patience)?;
         if let Some(ending) = &mut planned.ending {
             ending.set_shards(infos.clone());
         }
         (shards, metadata.shards) = (Some(staged), infos);
     }
-    let written = write(file, planned, before, reading, pace)?;
+    let written = write(file, planned, before, reading, pace, patience)?;
     metadata.tensors = written.tensors;
     metadata.non_finite = written.non_finite;
     metadata.checkpoint_size_bytes = written.size_bytes;
@@ -85,6 +89,7 @@ fn write_shards(
     owner: &StagingOwner,
     reading: &ReadProgress,
     pace: &Arc<Pace>,
+    patience: Instant,
 ) -> Result<(StagedShards, Vec<ShardInfo>)> {
     let (mut staged, count) = (StagedShards::create(place, owner)?, planned.len());
     let mut files = Vec::with_capacity(count);
@@ -95,7 +100,7 @@ fn write_shards(
     }
     let mut infos = Vec::with_capacity(count);
     for (file, planned) in files.into_iter().zip(planned) {
-        let written = write(file, planned, Vec::new(), reading, pace)?;
+        let written = write(file, planned, Vec::new(), reading, pace, patience)?;
         tensors.extend(written.parts);
         infos.push(ShardInfo {
             size_bytes: written.size_bytes,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::callbacks::callback::{Callback, Restored};
 use crate::callbacks::context::CallbackContext;
 use crate::error::CallbackResult;
-use crate::process::console::note;
+use crate::process::console::{note, warn};
 use crate::state::callback_state::CallbackState;
 
 /// Version of the stored state.
@@ -122,6 +122,21 @@ impl<M: LearnerModel> Ema<M> {
         self
     }
 
+    /// Says which settings were others in the checkpoint, in the form of those of the run.
+    fn note_changes(&self, before: &EmaSettings) {
+        let (name, now) = (&self.name, &self.settings);
+        for (setting, before, now) in [
+            ("decay", before.decay.to_string(), now.decay.to_string()),
+            ("every_n_steps", before.every_n_steps.to_string(), now.every_n_steps.to_string()),
+            ("start_step", before.start_step.to_string(), now.start_step.to_string()),
+            ("validates", before.validates.to_string(), now.validates.to_string()),
+        ] {
+            if before != now {
+                note(&format!("{name}.{setting} is {now}, was {before} in the checkpoint"));
+            }
+        }
+    }
+
     fn update(&mut self, model: M, step: u64) {
         let decay = self.settings.decay;
         self.averaged = Some(match self.averaged.take() {
@@ -181,6 +196,18 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
         self.trained_on.iter().try_for_each(|set| context.validate_trained_on(set))
     }
 
+    fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        let is_done = context.ended().is_some_and(|ended| ended.outcome.is_done());
+        if is_done && self.averaged.is_none() && context.global_step() > 0 {
+            let (step, start) = (context.global_step(), self.settings.start_step);
+            warn(&format!(
+                "{} has averaged nothing: it begins after step {start}, and the run ended with step {step}",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
         let value = EmaValue { settings: self.settings.clone(), since_step: self.since_step };
         let state = CallbackState::new(VERSION).with_value(&value)?;
@@ -200,7 +227,10 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
         };
         let state = state.up_to_version(VERSION)?;
         // For those who look at it: the average is tensors alone.
-        self.since_step = state.value::<EmaValue>().ok().and_then(|value| value.since_step);
+        if let Ok(value) = state.value::<EmaValue>() {
+            self.since_step = value.since_step;
+            self.note_changes(&value.settings);
+        }
         self.averaged = Some(state.load_into(context.valid_model())?);
         Ok(Restored::Complete)
     }

@@ -133,3 +133,53 @@ fn an_update_is_counted_after_all_else_has_it() {
     }
     reader.join().unwrap();
 }
+
+/// An epoch of more batches than a checkpoint has lines of.
+#[test]
+fn a_long_epoch_that_is_resumed_has_the_files_and_means_of_one_that_was_not() {
+    const BATCHES: u64 = 270_000;
+    let line = |batch: u64| format!("{},{}", 1.0 / (batch as f64 + 0.3), 3 + batch % 2);
+    let log = |logger: &mut RunMetricLogger, from: u64| {
+        for batch in from..BATCHES + 3 {
+            logger.log(update(&[(NAMES[0], &line(batch))], "so"), 1, &Split::Train);
+        }
+        let [ref value] = logger.read_numeric(NAMES[0], 1, &Split::Train).unwrap()[..] else { panic!() };
+        value.current()
+    };
+    let mut history = History::default();
+    let mut file = String::new();
+    for batch in 0..BATCHES {
+        for (name, line) in [("Told", "so"), (NAMES[0], &*line(batch))] {
+            history.entries.entry(name.to_owned()).or_default().push(batch + 1, line);
+        }
+        file.push_str(&format!("{}\n", line(batch)));
+    }
+    let section = || history.clone().section(false).unwrap();
+    let bytes = section().tensors[0].byte_len();
+    assert!(bytes < 20_000_000, "{bytes}");
+
+    // Whole, as no checkpoint has it.
+    let mut whole = run_logger();
+    whole.metrics.history.restore(history.clone(), 1, BATCHES);
+    whole = whole.resumed_in(1, false);
+    define(&mut whole);
+    let mean = log(&mut whole, BATCHES);
+    for with_file in [true, false] {
+        let root = tempdir().unwrap();
+        let path = root.path().join("train/epoch-1/My_Loss.log");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // It has gone on after the checkpoint.
+        let there = if with_file { format!("{file}0.125,1\n0.5") } else { "0.5,1\n".to_owned() };
+        fs::write(&path, there).unwrap();
+        let mut resumed = run_logger().with_files(root.path(), true).resumed_in(1, true);
+        resumed.metrics.history.restore(History::from_section(section()).unwrap(), 1, BATCHES);
+        define(&mut resumed);
+        assert_eq!(log(&mut resumed, BATCHES).to_bits(), mean.to_bits());
+        let rest: String = (BATCHES..BATCHES + 3).map(|batch| line(batch) + "\n").collect();
+        let (written, whole) = (fs::read_to_string(&path).unwrap(), format!("{file}{rest}"));
+        match with_file {
+            true => assert!(written == whole, "{} and {} bytes", written.len(), whole.len()),
+            false => assert!(written.len() < whole.len() && whole.ends_with(&written)),
+        }
+    }
+}

@@ -63,6 +63,11 @@ impl HistoryLines {
         self.epochs.is_empty() && self.validations.is_empty() && self.entries.is_empty()
     }
 
+    /// The first batches of the epoch in progress whose lines it does not have.
+    pub(super) fn missing_batches(&self) -> u64 {
+        self.entries.values().map(|lines| lines.before().lines).max().unwrap_or(0)
+    }
+
     /// Gives each line, with its line break.
     pub(super) fn try_for_each<E>(&self, mut give: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         self.try_for_each_line(|line| give(&format!("{line}\n")))

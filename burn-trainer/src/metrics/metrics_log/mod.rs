@@ -72,9 +72,13 @@ impl MetricsLog {
                 let lines = HistoryLines::new(resumed, table.clone());
                 // A run whose metrics are not numbers has no log.
                 if resumed.mark.is_some() || !lines.is_empty() {
+                    let but = match lines.missing_batches() {
+                        0 => String::new(),
+                        missing => format!(" after the first {missing}"),
+                    };
                     note(&format!(
                         "{} {reason}: it is written again from the checkpoint's history, which has the values of the epochs, \
-                         and those of the batches of the epoch in progress",
+                         and those of the batches of the epoch in progress{but}",
                         path.display()
                     ));
                 }

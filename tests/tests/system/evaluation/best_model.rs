@@ -7,6 +7,7 @@ use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
 use burn_ckpt::retention::MetricMode;
 use burn_ckpt::{ErrorKind, FromCheckpoint};
+use burn_trainer::callbacks::Ema;
 use burn_trainer::cli::EvaluateArgs;
 use burn_trainer::config::EndWith;
 use burn_trainer::strategy::{Best, BestStrategy, Last, StrategyConfig};
@@ -34,6 +35,30 @@ fn output(model: &Model) -> Vec<f32> {
 
 fn of_checkpoint(root: &Path, name: &str) -> Vec<f32> {
     output(&Model::from_checkpoint(run_dir(root).join(name), &backend::device()).unwrap())
+}
+
+#[test]
+fn the_best_model_of_an_average_is_the_average_of_which_the_score_is() {
+    let root = tempfile::tempdir().unwrap();
+    let config = config(root.path(), 2).with_end_with(EndWith::Best);
+    let ema = |trainer: Trainer<Model>| trainer.callback(Ema::new(0.9).with_name("slow"));
+    let result = train_by(config, Script::default(), ema).unwrap();
+    let best = run_dir(root.path()).join("best");
+    let averaged = Model::loader(&best).part("slow").load(&backend::device()).unwrap();
+    assert_eq!(averaged.checkpoint.validated_part().unwrap().as_deref(), Some("slow"));
+    assert_eq!(output(&result.best_model(&backend::device()).unwrap()), output(&averaged.model));
+    assert_eq!(output(&result.model), output(&averaged.model));
+    assert_ne!(
+        of_checkpoint(root.path(), "best"),
+        output(&averaged.model),
+        "the parameters that are trained"
+    );
+    // Not where the average does not validate.
+    let other = tempfile::tempdir().unwrap();
+    let ema = |trainer: Trainer<Model>| trainer.callback(Ema::new(0.9).with_validates(false));
+    let result = train_by(system_tests::config(other.path(), 2), Script::default(), ema).unwrap();
+    let best = output(&result.best_model(&backend::device()).unwrap());
+    assert_eq!(best, of_checkpoint(other.path(), "best"));
 }
 
 #[test]

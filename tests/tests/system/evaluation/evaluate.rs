@@ -72,7 +72,9 @@ fn averaged_parameters_are_evaluated_as_the_validation_did() {
     let averaged = ModelEvaluator::of_loaded(&averaged).unwrap().evaluate(in_order(), (MeanLoss::new(),));
     let averaged = averaged.unwrap();
     assert_eq!(averaged.metrics["test_loss"], expected);
-    let mut raw = ModelEvaluator::<Model>::of_checkpoint(&path, &device).unwrap();
+    let mut again = ModelEvaluator::<Model>::of_checkpoint(&path, &device).unwrap();
+    assert_eq!(again.evaluate(in_order(), (MeanLoss::new(),)).unwrap().metrics, averaged.metrics);
+    let mut raw = ModelEvaluator::of_loaded(&Model::loader(&path).load(&device).unwrap()).unwrap();
     let raw = raw.evaluate(in_order(), (MeanLoss::new(),)).unwrap();
     assert_ne!(raw.metrics["test_loss"], expected, "the parameters that are trained are others");
 

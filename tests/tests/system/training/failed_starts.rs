@@ -277,4 +277,10 @@ fn what_is_odd_is_said_once_before_the_first_step() {
     let warnings = said(&[&small[..], &["--set", "batch_size=1000", "--run-id", "c"]].concat());
     let [only] = &warnings[..] else { panic!("{warnings:?}") };
     assert!(only.contains("validation data has 359 items") && only.contains("1000"), "{only}");
+    let unvalidated =
+        ["limit_valid_batches=0", "primary_metric=null", "last.every_epoch=true", "validate_at_start=true"];
+    let unvalidated = unvalidated.map(|setting| ["--set", setting]).concat();
+    let warnings = said(&[&small[..], &unvalidated[..], &["--run-id", "d"]].concat());
+    let [only] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(only.contains("leaves validation out, so that validate_at_start does nothing"), "{only}");
 }

@@ -185,6 +185,30 @@ fn a_checkpoint_says_since_which_step_its_average_is_also_after_a_resume() {
 }
 
 #[test]
+fn settings_that_differ_from_the_checkpoints_and_an_average_that_never_began_are_said() {
+    let root = in_memory();
+    let said = |epochs: usize, ema: Ema<Model>| {
+        let config = config(root.path(), epochs).with_ckpt_path("auto");
+        train_by(config, Script::default(), |trainer| trainer.callback(ema)).unwrap();
+        std::fs::read_to_string(run_dir(root.path()).join("experiment.log")).unwrap()
+    };
+    let late = said(1, Ema::new(DECAY).with_start_step(500));
+    assert!(
+        late.contains("ema has averaged nothing: it begins after step 500, and the run ended with step 10"),
+        "{late}"
+    );
+    let begun = said(2, Ema::new(DECAY));
+    let same = said(3, Ema::new(DECAY));
+    assert!(!begun.contains("ema.decay") && !same.contains("ema.decay"), "{same}");
+    let other = said(4, Ema::new(0.5).with_validates(false));
+    assert!(
+        other.contains("ema.decay is 0.5, was 0.8 in the checkpoint") && !other.contains("ema.start_step"),
+        "{other}"
+    );
+    assert!(other.contains("ema.validates is false, was true in the checkpoint"), "{other}");
+}
+
+#[test]
 fn two_averages_have_names_and_are_a_part_each_also_after_a_failure() {
     let ended = |root: &Path, script: Script| {
         let config = config(root, 2).with_ckpt_path("auto");

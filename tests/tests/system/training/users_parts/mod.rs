@@ -1,7 +1,8 @@
-//! Strategies, metrics, loggers and renderers of a user's own: what they are shown, and what becomes of their
-//! panics.
+//! Strategies, metrics, loggers, renderers, optimizers and schedulers of a user's own: what they are shown, and
+//! what becomes of their panics and states.
 
 mod burns_threads;
+mod learner_states;
 mod strategies;
 
 use std::path::PathBuf;
