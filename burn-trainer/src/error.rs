@@ -1,6 +1,7 @@
 //! The crate's one error type.
 
 pub(crate) mod skipped_checkpoint;
+mod unreadable_mirror;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use burn_ckpt::plumbing::{is_address, without_controls};
 
 pub use self::skipped_checkpoint::SkippedCheckpoint;
 use self::skipped_checkpoint::what_helps;
+use self::unreadable_mirror::what_mirror_lacks;
+use crate::process::signals::StopSignal;
 
 /// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -101,10 +104,7 @@ pub enum Error {
     },
     /// The disk has no checkpoint of the run, and its mirror cannot be read. A start from the beginning could
     /// hide hours of training.
-    #[error(
-        "there is no checkpoint of the run {run_id} on disk, and its mirror cannot be read: start it again when the \
-         mirror can be, or start from the beginning with ckpt_path \"none\""
-    )]
+    #[error("there is no checkpoint of the run {run_id} on disk, and {}", what_mirror_lacks(source))]
     MirrorUnreadable {
         /// The run's id.
         run_id: String,
@@ -122,6 +122,14 @@ pub enum Error {
         run_id: String,
         /// What is wrong with the mirror.
         source: Box<burn_ckpt::Error>,
+    },
+    /// A signal came while the start waited for the mirror. Nothing was trained, and nothing was sent.
+    #[error("{} has ended the start, which waited for the mirror {mirror}: nothing was trained, and nothing was sent", .signal.name())]
+    StoppedAtStart {
+        /// The signal.
+        signal: StopSignal,
+        /// The mirror's address.
+        mirror: String,
     },
     /// A strategy or a file name uses a metric that the training does not have.
     #[error(
@@ -284,6 +292,7 @@ impl Error {
             | Self::RunExists { .. }
             | Self::MirrorNotDownloaded { .. }
             | Self::MirrorUnreadable { .. }
+            | Self::StoppedAtStart { .. }
             | Self::UnknownMetric { .. }
             | Self::NoBatchFits { .. }
             | Self::Evaluation { .. }

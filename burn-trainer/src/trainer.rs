@@ -102,7 +102,7 @@ impl<M: LearnerModel> Trainer<M> {
         let temporary = fast_dev_run::begin(&mut config)?;
         let stop = StopControl::start(&config);
         file_size_limit::make_it_an_error();
-        let run = OpenRun::open(&mut config)?;
+        let run = OpenRun::open(&mut config, &stop.signals.view())?;
         stop.set_config(config.clone());
         stop.signals.set_output(run.output.handle());
         let _entered = run.output.enter();

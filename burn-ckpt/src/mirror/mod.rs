@@ -60,5 +60,7 @@ pub use sending::mirror_keep::MirrorKeep;
 pub use sending::retention::Removed;
 pub use sending::run_mirror::RunMirror;
 pub use sending::upload::Sent;
+#[doc(hidden)]
+pub use store::OnWait;
 pub use store::{Progress, Store, Variables};
 pub use writer::Writer;

@@ -12,7 +12,7 @@
 //! | 1 | training failed, or the newest state is not on disk |
 //! | 2 | wrong usage |
 //! | 75 | a device of another machine was lost; a later start can resume (`EX_TEMPFAIL` of sysexits.h, for a supervisor's restart rule) |
-//! | 128 + signal | a signal stopped training and the state is saved: 130 for SIGINT, 143 for SIGTERM |
+//! | 128 + signal | a signal stopped training and the state is saved, or stopped the start: 130 for SIGINT, 143 for SIGTERM |
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -316,6 +316,7 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
                 Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
                     ExitCode::from(USAGE)
                 }
+                Error::StoppedAtStart { signal, .. } => ExitCode::from(signal.exit_status()),
                 Error::DeviceLost { .. } => ExitCode::from(TRY_AGAIN),
                 Error::RemoteDevice { .. } if is_restart() => ExitCode::from(TRY_AGAIN),
                 Error::Checkpoint(error) if error.kind() == ErrorKind::InvalidName => ExitCode::from(USAGE),

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::mirror::{MirrorAddress, MirroredRun, RunMirror, Store, Writer, begin_on_disk};
+use burn_ckpt::mirror::{MirrorAddress, MirroredRun, OnWait, RunMirror, Store, Writer, begin_on_disk};
 use burn_ckpt::{Catalog, MirrorFailure, RunLayout, chain};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -21,6 +22,7 @@ use crate::config::{MirrorConfig, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::process::console::{note, warn};
 use crate::process::run_output::OutputHandle;
+use crate::process::signals::{StopSignal, StopView};
 
 /// How often a lease is read that a process left which may be dead.
 const POLL: Duration = Duration::from_millis(500);
@@ -72,10 +74,12 @@ impl OpenMirror {
         config: &TrainerConfig,
         layout: &RunLayout,
         present: &Catalog,
+        signals: &StopView,
     ) -> Result<Self> {
         let address: MirrorAddress = settings.address.parse()?;
         address.check_is_apart_from(layout)?;
-        let store = connect(&address)?;
+        let starts = Arc::new(AtomicBool::new(true));
+        let store = connect(&address)?.with_on_wait(on_wait(&starts, signals));
         let writer = writer(settings);
         let has_checkpoints = !present.entries.is_empty();
         let resumes = matches!(config.ckpt_path.as_deref(), Some("auto" | "last" | "best"));
@@ -94,8 +98,13 @@ impl OpenMirror {
             Ok(Some((run, has_downloaded.map_err(Failed::Downloading)?)))
         };
         let queue = Arc::new(Queue::new(format!("{address}/{}", layout.run_id())));
-        let (mirror, downloaded) = match read(&store, layout.run_id(), &writer, download) {
+        let read = read(&store, layout.run_id(), &writer, signals, download);
+        // From now on a signal leaves the mirror's thread the time to send the last state.
+        starts.store(false, Ordering::Relaxed);
+        let (mirror, downloaded) = match read {
             Ok((mirror, downloaded)) => (Some(mirror), downloaded),
+            // What the start was interrupted in says nothing of the mirror.
+            Err(_) if signals.received().is_some() => return Err(stopped(signals, &address)),
             Err(failed) => {
                 let error = begin_without(failed, &address, layout, resumes, has_checkpoints)?;
                 queue.failed(chain(&error));
@@ -162,6 +171,25 @@ impl Drop for OpenMirror {
     }
 }
 
+/// What a wait for the store does: at the start it is said, and a signal ends it.
+fn on_wait(starts: &Arc<AtomicBool>, signals: &StopView) -> OnWait {
+    let (output, saying, ending) = (OutputHandle::of_this_thread(), Arc::clone(starts), Arc::clone(starts));
+    let signals = signals.clone();
+    let say = move |line: &str| match saying.load(Ordering::Relaxed) {
+        true => {
+            output.set_for_thread();
+            warn(line);
+        }
+        false => log::warn!("{line}"),
+    };
+    OnWait::new(say, move || ending.load(Ordering::Relaxed) && signals.received().is_some())
+}
+
+fn stopped(signals: &StopView, address: &MirrorAddress) -> Error {
+    let signal = signals.received().unwrap_or(StopSignal::Terminate);
+    Error::StoppedAtStart { signal, mirror: address.to_string() }
+}
+
 /// The checkpoints that are in the mirror, by name, with the SHA-256 of their files.
 fn digests(mirror: &RunMirror) -> BTreeMap<String, String> {
     let checkpoints = mirror.checkpoints().iter();
@@ -213,6 +241,7 @@ fn begin_without(
         if resumes { "The run resumes from the disk" } else { "The run starts" },
         match is_final(&error) {
             true => "nothing is sent to the mirror",
+            false if !is_temporary(&error) => "what it saves is sent once that is set right",
             false => "what it saves is sent when the mirror can be reached",
         }
     ));
@@ -224,10 +253,11 @@ fn read<T>(
     store: &Store,
     run_id: &str,
     writer: &Writer,
+    signals: &StopView,
     download: impl FnOnce(MirroredRun, KeepsLease<'_>) -> std::result::Result<T, Failed>,
 ) -> std::result::Result<(RunMirror, T), Failed> {
     store.check_is_not_a_run().map_err(Failed::Reading)?;
-    let (mirror, run) = take_lease(store, run_id, writer).map_err(Failed::Reading)?;
+    let (mirror, run) = take_lease(store, run_id, writer, signals).map_err(Failed::Reading)?;
     // A verification calls it on several threads.
     let mirror = Mutex::new(mirror);
     let downloaded = download(run, &|_| match mirror.lock().keep_lease() {
@@ -250,7 +280,12 @@ fn read<T>(
 
 /// Takes the lease. That of a process that gives no sign of life is waited for; that of one which renews it
 /// is an error at once. Returns what the mirror has, too: it is read once.
-fn take_lease(store: &Store, run_id: &str, writer: &Writer) -> burn_ckpt::Result<(RunMirror, MirroredRun)> {
+fn take_lease(
+    store: &Store,
+    run_id: &str,
+    writer: &Writer,
+    signals: &StopView,
+) -> burn_ckpt::Result<(RunMirror, MirroredRun)> {
     let begun = Instant::now();
     let mut first: Option<(Timestamp, Duration)> = None;
     loop {
@@ -264,7 +299,7 @@ fn take_lease(store: &Store, run_id: &str, writer: &Writer) -> burn_ckpt::Result
             note(&format!("{}; this start waits until then, in case that process is dead", in_short(&error)));
             (until, limit)
         });
-        if seen != until || begun.elapsed() >= limit {
+        if seen != until || begun.elapsed() >= limit || signals.received().is_some() {
             return Err(error);
         }
         thread::sleep(POLL);

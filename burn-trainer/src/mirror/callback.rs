@@ -65,7 +65,7 @@ impl MirrorCallback {
         }
         if !late.is_empty() {
             note(&format!(
-                "the mirror lacks {}: {}. They are on disk, and a start that resumes the run sends them",
+                "the mirror lacks {}: {}. They are on disk, and a start that resumes the run sends them, or burn-ckpt mirror",
                 late.join(" and "),
                 why.unwrap_or_else(why_late)
             ));

@@ -43,11 +43,17 @@ impl MirrorOfRun {
     /// cannot be used; [`Error::MirrorUnreadable`](crate::Error::MirrorUnreadable) when it cannot be read,
     /// and the disk has nothing to resume from;
     /// [`Error::MirrorNotDownloaded`](crate::Error::MirrorNotDownloaded) when it has something newer than the
-    /// disk that cannot be downloaded.
-    pub(crate) fn open(config: &TrainerConfig, layout: &RunLayout, present: &Catalog) -> Result<Self> {
+    /// disk that cannot be downloaded; [`Error::StoppedAtStart`](crate::Error::StoppedAtStart) when a signal
+    /// comes meanwhile.
+    pub(crate) fn open(
+        config: &TrainerConfig,
+        layout: &RunLayout,
+        present: &Catalog,
+        signals: &StopView,
+    ) -> Result<Self> {
         let settings = config.mirror.as_ref();
-        let open =
-            settings.map(|settings| OpenMirror::open(settings, config, layout, present)).transpose()?;
+        let open = settings.map(|settings| OpenMirror::open(settings, config, layout, present, signals));
+        let open = open.transpose()?;
         Ok(Self { open })
     }
 
@@ -114,7 +120,7 @@ impl MirrorHandle {
 #[cfg(not(feature = "mirror"))]
 impl MirrorOfRun {
     #[allow(clippy::unnecessary_wraps, reason = "it fails with the feature")]
-    pub(crate) fn open(_: &TrainerConfig, _: &RunLayout, _: &Catalog) -> Result<Self> {
+    pub(crate) fn open(_: &TrainerConfig, _: &RunLayout, _: &Catalog, _: &StopView) -> Result<Self> {
         Ok(Self {})
     }
 

@@ -263,6 +263,11 @@ impl Queue {
         self.state.lock().given_up
     }
 
+    /// Whether the run has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state.lock().deadline.is_some()
+    }
+
     /// How many checkpoints the end of the run has to wait for.
     pub(super) fn waiting_at_end(&self) -> usize {
         let state = self.state.lock();

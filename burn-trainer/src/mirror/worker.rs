@@ -346,8 +346,19 @@ impl Worker {
             return Err(EndsEarly::Lost(error));
         }
         let message = chain(&error);
-        self.report(&format!("{message}. Training continues, and it is tried again"));
+        let is_refused =
+            matches!(error, Error::Mirror { failure: MirrorFailure::Denied | MirrorFailure::NotFound, .. });
+        self.report(&match is_refused {
+            true => format!(
+                "{message}. Training continues, and what it saves is sent once that is set right, or later by burn-ckpt mirror"
+            ),
+            false => format!("{message}. Training continues, and it is tried again"),
+        });
         self.queue.failed(message);
+        if is_refused && self.queue.has_ended() {
+            // Nobody sets it right while the program waits to end.
+            return Err(EndsEarly::GivenUp);
+        }
         let has_just_ended = self.queue.pause(self.pause.after_error(), failed);
         if self.queue.has_given_up() {
             return Err(EndsEarly::GivenUp);

@@ -23,6 +23,7 @@ use crate::mirror::MirrorOfRun;
 use crate::process::console::{ResumedBatches, warn};
 use crate::process::launcher;
 use crate::process::run_output::OpenOutput;
+use crate::process::signals::StopView;
 use crate::saving::run_checkpoints::{elsewhere, scan, twin, warn_of_missing_directories};
 use crate::state::resume_point::ResumePoint;
 use crate::training_loop::parts::run_limits::NothingLeft;
@@ -54,7 +55,7 @@ pub(crate) struct OpenRun {
 impl OpenRun {
     /// Creates the run's directory, takes its lock, cleans up after a crash, and finds the checkpoint to
     /// resume from. Fills in the configuration's run id. A process that does not write only finds it.
-    pub(crate) fn open(config: &mut TrainerConfig) -> Result<Self> {
+    pub(crate) fn open(config: &mut TrainerConfig, signals: &StopView) -> Result<Self> {
         config.check()?;
         let opened = Timestamp::now();
         config.fill_in(opened);
@@ -76,7 +77,7 @@ impl OpenRun {
         warn_of_missing_directories(&layout)?;
         let mut present = scan(&layout, &elsewhere)?;
         log_broken(&present);
-        let mut mirror = MirrorOfRun::open(config, &layout, &present)?;
+        let mut mirror = MirrorOfRun::open(config, &layout, &present, signals)?;
         let found = find_checkpoint::find_or_download(config, &layout, &elsewhere, &mut present, &mut mirror);
         let resume = match found {
             // What prevents a resume is removed for the fresh start.

@@ -21,7 +21,7 @@ use crate::mirror::store::variables::{self, GOOGLE_ENDPOINT, Variables, settings
 
 /// How long one request may take: a part of 16 MiB at 64 KiB a second, which is what is left of a slow
 /// connection for each of several.
-const REQUEST_TIMEOUT: &str = "300s";
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// Further tries of a request that failed on its way. The caller has its own, with longer breaks.
 const RETRIES: usize = 3;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -74,13 +74,17 @@ fn no_directory(address: &MirrorAddress) -> Error {
     }
 }
 
+fn request_timeout() -> String {
+    format!("{}s", REQUEST_TIMEOUT.as_secs())
+}
+
 fn retries() -> RetryConfig {
     RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() }
 }
 
 fn s3(bucket: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {
     let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
-    let mut builder = AmazonS3Builder::new().with_config(timeout, REQUEST_TIMEOUT);
+    let mut builder = AmazonS3Builder::new().with_config(timeout, request_timeout());
     for (key, value) in settings::<AmazonS3ConfigKey>(variables, "AWS_") {
         builder = builder.with_config(key, value);
     }
@@ -92,7 +96,7 @@ fn s3(bucket: &str, variables: &Variables) -> object_store::Result<Arc<dyn Objec
 
 fn google_cloud(bucket: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {
     let timeout = GoogleConfigKey::Client(ClientConfigKey::Timeout);
-    let mut builder = GoogleCloudStorageBuilder::new().with_config(timeout, REQUEST_TIMEOUT);
+    let mut builder = GoogleCloudStorageBuilder::new().with_config(timeout, request_timeout());
     if let Some(path) = variables.get("SERVICE_ACCOUNT") {
         builder = builder.with_service_account_path(path);
     }
@@ -108,7 +112,7 @@ fn google_cloud(bucket: &str, variables: &Variables) -> object_store::Result<Arc
 
 fn azure(container: &str, variables: &Variables) -> object_store::Result<Arc<dyn ObjectStore>> {
     let timeout = AzureConfigKey::Client(ClientConfigKey::Timeout);
-    let mut builder = MicrosoftAzureBuilder::new().with_config(timeout, REQUEST_TIMEOUT);
+    let mut builder = MicrosoftAzureBuilder::new().with_config(timeout, request_timeout());
     for (key, value) in settings::<AzureConfigKey>(variables, "AZURE_") {
         builder = builder.with_config(key, value);
     }

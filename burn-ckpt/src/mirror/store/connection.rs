@@ -19,6 +19,7 @@ use crate::mirror::address::MirrorAddress;
 use crate::mirror::store::connect::{self, Purpose};
 use crate::mirror::store::failure;
 use crate::mirror::store::variables::{Variables, environment};
+use crate::mirror::store::waiting::OnWait;
 
 /// The size of a part of a large object. A smaller object is one request.
 const PART_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,6 +41,7 @@ const CHANGES_TRIED: u32 = 4;
 #[derive(Clone)]
 pub struct Store {
     pub(super) inner: Arc<Inner>,
+    pub(super) on_wait: OnWait,
 }
 
 pub(super) struct Inner {
@@ -119,7 +121,14 @@ impl Store {
             part_bytes,
             runtime: Some(runtime),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), on_wait: OnWait::default() })
+    }
+
+    /// The same connection, with what a wait for an answer does.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_on_wait(self, on_wait: OnWait) -> Self {
+        Self { on_wait, ..self }
     }
 
     /// Where it is.
@@ -131,24 +140,18 @@ impl Store {
     /// A whole small object. `None` if there is none.
     pub(crate) fn get(&self, key: &str, most_bytes: u64) -> Result<Option<(Vec<u8>, Version)>> {
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
-        let answer = self.run(async move {
-            let answer = match objects.get(&path).await {
-                Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                answer => answer?,
-            };
-            let meta = answer.meta.clone();
-            match meta.size > most_bytes {
-                true => Ok(Some((None, meta))),
-                false => Ok(Some((Some(answer.bytes().await?), meta))),
-            }
-        });
-        let answer = answer.map_err(|cause| self.failed("read", key, &cause))?;
-        let Some((bytes, meta)) = answer else { return Ok(None) };
-        let Some(bytes) = bytes else {
+        let answer = match self.run(0, async move { objects.get(&path).await }) {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            answer => answer.map_err(|cause| self.failed("read", key, &cause))?,
+        };
+        let meta = answer.meta.clone();
+        if meta.size > most_bytes {
             let path = PathBuf::from(self.shown(key));
             let reason = format!("it has {} bytes, and {most_bytes} are allowed", meta.size);
             return Err(Error::damaged(&path, reason, None));
-        };
+        }
+        let bytes = self.run(meta.size, answer.bytes());
+        let bytes = bytes.map_err(|cause| self.failed("read", key, &cause))?;
         if bytes.len() as u64 != meta.size {
             return Err(self.cut_off(key, meta.size, bytes.len()));
         }
@@ -160,7 +163,7 @@ impl Store {
     pub(crate) fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
         let wanted = range.end.saturating_sub(range.start);
-        let bytes = self.run(async move { objects.get_range(&path, range).await });
+        let bytes = self.run(wanted, async move { objects.get_range(&path, range).await });
         let bytes = bytes.map_err(|cause| self.failed("read", key, &cause))?;
         match bytes.len() as u64 == wanted {
             true => Ok(bytes.to_vec()),
@@ -171,7 +174,7 @@ impl Store {
     /// The size of an object. `None` if there is none.
     pub(crate) fn size(&self, key: &str) -> Result<Option<u64>> {
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
-        match self.run(async move { objects.head(&path).await }) {
+        match self.run(0, async move { objects.head(&path).await }) {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(cause) => Err(self.failed("look for", key, &cause)),
@@ -212,7 +215,7 @@ impl Store {
     pub(super) fn put_with(&self, key: &str, bytes: &[u8], mode: PutMode) -> object_store::Result<Version> {
         let path = self.raw_path(key)?;
         let payload = PutPayload::from(bytes.to_vec());
-        let put = self.change(|| {
+        let put = self.change(bytes.len() as u64, || {
             let (objects, path) = (Arc::clone(&self.inner.objects), path.clone());
             let (payload, mode) = (payload.clone(), mode.clone());
             async move { objects.put_opts(&path, payload, mode.into()).await }
@@ -240,7 +243,7 @@ impl Store {
     /// Deletes an object. One that is not there is not an error.
     pub(crate) fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
-        let deleted = self.change(|| {
+        let deleted = self.change(0, || {
             let (objects, path) = (Arc::clone(&self.inner.objects), path.clone());
             async move { objects.delete(&path).await }
         });
@@ -251,17 +254,17 @@ impl Store {
     }
 
     /// Changes an object that may have been changed a moment ago.
-    fn change<T: Send, F>(&self, request: impl Fn() -> F) -> object_store::Result<T>
+    fn change<T: Send, F>(&self, bytes: u64, request: impl Fn() -> F) -> object_store::Result<T>
     where
         F: Future<Output = object_store::Result<T>> + Send,
     {
         for _ in 1..CHANGES_TRIED {
-            match self.run(request()) {
+            match self.run(bytes, request()) {
                 Err(cause) if failure::is_too_often(&cause) => thread::sleep(PAUSE_BETWEEN_CHANGES),
                 changed => return changed,
             }
         }
-        self.run(request())
+        self.run(bytes, request())
     }
 
     /// What is before each object's name in the bucket.
@@ -307,8 +310,8 @@ impl Store {
         })
     }
 
-    /// Waits for a request. Nothing that the library logs gets anywhere: it can hold a whole request.
-    pub(super) fn run<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
+    /// Works until it is done. Nothing that the library logs gets anywhere: it can hold a whole request.
+    pub(super) fn block_on<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
         let Some(runtime) = &self.inner.runtime else { unreachable!("it is taken when it is dropped") };
         let work = || tracing::dispatcher::with_default(&Dispatch::none(), || runtime.block_on(future));
         if Handle::try_current().is_err() {

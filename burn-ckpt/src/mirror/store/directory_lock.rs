@@ -45,7 +45,7 @@ impl Store {
             std::thread::sleep(LOCK_POLL);
         }
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
-        let now = self.run(async move { objects.head(&path).await });
+        let now = self.run(0, async move { objects.head(&path).await });
         let now = now.map_err(|cause| self.failed("look for", key, &cause))?;
         if now.e_tag != was.0.e_tag {
             return Ok(None);

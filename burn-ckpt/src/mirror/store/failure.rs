@@ -41,6 +41,24 @@ const NO_SERVICE_ACCOUNT: &str = "the credentials are not the key of a service a
                                   GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT or GOOGLE_SERVICE_ACCOUNT_KEY";
 const DENIED: &str = "the store denies it: check what these credentials may do";
 const UNKNOWN: &str = "the store does not accept the credentials: check them";
+const NO_HOST: &str =
+    "the host of the store is not found: check the endpoint, the region, and the names of the network (DNS)";
+const WRONG_REGION: &str = "the bucket is in another region: set AWS_REGION to the bucket's";
+const EXPIRED: &str = "the credentials have expired: set new ones";
+/// The names of S3's errors that are answered with the status of an invalid request, and that only other
+/// settings change.
+const OF_CREDENTIALS: [(&str, &str); 10] = [
+    ("ExpiredToken", EXPIRED),
+    ("ExpiredTokenException", EXPIRED),
+    ("TokenRefreshRequired", EXPIRED),
+    ("InvalidAccessKeyId", UNKNOWN),
+    ("InvalidToken", UNKNOWN),
+    ("SignatureDoesNotMatch", UNKNOWN),
+    ("AuthorizationHeaderMalformed", WRONG_REGION),
+    ("IllegalLocationConstraintException", WRONG_REGION),
+    ("PermanentRedirect", WRONG_REGION),
+    ("RequestTimeTooSkewed", "the clock of this machine is wrong by more than the store allows: set it"),
+];
 /// The most bytes of the word by which a server names an error (`NoSuchBucket`).
 const MAX_CODE_BYTES: usize = 64;
 
@@ -58,6 +76,10 @@ pub(super) fn is_too_often(cause: &StoreError) -> bool {
 fn describe(cause: &StoreError, object: &str) -> (MirrorFailure, String) {
     let code = code(cause);
     let with = |text: &str| code.as_ref().map_or(text.to_owned(), |code| format!("{text} ({code})"));
+    let name = code.as_ref().and_then(|code| code.split(' ').next_back());
+    if let Some((_, advice)) = OF_CREDENTIALS.iter().find(|(known, _)| name == Some(*known)) {
+        return (MirrorFailure::Denied, with(advice));
+    }
     match cause {
         StoreError::NotFound { .. } => {
             (MirrorFailure::NotFound, with("the store has no such bucket or object"))
@@ -92,6 +114,15 @@ fn generic(cause: &StoreError, code: Option<String>, object: &str) -> (MirrorFai
         && let Some((_, advice)) = OF_SETTINGS.iter().find(|(said, _)| words.contains(said))
     {
         return (MirrorFailure::Denied, (*advice).to_owned());
+    }
+    // Without a region in its settings the library asks another one, and does not follow where it is sent.
+    if code.as_ref().is_some_and(|code| code.starts_with("301")) || text.contains("redirect without location")
+    {
+        let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+        return (MirrorFailure::Denied, format!("{WRONG_REGION}{code}"));
+    }
+    if code.is_none() && (words.contains("dns error") || words.contains("failed to lookup address")) {
+        return (MirrorFailure::Unreachable, NO_HOST.to_owned());
     }
     let of_system = chain(cause).find_map(|cause| cause.downcast_ref::<std::io::Error>());
     if let Some(kind) = of_system.map(std::io::Error::kind).filter(|kind| *kind != ErrorKind::Other) {
@@ -134,7 +165,13 @@ fn of_system_error(kind: ErrorKind) -> (MirrorFailure, String) {
         ErrorKind::PermissionDenied => (MirrorFailure::Denied, kind.to_string()),
         ErrorKind::NotFound => (MirrorFailure::NotFound, kind.to_string()),
         ErrorKind::TimedOut => (MirrorFailure::TimedOut, "the store did not answer in time".to_owned()),
-        ErrorKind::StorageFull => (MirrorFailure::Failed, kind.to_string()),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (MirrorFailure::Failed, kind.to_string()),
+        ErrorKind::ReadOnlyFilesystem => {
+            (MirrorFailure::Denied, "its disk is mounted read-only: mount it for writing".to_owned())
+        }
+        ErrorKind::Interrupted => {
+            (MirrorFailure::TimedOut, "the wait for it was ended by a signal".to_owned())
+        }
         kind => (MirrorFailure::Unreachable, format!("the store cannot be reached: {kind}")),
     }
 }
@@ -221,7 +258,10 @@ mod tests {
             assert!(!shown.contains(secret), "{shown}");
         }
         let error = error("write", "s3://b/x".to_owned(), &generic_error(&answer));
-        assert_eq!(error.to_string(), "cannot write s3://b/x: the store answered 400 InvalidToken");
+        assert_eq!(
+            error.to_string(),
+            "cannot write s3://b/x: the store does not accept the credentials: check them (400 InvalidToken)"
+        );
     }
 
     #[test]
@@ -240,6 +280,34 @@ mod tests {
         };
         assert_eq!(describe(&refused, "").0, MirrorFailure::Unreachable);
         assert_eq!(describe(&generic_error("operation timed out"), "").0, MirrorFailure::TimedOut);
+    }
+
+    #[test]
+    fn what_only_other_settings_change_is_denied_and_says_what_to_set() {
+        for (answer, advice) in [
+            ("400 Bad Request: <Code>ExpiredToken</Code>", "have expired"),
+            ("403 Forbidden: <Code>InvalidAccessKeyId</Code>", "does not accept the credentials"),
+            ("400 Bad Request: <Code>AuthorizationHeaderMalformed</Code>", "set AWS_REGION"),
+            ("301 Moved Permanently: <Code>PermanentRedirect</Code>", "set AWS_REGION"),
+            ("301 Moved Permanently: ", "set AWS_REGION"),
+            ("403 Forbidden: <Code>RequestTimeTooSkewed</Code>", "clock"),
+        ] {
+            let answer = format!("Server returned non-2xx status code: {answer}");
+            let (failure, text) = describe(&generic_error(&answer), "s3://b");
+            assert_eq!(failure, MirrorFailure::Denied, "{answer}");
+            assert!(text.contains(advice), "{text}");
+        }
+        let (failure, text) = describe(&generic_error("Received redirect without LOCATION"), "s3://b");
+        assert!(failure == MirrorFailure::Denied && text.contains("AWS_REGION"), "{text}");
+    }
+
+    #[test]
+    fn a_host_that_is_not_found_and_a_disk_that_is_read_only_are_said() {
+        let looked_up = "dns error: failed to lookup address information: Name or service not known";
+        let (failure, text) = describe(&generic_error(looked_up), "s3://b");
+        assert!(failure == MirrorFailure::Unreachable && text.contains("is not found"), "{text}");
+        let (failure, text) = of_system_error(ErrorKind::ReadOnlyFilesystem);
+        assert!(failure == MirrorFailure::Denied && text.contains("read-only"), "{text}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::run_dir::layout::CHECKPOINT_DIR;
 
 /// The most objects of one listing.
 const MAX_OBJECTS: usize = 1_000_000;
+/// Those of one answer.
+const PAGE_OBJECTS: usize = 1_000;
 
 /// An object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,18 +89,16 @@ impl Store {
     /// All objects below a name.
     pub(crate) fn list(&self, below: &str) -> Result<Vec<Listed>> {
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(below)?);
-        let listed = self.run(async move {
-            let mut stream = objects.list(Some(&path));
-            let mut all = Vec::new();
-            while let Some(meta) = stream.try_next().await? {
-                all.push(meta);
-                if all.len() > MAX_OBJECTS {
-                    break;
-                }
+        // A page at a time: a long listing is not a wait.
+        let mut pages = objects.list(Some(&path)).try_ready_chunks(PAGE_OBJECTS);
+        let mut listed: Vec<ObjectMeta> = Vec::new();
+        while listed.len() <= MAX_OBJECTS {
+            let page = self.run(0, async { pages.try_next().await.map_err(|failed| failed.1) });
+            match page.map_err(|cause| self.failed("list", below, &cause))? {
+                Some(page) => listed.extend(page),
+                None => break,
             }
-            Ok(all)
-        });
-        let listed: Vec<ObjectMeta> = listed.map_err(|cause| self.failed("list", below, &cause))?;
+        }
         if listed.len() > MAX_OBJECTS {
             let reason = format!("there are more than {MAX_OBJECTS} objects: name another prefix");
             return Err(self.failure("list", below, MirrorFailure::Unsupported, reason));
@@ -111,7 +111,7 @@ impl Store {
     /// What is directly in a directory.
     fn list_directory(&self, name: &str) -> Result<ListResult> {
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(name)?);
-        let listed = self.run(async move { objects.list_with_delimiter(Some(&path)).await });
+        let listed = self.run(0, async move { objects.list_with_delimiter(Some(&path)).await });
         listed.map_err(|cause| self.failed("list", name, &cause))
     }
 

@@ -10,6 +10,7 @@
 //! | `transfer` | large objects, in parts and by ranges |
 //! | `ranged_file` | an object that is read by ranges, as a file is |
 //! | `unfinished` | what killed uploads leave in a directory |
+//! | `waiting` | how long an answer is waited for |
 //! | `failure` | what a store's error says to a user |
 
 mod connect;
@@ -21,6 +22,7 @@ mod ranged_file;
 mod transfer;
 mod unfinished;
 mod variables;
+mod waiting;
 
 pub use connection::Store;
 pub(crate) use connection::Version;
@@ -28,3 +30,4 @@ pub(crate) use listing::Listed;
 pub(crate) use ranged_file::RangedFile;
 pub use transfer::Progress;
 pub use variables::Variables;
+pub use waiting::OnWait;

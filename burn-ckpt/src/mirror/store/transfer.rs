@@ -2,11 +2,11 @@
 //! one is repeated alone, and memory is bounded.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
@@ -14,7 +14,9 @@ use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
+use crate::mirror::store::connect::REQUEST_TIMEOUT;
 use crate::mirror::store::connection::Store;
+use crate::mirror::store::waiting::ended as given_up;
 
 /// S3 takes 10,000 parts.
 const MAX_PARTS: u64 = 9_000;
@@ -55,7 +57,7 @@ impl Store {
             return progress(size).map_err(ended("send", self.shown(key)));
         }
         let (objects, path) = (Arc::clone(&self.inner.objects), self.path(key)?);
-        let upload = self.run(async move { objects.put_multipart(&path).await });
+        let upload = self.run(0, async move { objects.put_multipart(&path).await });
         let mut upload = upload.map_err(|cause| self.failed("write", key, &cause))?;
         let sent = match self.send_parts(&mut *upload, key, size, read, progress) {
             Ok(()) => self.complete(&mut *upload, key, progress),
@@ -64,7 +66,7 @@ impl Store {
         if sent.is_err() {
             // The failure is what is reported. A store forgets parts by itself if it is told to. If the
             // object is there nevertheless, there is nothing to give up.
-            let _ = self.run(upload.abort());
+            let _ = self.run(0, upload.abort());
         }
         sent
     }
@@ -137,18 +139,23 @@ impl Store {
         Ok(())
     }
 
-    /// Waits for a request, and calls `waits` each second meanwhile. Its error ends the request.
+    /// Waits for a request of content, and calls `waits` each second meanwhile. Its error ends the request.
     pub(super) fn run_while<T: Send>(
         &self,
         request: impl Future<Output = T> + Send,
         waits: &dyn Fn() -> Result<()>,
     ) -> Result<T> {
+        let begun = Instant::now();
         let mut request = pin!(request);
         loop {
-            let answer = self.run(async { tokio::time::timeout(WAIT_SLICE, request.as_mut()).await });
+            let answer = self.block_on(async { tokio::time::timeout(WAIT_SLICE, request.as_mut()).await });
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(_) => waits()?,
+            }
+            self.say_wait(begun, REQUEST_TIMEOUT);
+            if self.is_stopped() {
+                return Err(self.failed("wait for", "", &given_up(ErrorKind::Interrupted)));
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use burn_ckpt::mirror::{MirrorAddress, MirroredRun};
 use system_tests::object_stores::connect;
@@ -120,6 +121,74 @@ fn a_signal_ends_the_wait_for_the_mirror() {
     let ended = running.end();
     assert_eq!(ended.code(), Some(0), "training was done: {}", ended.stderr);
     assert!(ended.stderr.contains("the mirror lacks") && ended.stderr.contains("last/"), "{}", ended.stderr);
+}
+
+/// The program, started with a store that takes connections and never answers.
+fn starts_with_a_silent_store(root: &Path) -> (HttpServer, Running) {
+    let server = HttpServer::start(|_| Reply::Hang);
+    let mut command = warmup(root, RUN);
+    command.args(["--mirror", "s3://models/p"]);
+    let running = Running::start(of_endpoint(command, &server.uri()));
+    (server, running)
+}
+
+#[test]
+fn a_store_that_never_answers_is_said_soon_and_ends_the_start_within_a_minute_or_so() {
+    let root = tempfile::tempdir().unwrap();
+    let (_server, mut running) = starts_with_a_silent_store(root.path());
+    let begun = Instant::now();
+    let said = "s3://models/p has not answered for 10 s: waiting for it, 60 s at most";
+    running.wait_for("the line", |stderr| stderr.contains(said));
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("has not answered").count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("the store did not answer in time"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_signal_ends_a_start_that_waits_for_the_store_at_once_and_says_that_nothing_was_sent() {
+    let root = tempfile::tempdir().unwrap();
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let (server, mut running) = starts_with_a_silent_store(root.path());
+        running.wait_for("its request", |_| !server.requests().is_empty());
+        let begun = Instant::now();
+        running.send(signal);
+        let ended = running.end();
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        assert_eq!(ended.code(), Some(status), "{}", ended.stderr);
+        let why = format!("SIG{signal} has ended the start, which waited for the mirror s3://models/p");
+        assert!(ended.stderr.contains(&why), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("did not end by itself"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn what_the_store_refuses_is_said_at_once_and_the_end_does_not_wait_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |code: &'static str, status, arguments: &str| {
+        let server =
+            HttpServer::start(move |_| Reply::Json(status, format!("<Error><Code>{code}</Code></Error>")));
+        let mut command = warmup(root.path(), arguments);
+        command.args(["--mirror", "s3://models/p"]);
+        Running::start(of_endpoint(command, &server.uri())).end()
+    };
+    for (code, status, advice) in [
+        ("ExpiredToken", 400, "the credentials have expired: set new ones"),
+        ("AuthorizationHeaderMalformed", 400, "set AWS_REGION to the bucket's"),
+        ("InvalidAccessKeyId", 403, "the store does not accept the credentials"),
+        ("AccessDenied", 403, "check what these credentials may do"),
+    ] {
+        let ended = run(code, status, RUN);
+        assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains(advice) && !ended.stderr.contains("\"none\""), "{}", ended.stderr);
+    }
+    // With something on disk the run trains, and its end does not wait the ten minutes.
+    Running::start(warmup(root.path(), "--run-id r1 --epochs 1")).end_well();
+    let ended = run("ExpiredToken", 400, "--run-id r1 --epochs 2 --ckpt-path auto");
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is sent once that is set right"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("or burn-ckpt mirror"), "{}", ended.stderr);
 }
 
 #[test]

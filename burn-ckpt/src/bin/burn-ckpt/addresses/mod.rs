@@ -51,6 +51,11 @@ pub fn check(command: &Command, matches: &ArgMatches) -> Result<(), Failure> {
 
 /// The error of an argument that takes no address.
 pub fn takes_none(verb: &str, argument: &str) -> Failure {
+    if verb == "describe" {
+        let advice =
+            "a mirror keeps the metadata with its digest: get the checkpoint with cp, and describe the copy";
+        return Failure::Usage(format!("describe takes no address as {argument}, but a path: {advice}"));
+    }
     let build = if cfg!(feature = "mirror") { "" } else { "in a build with the feature `mirror` " };
     Failure::Usage(format!("{verb} takes no address as {argument}, but a path: {build}{VERBS}"))
 }
