@@ -107,6 +107,15 @@ impl<T: Tracker> Worker<T> {
     }
 
     fn end(&mut self, end: &RunEnd) -> Result<(), EndsEarly> {
+        if let Some(uncompared) = &self.uncompared {
+            log::warn!(
+                "the tracker {}: {} lines from epoch {}, step {} on count as sent by an earlier process: their values are not known",
+                self.name,
+                uncompared.count,
+                uncompared.first.epoch + 1,
+                uncompared.first.step
+            );
+        }
         let _ = self.retried(|worker| worker.tracker.end(end))?;
         self.queue.note_told_of_end();
         self.note_sent();

@@ -70,7 +70,7 @@ fn lines_that_a_slow_tracker_did_not_get_are_sent_when_the_run_resumes() {
 
 /// An epoch of many batches, with all of its checkpoints.
 fn long(root: &Path) -> TrainerConfig {
-    let last = Last::new().with_every_n_steps(20).with_topk(TopK::Best(MANY));
+    let last = Last::new().with_every_n_steps(20).with_topk(TopK::All);
     config(root, 1).with_strategies([StrategyConfig::Last(last)])
 }
 
@@ -101,6 +101,28 @@ fn lines_that_were_sent_long_ago_are_not_sent_again_unless_a_later_one_is_anothe
     assert_eq!(without_times(&told.lock().lines), all[20..], "none is missing or there twice");
     let branches: Vec<u64> = told.lock().branches.iter().map(|line| line.step).collect();
     assert_eq!(branches, [21]);
+}
+
+#[test]
+fn values_of_other_settings_that_a_dead_server_has_missed_are_sent_by_the_next_resume() {
+    let root = tempfile::tempdir().unwrap();
+    let told = Arc::new(Mutex::new(Told::default()));
+    let config = saving_every_4_steps(root.path(), 2);
+    train_by(config.clone(), Script::default(), |trainer| trainer.callback(patient(Recorder::of(&told))))
+        .unwrap();
+    // As if another process had logged other values from step 15 on, and could not send them.
+    let path = run_dir(root.path()).join("tracker-recorder.json");
+    let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let values = state["sent"]["batch_values"].as_array_mut().unwrap();
+    values.iter_mut().skip(14).for_each(|value| value[2] = json!(1));
+    fs::write(&path, state.to_string()).unwrap();
+    *told.lock() = Told::default();
+    let config = config.with_max_epochs(3).with_ckpt_path("auto");
+    train_by(config, Script::default(), |trainer| trainer.callback(patient(Recorder::of(&told)))).unwrap();
+    let lines = log(root.path());
+    let first = lines.iter().position(|line| line.batch.is_some() && line.step == 15).unwrap();
+    assert_eq!(without_times(&told.lock().lines), without_times(&lines)[first..]);
+    assert_eq!(told.lock().branches, lines[first..=first]);
 }
 
 /// A tracker whose state is the number of calls that succeeded.

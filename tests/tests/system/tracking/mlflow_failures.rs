@@ -164,7 +164,7 @@ fn a_checkpoint_of_several_files_is_uploaded_whole_and_an_earlier_one_is_removed
             None => Reply::Json(200, "{}".to_owned()),
         }
     });
-    let flags = "--epochs 1 --set max_file_bytes=6000";
+    let flags = "--epochs 1 --set hidden=256 --set max_file_bytes=400000";
     let ended = start_with(root.path(), &server.uri(), "120", flags).end_well();
     let sent = server.requests();
     let of = |method: &str| {
