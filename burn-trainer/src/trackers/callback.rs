@@ -61,8 +61,8 @@ impl<T: Tracker> TrackerCallback<T> {
         Self { wait_at_end, ..self }
     }
 
-    /// Sets how many lines wait in memory at most while the tracker is slower than training. Those before them
-    /// are read from the run's log when the tracker comes to them.
+    /// Sets how many lines wait in memory at most while the tracker is slower than training. Those before
+    /// them are read from the run's log when the tracker comes to them.
     #[must_use]
     pub fn with_max_waiting(self, max_waiting: usize) -> Self {
         Self { max_waiting, ..self }

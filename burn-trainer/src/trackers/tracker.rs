@@ -74,7 +74,8 @@ pub trait Tracker: Send + 'static {
         Ok(())
     }
 
-    /// Files of the run are sent, after [`end`](Self::end): what may take longer than the end of the run waits.
+    /// Files of the run are sent, after [`end`](Self::end): what may take longer than the end of the run
+    /// waits.
     ///
     /// # Errors
     ///

@@ -27,14 +27,14 @@ const MANY: usize = 4_200;
 fn lines_for_which_the_queue_has_no_room_are_sent_from_the_log() {
     let root = tempfile::tempdir().unwrap();
     let told = Arc::new(Mutex::new(Told::default()));
-    let (goes_on, waits) = channel::<()>();
+    let (held, waits) = channel::<()>();
     let slow = Recorder::of(&told).failing(move || {
         // Until the test lets it go, and never again.
         let _ = waits.recv();
         None
     });
-    let goes_on = Mutex::new(Some(goes_on));
-    let action = OnStep(Arc::new(move || drop(goes_on.lock().take())));
+    let held = Mutex::new(Some(held));
+    let action = OnStep(Arc::new(move || drop(held.lock().take())));
     let script = Script { at_step: Some((25, action)), ..Script::default() };
     let callback = patient(slow).with_max_waiting(3);
     train_by(config(root.path(), 3), script, |trainer| trainer.callback(callback)).unwrap();
