@@ -28,7 +28,8 @@ pub(super) struct OfRun<'a> {
 
 impl OfRun<'_> {
     /// Uploads checkpoints with their metadata and shards: `checkpoints/best/epoch=3-step=180.ckpt`. Those
-    /// that are `uploaded` are there. Then what an earlier end of the run has left in these folders is removed.
+    /// that are `uploaded` are there. Then what an earlier end of the run has left in these
+    /// folders is removed.
     pub(super) fn upload(
         &self,
         checkpoints: &IndexMap<String, PathBuf>,
