@@ -17,7 +17,7 @@ use crate::process::run_output::OutputHandle;
 
 /// How long the end of a run waits for a tracker.
 const WAIT_AT_END: Duration = Duration::from_secs(10);
-/// Lines that wait for a tracker at most: some 30 MB.
+/// Lines that wait for a tracker in memory at most: some 30 MB.
 const MAX_WAITING: usize = 65_536;
 
 /// A tracker as a callback. [`Trainer::tracker`](crate::Trainer::tracker) makes one; make one yourself to set
@@ -61,8 +61,8 @@ impl<T: Tracker> TrackerCallback<T> {
         Self { wait_at_end, ..self }
     }
 
-    /// Sets how many lines wait at most while the tracker is slower than training. Others are dropped, and
-    /// counted.
+    /// Sets how many lines wait in memory at most while the tracker is slower than training. Those before
+    /// them are read from the run's log when the tracker comes to them.
     #[must_use]
     pub fn with_max_waiting(self, max_waiting: usize) -> Self {
         Self { max_waiting, ..self }
@@ -112,8 +112,9 @@ impl<M: LearnerModel, T: Tracker> Callback<M> for TrackerCallback<T> {
 
     fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         if let (Some(queue), Some(end)) = (self.queue.take(), context.ended()) {
-            let unsent = queue.end(end.clone(), self.wait_at_end);
+            // Writes the log's last lines, which the tracker may read.
             let log_is_whole = context.log_is_whole();
+            let unsent = queue.end(end.clone(), self.wait_at_end);
             unsent
                 .warnings(&self.name, self.wait_at_end, log_is_whole)
                 .iter()
@@ -156,13 +157,15 @@ impl Unsent {
         } else if !self.has_finished && waited.is_zero() && self.last_error.is_none() {
             log::debug!("the tracker {name} was not waited for");
         } else if !self.has_finished {
-            warnings.push(format!("the tracker {name} was not told that the run has ended{because}"));
-        }
-        if self.dropped > 0 {
-            warnings.push(format!(
-                "the tracker {name} did not get {}, as it was slower than training. {place}",
-                lines(self.dropped)
-            ));
+            let untold = match self.was_told_of_end {
+                true => "was told that the run has ended, but did not get all of its files",
+                false => "was not told that the run has ended",
+            };
+            let more = match self.last_error {
+                Some(_) => "",
+                None => ". Have it wait longer: trackers_wait_seconds, or TrackerCallback::with_wait_at_end",
+            };
+            warnings.push(format!("the tracker {name} {untold}{because}{more}"));
         }
         if self.rejected > 0 {
             warnings.push(format!("the tracker {name} has rejected {}", lines(self.rejected)));
@@ -177,10 +180,11 @@ mod tests {
 
     #[test]
     fn what_did_not_arrive_is_said_with_its_number_and_its_reason() {
-        let unsent = Unsent { waiting: 0, dropped: 0, rejected: 0, has_finished: true, last_error: None };
+        let unsent =
+            Unsent { waiting: 0, rejected: 0, was_told_of_end: true, has_finished: true, last_error: None };
         let warnings = |unsent: &Unsent| unsent.warnings("t", Duration::from_secs(10), true).join("\n");
         assert_eq!(warnings(&unsent), "");
-        let late = Unsent { waiting: 3, has_finished: false, ..unsent };
+        let late = Unsent { waiting: 3, was_told_of_end: false, has_finished: false, ..unsent };
         assert!(
             warnings(&late).contains("3 lines of values: it took longer than 10s"),
             "{}",
@@ -197,9 +201,19 @@ mod tests {
         let unwaited = late.warnings("t", Duration::ZERO, true).join("\n");
         assert!(unwaited.contains("had 3 lines of values to get when the run ended"), "{unwaited}");
         assert!(!unwaited.contains("took longer") && !unwaited.contains("did not get 3"), "{unwaited}");
-        let slow = Unsent { waiting: 0, dropped: 2, rejected: 4, has_finished: true, last_error: None };
-        assert_eq!(warnings(&slow).lines().count(), 2);
-        let untold = Unsent { dropped: 0, rejected: 0, has_finished: false, ..slow };
-        assert!(warnings(&untold).contains("was not told"), "{}", warnings(&untold));
+        let slow =
+            Unsent { waiting: 0, rejected: 4, was_told_of_end: true, has_finished: true, last_error: None };
+        assert_eq!(warnings(&slow), "the tracker t has rejected 4 lines of values");
+        for (was_told_of_end, said) in [
+            (false, "the tracker t was not told that the run has ended"),
+            (true, "the tracker t was told that the run has ended, but did not get all of its files"),
+        ] {
+            let late = Unsent { rejected: 0, was_told_of_end, has_finished: false, last_error: None, ..slow };
+            let text = warnings(&late);
+            assert!(text.starts_with(&format!("{said}: it took longer than 10s. Have")), "{text}");
+            assert!(text.contains("trackers_wait_seconds") && text.contains("with_wait_at_end"), "{text}");
+            let failed = Unsent { last_error: Some("refused".to_owned()), ..late };
+            assert_eq!(warnings(&failed), format!("{said}: refused"));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What waits for a tracker's thread: a bounded queue of lines, then how the run ended.
+//! What waits for a tracker's thread: a bounded queue of the newest lines, then how the run ended. Lines for
+//! which it has no room are only counted: the thread reads them from the log.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,15 +24,20 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct QueueState {
+    /// Lines before those in the queue, which are in the log only.
+    in_log: usize,
     lines: VecDeque<Line>,
     end: Option<RunEnd>,
     /// Until when the end of the run waits.
     deadline: Option<Instant>,
     /// Lines that the thread works on.
     in_work: usize,
-    /// Lines for which there was no room, and those that the tracker has rejected.
-    dropped: usize,
+    /// Whether the log has no more of the lines before those in the queue, after the run's end.
+    is_log_read: bool,
+    /// Lines that the tracker has rejected.
     rejected: usize,
+    /// Whether the tracker was told of the run's end.
+    was_told_of_end: bool,
     /// Whether the thread has ended, and with everything done.
     is_over: bool,
     has_finished: bool,
@@ -40,6 +46,8 @@ struct QueueState {
 
 /// What the thread does next.
 pub(super) enum Next {
+    /// Reads lines from the log.
+    ReadLog,
     Lines(Vec<Line>),
     End(RunEnd),
 }
@@ -49,21 +57,21 @@ pub(super) enum Next {
 pub(super) struct Unsent {
     /// Lines that a resumed run sends.
     pub(super) waiting: usize,
-    pub(super) dropped: usize,
     pub(super) rejected: usize,
-    /// Whether the tracker was told of the run's end.
+    pub(super) was_told_of_end: bool,
+    /// Whether the tracker has done everything at the run's end.
     pub(super) has_finished: bool,
     pub(super) last_error: Option<String>,
 }
 
 impl Queue {
-    /// Adds lines, up to a limit. Others are dropped.
+    /// Adds lines. The oldest ones above a limit are left to the log.
     pub(super) fn push(&self, lines: &[Line], limit: usize) {
         let mut state = self.state.lock();
-        let room = limit.saturating_sub(state.lines.len() + state.in_work).min(lines.len());
-        // After a gap, what follows is of more use than nothing.
-        state.dropped += lines.len() - room;
-        state.lines.extend(lines[..room].iter().cloned());
+        state.lines.extend(lines.iter().cloned());
+        let excess = (state.lines.len() + state.in_work).saturating_sub(limit).min(state.lines.len());
+        state.lines.drain(..excess);
+        state.in_log += excess;
         self.changed.notify_all();
     }
 
@@ -75,9 +83,9 @@ impl Queue {
         self.changed.notify_all();
         while !state.is_over && !self.changed.wait_until(&mut state, deadline).timed_out() {}
         Unsent {
-            waiting: state.lines.len() + state.in_work,
-            dropped: state.dropped,
+            waiting: state.in_log + state.lines.len() + state.in_work,
             rejected: state.rejected,
+            was_told_of_end: state.was_told_of_end,
             has_finished: state.has_finished,
             last_error: state.last_error.clone(),
         }
@@ -86,13 +94,16 @@ impl Queue {
     /// Waits for lines, and then for others to go with them: until this time, or the end of the run.
     pub(super) fn next(&self, not_before: Instant) -> Next {
         let mut state = self.state.lock();
-        while state.lines.is_empty() && state.end.is_none() {
+        while state.lines.is_empty() && state.in_log == 0 && state.end.is_none() {
             self.changed.wait(&mut state);
         }
         while state.end.is_none()
             && state.lines.len() < MAX_BATCH
             && !self.changed.wait_until(&mut state, not_before).timed_out()
         {}
+        if state.in_log > 0 && !state.is_log_read {
+            return Next::ReadLog;
+        }
         if state.lines.is_empty()
             && let Some(end) = state.end.take()
         {
@@ -103,11 +114,42 @@ impl Queue {
         Next::Lines(state.lines.drain(..count).collect())
     }
 
+    /// How many of the lines that are in the log only the thread may work on next.
+    pub(super) fn next_in_log(&self) -> usize {
+        self.state.lock().in_log.min(MAX_BATCH)
+    }
+
+    /// The thread works on lines from the log.
+    pub(super) fn take_from_log(&self, count: usize) {
+        let mut state = self.state.lock();
+        state.in_log = state.in_log.saturating_sub(count);
+        state.in_work = count;
+    }
+
+    /// The log has no more lines for now. After the run's end it gets none.
+    pub(super) fn note_log_read(&self) {
+        let mut state = self.state.lock();
+        state.is_log_read = state.deadline.is_some();
+    }
+
+    /// The last lines that the thread took, and others before them, are read from the log again.
+    pub(super) fn return_to_log(&self, count: usize) {
+        let mut state = self.state.lock();
+        state.in_log += count;
+        (state.in_work, state.is_log_read) = (0, false);
+    }
+
+    /// The tracker knows how the run ended.
+    pub(super) fn note_told_of_end(&self) {
+        self.state.lock().was_told_of_end = true;
+    }
+
     /// The lines of the last [`next`](Self::next) are done. This number of them was rejected.
     pub(super) fn done(&self, rejected: usize) {
         let mut state = self.state.lock();
         state.in_work = 0;
         state.rejected += rejected;
+        state.last_error = None;
     }
 
     /// Pauses after an error. Returns whether to try again: not when the time after the run's end is over.

@@ -6,52 +6,105 @@ use std::collections::VecDeque;
 use burn_ckpt::metrics_log::{Line, Scope, line_digest};
 use serde::{Deserialize, Serialize};
 
-/// The lines whose values are known. One that was sent before them counts as another one when it comes again.
-const MAX_KNOWN: usize = 8_192;
+/// The lines of a scope whose values are known: the last ones. State files of 1 MiB have room for them.
+pub(super) const MAX_KNOWN: usize = 4_096;
 
-/// The last line of each scope that was sent. The lines of a scope are sent in their order.
+/// The place of a line in its scope: the epoch and the number of its batch, the epoch and the step of a
+/// validation, or the epoch. The lines of a scope are sent in their order.
+type Place = (u64, u64);
+
+/// The lines that were sent, by their places and, of the last ones, by their values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SentLines {
-    /// Epoch and number of the batch.
-    batch: Option<(u64, u64)>,
-    /// Epoch and step.
-    validation: Option<(u64, u64)>,
+    /// The last place of each scope.
+    batch: Option<Place>,
+    validation: Option<Place>,
     epoch: Option<u64>,
-    /// Digests of the lines that were sent last, with their values.
     #[serde(default)]
-    known: VecDeque<u64>,
+    batch_values: KnownValues,
+    #[serde(default)]
+    validation_values: KnownValues,
+    #[serde(default)]
+    epoch_values: KnownValues,
+}
+
+/// Places with the digest of the line that was sent, in the order of the places.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownValues(VecDeque<(u64, u64, u64)>);
+
+/// How a line compares with those that were sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// None was sent at its place.
+    New,
+    /// It was sent with these values.
+    Same,
+    /// Another line was sent there, or lines of places around it.
+    Other,
+    /// One was sent at its place, with values that are not known any more.
+    Forgotten,
 }
 
 impl SentLines {
-    /// Whether a line of this place was sent.
-    pub(super) fn has(&self, line: &Line) -> bool {
-        let Line { epoch, step, .. } = *line;
+    /// Whether a line was sent at this place, or at a later one of its scope.
+    pub(super) fn reach(&self, line: &Line) -> bool {
+        let place = place(line);
         match line.scope {
-            Scope::Batch => self.batch.is_some_and(|sent| (epoch, number(line)) <= sent),
-            Scope::Validation => self.validation.is_some_and(|sent| (epoch, step) <= sent),
-            Scope::Epoch => self.epoch.is_some_and(|sent| epoch <= sent),
+            Scope::Batch => self.batch.is_some_and(|last| place <= last),
+            Scope::Validation => self.validation.is_some_and(|last| place <= last),
+            Scope::Epoch => self.epoch.is_some_and(|last| place.0 <= last),
             _ => false,
         }
     }
 
-    /// Whether a line was sent with the same values, as far as that is known.
-    pub(super) fn knows(&self, line: &Line) -> bool {
-        self.known.contains(&digest(line))
+    pub(super) fn compare(&self, line: &Line) -> Compared {
+        let values = match line.scope {
+            _ if !self.reach(line) => return Compared::New,
+            Scope::Batch => &self.batch_values,
+            Scope::Validation => &self.validation_values,
+            _ => &self.epoch_values,
+        };
+        values.compare(line)
     }
 
     /// A line is sent.
     pub(super) fn note(&mut self, line: &Line) {
-        if self.known.len() == MAX_KNOWN {
-            self.known.pop_front();
+        let place = place(line);
+        let values = match line.scope {
+            Scope::Batch => {
+                self.batch = Some(place);
+                &mut self.batch_values
+            }
+            Scope::Validation => {
+                self.validation = Some(place);
+                &mut self.validation_values
+            }
+            Scope::Epoch => {
+                self.epoch = Some(place.0);
+                &mut self.epoch_values
+            }
+            _ => return,
+        };
+        values.note(place, digest(line));
+    }
+}
+
+impl KnownValues {
+    fn compare(&self, line: &Line) -> Compared {
+        let (epoch, number) = place(line);
+        let found = self.0.binary_search_by_key(&(epoch, number), |(epoch, number, _)| (*epoch, *number));
+        match found {
+            Ok(index) if self.0[index].2 == digest(line) => Compared::Same,
+            Err(0) => Compared::Forgotten,
+            Ok(_) | Err(_) => Compared::Other,
         }
-        self.known.push_back(digest(line));
-        let Line { epoch, step, .. } = *line;
-        match line.scope {
-            Scope::Batch => self.batch = Some((epoch, number(line))),
-            Scope::Validation => self.validation = Some((epoch, step)),
-            Scope::Epoch => self.epoch = Some(epoch),
-            _ => {}
+    }
+
+    fn note(&mut self, (epoch, number): Place, digest: u64) {
+        if self.0.len() == MAX_KNOWN {
+            self.0.pop_front();
         }
+        self.0.push_back((epoch, number, digest));
     }
 }
 
@@ -62,8 +115,13 @@ fn digest(line: &Line) -> u64 {
     line_digest(line.to_string().as_bytes())
 }
 
-fn number(line: &Line) -> u64 {
-    line.batch.unwrap_or_default()
+fn place(line: &Line) -> Place {
+    let number = match line.scope {
+        Scope::Batch => line.batch.unwrap_or_default(),
+        Scope::Validation => line.step,
+        _ => 0,
+    };
+    (line.epoch, number)
 }
 
 #[cfg(test)]
@@ -97,7 +155,7 @@ mod tests {
         for sent in 0..=all.len() {
             let mut lines = SentLines::default();
             all[..sent].iter().for_each(|line| lines.note(line));
-            let had: Vec<bool> = all.iter().map(|line| lines.has(line)).collect();
+            let had: Vec<bool> = all.iter().map(|line| lines.compare(line) != Compared::New).collect();
             let expected: Vec<bool> = (0..all.len()).map(|index| index < sent).collect();
             assert_eq!(had, expected, "{sent}");
         }
@@ -111,11 +169,20 @@ mod tests {
         };
         let mut lines = SentLines::default();
         lines.note(&with(0.5).with_time(jiff::Timestamp::now()));
-        assert!(lines.knows(&with(0.5)) && !lines.knows(&with(0.25)));
+        assert_eq!([0.5, 0.25].map(|value| lines.compare(&with(value))), [Compared::Same, Compared::Other]);
         let text = serde_json::to_string(&lines).unwrap();
         assert_eq!(serde_json::from_str::<SentLines>(&text).unwrap(), lines);
         (0..MAX_KNOWN as u64).for_each(|number| lines.note(&batch(1, number, number)));
-        assert!(lines.has(&with(0.5)) && !lines.knows(&with(0.5)));
-        assert_eq!(lines.known.len(), MAX_KNOWN);
+        assert_eq!([0.5, 0.25].map(|value| lines.compare(&with(value))), [Compared::Forgotten; 2]);
+        assert_eq!(lines.compare(&batch(1, 0, 0)), Compared::Same);
+        assert_eq!(lines.batch_values.0.len(), MAX_KNOWN);
+    }
+
+    #[test]
+    fn a_line_between_two_that_were_sent_is_another_one() {
+        let mut lines = SentLines::default();
+        [4, 8].iter().for_each(|step| lines.note(&other(Scope::Validation, 0, *step)));
+        let compared = [2, 4, 6, 10].map(|step| lines.compare(&other(Scope::Validation, 0, step)));
+        assert_eq!(compared, [Compared::Forgotten, Compared::Same, Compared::Other, Compared::New]);
     }
 }

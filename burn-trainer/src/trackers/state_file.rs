@@ -107,8 +107,31 @@ impl StateFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trackers::sent_lines::MAX_KNOWN;
+    use burn_ckpt::metrics_log::{Line, Scope, Split};
+    use indexmap::IndexMap;
     use std::fs;
     use tempfile::tempdir;
+
+    #[test]
+    fn the_lines_of_a_long_run_leave_room_for_a_tracker_s_state() {
+        let root = tempdir().unwrap();
+        let path = root.path().join("tracker-t.json");
+        let file = StateFile { path, run_id: "r1".to_owned(), run_start: Timestamp::UNIX_EPOCH };
+        let mut sent = SentLines::default();
+        for number in 0..2 * MAX_KNOWN as u64 {
+            for (scope, split) in [
+                (Scope::Batch, Split::Train),
+                (Scope::Validation, Split::Valid),
+                (Scope::Epoch, Split::Train),
+            ] {
+                let (step, epoch) = (1_000_000_000 + number, 1_000_000 + number);
+                sent.note(&Line::new(step, epoch, split, scope, IndexMap::new()).with_batch(step));
+            }
+        }
+        file.write(&sent, Some("x".repeat(400_000).into())).unwrap();
+        assert_eq!(file.read().unwrap().unwrap().sent, sent);
+    }
 
     #[test]
     fn a_state_comes_back_and_a_file_of_a_user_stays() {

@@ -74,6 +74,16 @@ pub trait Tracker: Send + 'static {
         Ok(())
     }
 
+    /// Files of the run are sent, after [`end`](Self::end): what may take longer than the end of the run
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// Any; see [`TrackerError`].
+    fn upload(&mut self, end: &RunEnd) -> TrackerResult {
+        Ok(())
+    }
+
     /// What [`start`](Self::start) needs when the run resumes, such as the run's id on a server. It is
     /// written to the run's directory after each successful call.
     fn state(&self) -> Option<Value> {

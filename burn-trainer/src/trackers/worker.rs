@@ -1,18 +1,19 @@
 //! A tracker's thread: it starts the tracker, sends what was logged before a resume, then what is logged, and
-//! tells it how the run ended. What fails is tried again.
+//! tells it how the run ended. What fails is tried again. Lines that the queue has no room for are read from
+//! the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::metrics_log::Line;
+use burn_ckpt::metrics_log::{self, Line, METRICS_FILE};
 use burn_ckpt::plumbing::panic_message;
 
 use super::queue::{MAX_BATCH, Next, Queue};
-use super::sent_lines::SentLines;
+use super::sent_lines::{Compared, SentLines};
 use super::state_file::StateFile;
 use super::tracker::{StartAt, Tracker, TrackerError, TrackerResult};
-use crate::callbacks::RunInfo;
+use crate::callbacks::{RunEnd, RunInfo};
 use crate::process::console::warn;
 use crate::retry_pause::RetryPause;
 
@@ -28,10 +29,21 @@ pub(super) struct Worker<T> {
     run: RunInfo,
     queue: Arc<Queue>,
     file: StateFile,
+    /// What the tracker has, of this process and earlier ones.
     sent: SentLines,
-    /// What it would have been sent if this process had sent everything.
-    passed: SentLines,
+    /// What the run has logged up to here, sent by whatever process.
+    logged: SentLines,
+    uncompared: Option<Uncompared>,
     has_reported: bool,
+}
+
+/// Lines that were sent by an earlier process, with values that are not known any more. They are the same if
+/// the first line after them that is known is the same.
+struct Uncompared {
+    first: Line,
+    /// What the run has logged before the first one, and how many lines since.
+    before: SentLines,
+    count: usize,
 }
 
 /// Why the thread ends early.
@@ -53,7 +65,8 @@ impl<T: Tracker> Worker<T> {
             queue,
             file,
             sent: SentLines::default(),
-            passed: SentLines::default(),
+            logged: SentLines::default(),
+            uncompared: None,
             has_reported: false,
         }
     }
@@ -85,17 +98,30 @@ impl<T: Tracker> Worker<T> {
                 self.send_those_before()?;
             }
             match next {
-                Next::Lines(lines) => {
-                    let rejected = self.send(lines)?;
-                    self.queue.done(rejected);
-                    sent_at = Instant::now();
-                }
-                Next::End(end) => {
-                    let _ = self.retried(|worker| worker.tracker.end(&end))?;
-                    return Ok(());
-                }
+                Next::ReadLog => self.send_from_log()?,
+                Next::Lines(lines) => drop(self.send(lines)?),
+                Next::End(end) => return self.end(&end),
             }
+            sent_at = Instant::now();
         }
+    }
+
+    fn end(&mut self, end: &RunEnd) -> Result<(), EndsEarly> {
+        if let Some(uncompared) = &self.uncompared {
+            log::warn!(
+                "the tracker {}: {} lines from epoch {}, step {} on count as sent by an earlier process: their values are not known",
+                self.name,
+                uncompared.count,
+                uncompared.first.epoch + 1,
+                uncompared.first.step
+            );
+        }
+        let _ = self.retried(|worker| worker.tracker.end(end))?;
+        self.queue.note_told_of_end();
+        self.note_sent();
+        let _ = self.retried(|worker| worker.tracker.upload(end))?;
+        self.note_sent();
+        Ok(())
     }
 
     /// Starts the tracker where an earlier process of the run has stopped to send.
@@ -129,10 +155,19 @@ impl<T: Tracker> Worker<T> {
             }
         };
         for line in before.filter_map(Result::ok) {
-            self.passed.note(&line);
-            if !self.sent.has(&line) {
-                lines.push(line);
+            match self.sent.compare(&line) {
+                Compared::New => lines.push(line.clone()),
+                // An earlier process could not send what it has logged with other settings. A log that is
+                // written again from the history need not have the same lines.
+                Compared::Other if self.run.written_again.is_none() => {
+                    self.log(std::mem::take(&mut lines))?;
+                    self.sent = self.logged.clone();
+                    self.branch(&line)?;
+                    lines.push(line.clone());
+                }
+                _ => {}
             }
+            self.logged.note(&line);
             if lines.len() == MAX_BATCH {
                 self.log(std::mem::take(&mut lines))?;
             }
@@ -140,24 +175,92 @@ impl<T: Tracker> Worker<T> {
         self.log(lines).map(drop)
     }
 
-    /// Sends the lines that were not sent yet. Returns how many the tracker has rejected.
-    fn send(&mut self, mut lines: Vec<Line>) -> Result<usize, EndsEarly> {
-        let mut branch = None;
-        lines.retain(|line| {
-            let is_at_a_sent_place = self.sent.has(line);
-            let is_sent = is_at_a_sent_place && self.sent.knows(line);
-            if is_at_a_sent_place && !is_sent {
-                // All that follow are new.
-                self.sent = self.passed.clone();
-                branch.get_or_insert_with(|| line.clone());
+    /// Sends lines for which the queue had no room, until it has the next ones.
+    fn send_from_log(&mut self) -> Result<(), EndsEarly> {
+        let mut log = match metrics_log::read(self.run.run_dir.join(METRICS_FILE)) {
+            Ok(log) => log.filter_map(Result::ok),
+            Err(error) => return self.wait_for_log(&error.to_string()),
+        };
+        let mut is_any = false;
+        loop {
+            let limit = self.queue.next_in_log();
+            let lines: Vec<Line> = log.by_ref().filter(|line| !self.logged.reach(line)).take(limit).collect();
+            if lines.is_empty() {
+                return match is_any || limit == 0 {
+                    true => Ok(()),
+                    false => self.wait_for_log(&format!("{METRICS_FILE} does not have these lines")),
+                };
             }
-            self.passed.note(line);
-            !is_sent
-        });
+            is_any = true;
+            self.queue.take_from_log(lines.len());
+            if !self.send(lines)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The log's last lines are written some time after they are logged, or when the disk has room again.
+    fn wait_for_log(&self, reason: &str) -> Result<(), EndsEarly> {
+        self.queue.note_log_read();
+        match self.queue.has_ended() || self.queue.pause(reason.to_owned(), INTERVAL) {
+            true => Ok(()),
+            false => Err(EndsEarly::TooLate),
+        }
+    }
+
+    /// Sends the lines that were not sent yet. Returns whether those after them are next: not where the run
+    /// left what was sent before them.
+    fn send(&mut self, lines: Vec<Line>) -> Result<bool, EndsEarly> {
+        let count = lines.len();
+        let mut unsent = Vec::new();
+        let mut branch = None;
+        for (index, line) in lines.into_iter().enumerate() {
+            if self.logged.reach(&line) {
+                // It was read from the log.
+                continue;
+            }
+            match (self.sent.compare(&line), self.uncompared.take()) {
+                (Compared::New, uncompared) => {
+                    self.uncompared = uncompared;
+                    unsent.push(line.clone());
+                }
+                (Compared::Same, _) => {}
+                (Compared::Forgotten, uncompared) => {
+                    let first = || Uncompared { first: line.clone(), before: self.logged.clone(), count: 0 };
+                    self.uncompared = uncompared.or_else(|| Some(first()));
+                }
+                (Compared::Other, Some(uncompared)) => {
+                    // Lines since the first uncompared one may be others too.
+                    let again = uncompared.count + count - index;
+                    self.branch_before(uncompared, again)?;
+                    return Ok(false);
+                }
+                (Compared::Other, None) => {
+                    // All that follow are new.
+                    self.sent = self.logged.clone();
+                    branch.get_or_insert_with(|| line.clone());
+                    unsent.push(line.clone());
+                }
+            }
+            self.logged.note(&line);
+            if let Some(uncompared) = &mut self.uncompared {
+                uncompared.count += 1;
+            }
+        }
         if let Some(first) = branch {
             self.branch(&first)?;
         }
-        self.log(lines)
+        let rejected = self.log(unsent)?;
+        self.queue.done(rejected);
+        Ok(true)
+    }
+
+    /// The run left what was sent at one of these lines, or before: they are read from the log, and sent.
+    fn branch_before(&mut self, uncompared: Uncompared, count: usize) -> Result<(), EndsEarly> {
+        (self.sent, self.logged) = (uncompared.before.clone(), uncompared.before);
+        self.branch(&uncompared.first)?;
+        self.queue.return_to_log(count);
+        Ok(())
     }
 
     /// Tells the tracker, and the user, that the run logs other values than were sent.
@@ -169,7 +272,9 @@ impl<T: Tracker> Worker<T> {
             first.epoch + 1,
             first.step
         ));
-        self.retried(|worker| worker.tracker.branch(first)).map(drop)
+        let _ = self.retried(|worker| worker.tracker.branch(first))?;
+        self.note_sent();
+        Ok(())
     }
 
     fn log(&mut self, lines: Vec<Line>) -> Result<usize, EndsEarly> {

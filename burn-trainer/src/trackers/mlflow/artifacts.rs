@@ -2,9 +2,11 @@
 //! by default) says so by the address `mlflow-artifacts:`.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use burn_ckpt::plumbing::{CHECKPOINT_SUFFIX, METADATA_SUFFIX, metadata_path, storage};
+use burn_ckpt::plumbing::{
+    CHECKPOINT_SUFFIX, METADATA_SUFFIX, is_shards_directory, metadata_path, shards_directory, storage,
+};
 use indexmap::IndexMap;
 
 use super::client::Client;
@@ -25,8 +27,9 @@ pub(super) struct OfRun<'a> {
 }
 
 impl OfRun<'_> {
-    /// Uploads checkpoints with their metadata: `checkpoints/best/epoch=3-step=180.ckpt`. Those that are
-    /// `uploaded` are there. Then what an earlier end of the run has left in these folders is removed.
+    /// Uploads checkpoints with their metadata and shards: `checkpoints/best/epoch=3-step=180.ckpt`. Those
+    /// that are `uploaded` are there. Then what an earlier end of the run has left in these
+    /// folders is removed.
     pub(super) fn upload(
         &self,
         checkpoints: &IndexMap<String, PathBuf>,
@@ -42,14 +45,9 @@ impl OfRun<'_> {
         for (name, path) in checkpoints {
             let folder = format!("{FOLDER}/{name}");
             let mut present = HashSet::new();
-            for path in [path.clone(), metadata_path(path)] {
-                // A checkpoint of several files is a directory.
-                if !storage::stat(&path)?.is_some_and(|stat| stat.is_file()) {
-                    continue;
-                }
-                let file_name =
-                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                let place = format!("{folder}/{file_name}");
+            let directory = path.parent().unwrap_or(path);
+            for path in files_of(path)? {
+                let place = format!("{folder}/{}", name_below(&path, directory));
                 present.insert(place.clone());
                 if uploaded.contains(&place) {
                     continue;
@@ -79,12 +77,38 @@ impl OfRun<'_> {
         }
     }
 
-    /// The files in a folder.
+    /// The files in a folder, and those of the folders of shards in it.
     fn in_folder(&self, folder: &str) -> TrackerResult<Vec<String>> {
         let listed = self.client.get("artifacts/list", &[("run_id", self.run_id), ("path", folder)])?;
-        let files = listed["files"].as_array().cloned().unwrap_or_default();
-        Ok(files.iter().filter(|file| file["is_dir"] != true).map(|file| text_of(&file["path"])).collect())
+        let mut files = Vec::new();
+        for entry in listed["files"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let place = text_of(&entry["path"]);
+            if entry["is_dir"] != true {
+                files.push(place);
+            } else if is_shards_directory(Path::new(&place)) {
+                files.extend(self.in_folder(&place)?);
+            }
+        }
+        Ok(files)
     }
+}
+
+/// The files of a checkpoint: its shards, if it has some, itself and its metadata.
+fn files_of(checkpoint: &Path) -> TrackerResult<Vec<PathBuf>> {
+    let mut files = storage::list(&shards_directory(checkpoint))?.unwrap_or_default();
+    files.sort();
+    for path in [checkpoint.to_path_buf(), metadata_path(checkpoint)] {
+        if storage::stat(&path)?.is_some_and(|stat| stat.is_file()) {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// The name of a file below a directory, as it stands in an address.
+fn name_below(path: &Path, directory: &Path) -> String {
+    let parts = path.strip_prefix(directory).unwrap_or(path).iter();
+    parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// Whether a file is one that this tracker uploads.

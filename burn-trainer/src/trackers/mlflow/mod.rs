@@ -280,7 +280,7 @@ impl Tracker for Mlflow {
     }
 
     fn end(&mut self, end: &RunEnd) -> TrackerResult {
-        let ServerRun { run_id, artifact_uri, .. } = &self.run()?.clone();
+        let run_id = &self.run()?.run_id;
         let (status, reason) = match &end.outcome {
             RunOutcome::Done(reason) => ("FINISHED", reason.as_ref().map(ToString::to_string)),
             RunOutcome::Stopped { reason, .. } => ("KILLED", Some(reason.clone())),
@@ -289,12 +289,16 @@ impl Tracker for Mlflow {
         self.set_tag(run_id, ENDED, &reason.unwrap_or_default(), &Value::Null)?;
         let end_time = Timestamp::now().as_millisecond();
         let body = json!({ "run_id": run_id, "status": status, "end_time": end_time });
-        self.client.post("runs/update", &body)?;
-        if self.settings.checkpoints {
-            let run = artifacts::OfRun { client: &self.client, run_id, artifact_uri };
-            run.upload(&named(end), &mut self.uploaded)?;
+        self.client.post("runs/update", &body).map(drop)
+    }
+
+    fn upload(&mut self, end: &RunEnd) -> TrackerResult {
+        if !self.settings.checkpoints {
+            return Ok(());
         }
-        Ok(())
+        let ServerRun { run_id, artifact_uri, .. } = &self.run()?.clone();
+        let run = artifacts::OfRun { client: &self.client, run_id, artifact_uri };
+        run.upload(&named(end), &mut self.uploaded)
     }
 
     fn state(&self) -> Option<Value> {

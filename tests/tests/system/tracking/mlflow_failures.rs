@@ -5,7 +5,7 @@ use std::path::Path;
 
 use system_tests::programs::http_server::{HttpServer, Reply, Request};
 use system_tests::programs::running::{Running, warmup};
-use system_tests::run_files::run_dir;
+use system_tests::run_files::{checkpoints, run_dir};
 
 const SECRET: &str = "open-sesame";
 
@@ -134,12 +134,62 @@ fn a_checkpoint_that_the_server_has_is_not_uploaded_again_when_the_next_file_fai
         }
     });
     let ended = start(root.path(), &server.uri(), "6").end_well();
-    assert!(ended.stderr.contains("was not told that the run has ended"), "{}", ended.stderr);
+    let said = "was told that the run has ended, but did not get all of its files: the server answers 503";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
     let sent = server.requests();
     let uploads = |name: &str| sent.iter().filter(|request| request.line.contains(name)).count();
     assert_eq!((uploads(".ckpt HTTP"), uploads("PUT ") > 2), (1, true), "{:?}", sent.len());
     // Pauses grow: 0.5, 1 and 2 seconds, and the last one to the end of the wait.
     assert!(uploads(".metadata.json") <= 5, "{}", uploads(".metadata.json"));
+}
+
+#[test]
+fn a_checkpoint_of_several_files_is_uploaded_whole_and_an_earlier_one_is_removed_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let earlier = "checkpoints/last/epoch=0-step=9.shards";
+    let server = HttpServer::start(move |request| {
+        let created = r#"{"run":{"info":{"run_id":"abc","artifact_uri":"mlflow-artifacts:/7/abc"}}}"#;
+        let folder = format!(r#"{{"files":[{{"path":"{earlier}","is_dir":true}}]}}"#);
+        let shard =
+            format!(r#"{{"files":[{{"path":"{earlier}/state-00001-of-00002.ckpt","is_dir":false}}]}}"#);
+        match until_created(request) {
+            Some(_) if request.line.contains("runs/create") => Reply::Json(200, created.to_owned()),
+            Some(reply) => reply,
+            None if request.line.contains("artifacts/list") && request.line.contains("shards") => {
+                Reply::Json(200, shard)
+            }
+            None if request.line.contains("artifacts/list") && request.line.contains("last") => {
+                Reply::Json(200, folder)
+            }
+            None => Reply::Json(200, "{}".to_owned()),
+        }
+    });
+    let flags = "--epochs 1 --set hidden=256 --set max_file_bytes=400000";
+    let ended = start_with(root.path(), &server.uri(), "120", flags).end_well();
+    let sent = server.requests();
+    let of = |method: &str| {
+        let lines = sent.iter().map(|request| request.line.replace("%3D", "="));
+        lines
+            .filter(|line| line.starts_with(method) && line.contains("checkpoints/last/"))
+            .collect::<Vec<_>>()
+    };
+    let last = checkpoints(root.path()).join("last");
+    let index = last.join("epoch=0-step=30.ckpt");
+    let mut files: Vec<_> = fs::read_dir(index.with_extension("shards")).unwrap().collect();
+    files.sort_by_key(|file| file.as_ref().unwrap().file_name());
+    assert!(files.len() > 1, "{files:?}");
+    let files = files.into_iter().map(|file| file.unwrap().path());
+    let files = files.chain([index, last.join("epoch=0-step=30.ckpt.metadata.json")]);
+    let uploads = of("PUT ");
+    let names: Vec<_> =
+        files.map(|path| path.strip_prefix(&last).unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(uploads.len(), names.len(), "{uploads:?} {}", ended.stderr);
+    for (upload, name) in uploads.iter().zip(&names) {
+        assert!(upload.contains(&format!("/checkpoints/last/{name} HTTP")), "{upload} {name}");
+    }
+    let removed = of("DELETE ");
+    assert_eq!(removed.len(), 1, "{removed:?}");
+    assert!(removed[0].contains(&format!("{earlier}/state-00001-of-00002.ckpt")), "{removed:?}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use system_tests::run_files::{run_dir, without_clock};
 mod branches;
 mod failures;
 mod files;
+mod gaps;
 mod lines;
 mod mlflow;
 mod mlflow_failures;

@@ -21,10 +21,12 @@ impl Tracker for PostJson {
         "post_json".to_owned()
     }
 
-    fn start(&mut self, run: &RunInfo, _: Option<Value>) -> TrackerResult<StartAt> {
+    fn start(&mut self, run: &RunInfo, state: Option<Value>) -> TrackerResult<StartAt> {
         self.run_id = run.run_id.clone();
-        let resumed = run.resumed_from.is_some();
-        self.post(&json!({ "run": run.run_id, "hparams": run.hparams, "resumed": resumed }))?;
+        // There is a state if an earlier process of the run has posted it.
+        if state.is_none() {
+            self.post(&json!({ "run": run.run_id, "hparams": run.hparams }))?;
+        }
         Ok(StartAt::FirstUnsent)
     }
 
@@ -34,6 +36,10 @@ impl Tracker for PostJson {
 
     fn end(&mut self, end: &RunEnd) -> TrackerResult {
         self.post(&json!({ "run": self.run_id, "ended": format!("{:?}", end.outcome) }))
+    }
+
+    fn state(&self) -> Option<Value> {
+        Some(json!({ "run": self.run_id }))
     }
 }
 
@@ -45,7 +51,7 @@ impl PostJson {
 }
 
 #[test]
-fn the_tracker_of_the_page_posts_each_line_once_though_the_server_fails_at_times() {
+fn the_tracker_of_the_page_posts_the_run_and_each_line_once_though_the_server_fails_at_times() {
     let root = tempfile::tempdir().unwrap();
     let mut count = 0;
     let server = HttpServer::start(move |_| {
@@ -73,7 +79,7 @@ fn the_tracker_of_the_page_posts_each_line_once_though_the_server_fails_at_times
         .map(|line| serde_json::from_value(line.clone()).unwrap())
         .collect();
     assert_eq!(without_times(&lines), without_times(&log(root.path())));
-    let resumed: Vec<_> = bodies.iter().filter_map(|body| body["resumed"].as_bool()).collect();
-    assert_eq!(resumed, [false, true]);
+    let begun = bodies.iter().filter(|body| body["hparams"].is_object()).count();
+    assert_eq!(begun, 1, "a resume does not post the run again: {bodies:?}");
     assert_eq!(bodies.iter().filter(|body| body["ended"] == "Done(None)").count(), 2, "{bodies:?}");
 }
