@@ -1,4 +1,4 @@
-//! The curves of a page can be told apart, what they are of is counted, and those of many runs are drawn fast.
+//! The curves of a page can be told apart, what they are of is counted, and those of many runs are fast.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -112,7 +112,7 @@ fn many_curves_along_time_share_few_places_and_keep_their_extremes() {
 }
 
 #[test]
-fn a_move_of_the_mouse_changes_the_values_beside_the_names_and_makes_none_anew() {
+fn a_move_of_the_mouse_changes_the_values_beside_the_names_and_keeps_the_names() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 3)).unwrap();
     let answer = browser::ask(
