@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::disk::directories::is_there;
+use crate::disk::run_lock::newest_start;
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result, chain::chain, kind::ErrorKind};
 use crate::file_names::METADATA_SUFFIX;
@@ -106,7 +107,10 @@ impl RunData {
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let state = trainer_state(catalog.entries.last());
-        let logged = logged(&layout, &starts, &state, &mut problems)?;
+        // Of a start that has saved nothing yet no checkpoint knows.
+        let all_starts: Vec<Timestamp> =
+            starts.iter().copied().chain(newest_start(layout.run_dir())).collect();
+        let logged = logged(&layout, &all_starts, &state, &mut problems)?;
         let mut warnings = without_metadata;
         warnings.extend(logged.is_none().then(no_log));
         let curves = logged.unwrap_or_default();

@@ -96,6 +96,26 @@ fn a_run_whose_last_step_was_left_out_has_saved_all() {
 }
 
 #[test]
+fn the_time_between_a_kill_and_the_next_start_is_not_training_before_that_start_has_saved_either() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut later = lines.into_iter().rfind(|line| line["scope"] == "epoch").unwrap();
+    // A process that began an hour later, logged an epoch 10 seconds after that, and saved nothing.
+    let ended: jiff::Timestamp = later["time"].as_str().unwrap().parse().unwrap();
+    let started = ended + jiff::SignedDuration::from_hours(1);
+    (later["step"], later["epoch"]) = (json!(20), json!(1));
+    later["time"] = json!(started + jiff::SignedDuration::from_secs(10));
+    fs::write(run.join("metrics.jsonl"), format!("{log}{later}\n")).unwrap();
+    let lock = fs::File::create(run.join("run.lock")).unwrap();
+    lock.set_modified(started.into()).unwrap();
+    let seconds = shown(root.path(), &run)["not_saved"]["seconds"].as_f64().unwrap();
+    assert!((9.0..60.0).contains(&seconds), "{seconds}");
+}
+
+#[test]
 fn a_run_that_has_saved_nothing_is_offered_no_command() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1).with_checkpoint_saving(false)).unwrap();
