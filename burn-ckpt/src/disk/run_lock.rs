@@ -271,8 +271,8 @@ pub fn lock_state(run_dir: &Path) -> Result<LockState> {
     }
 }
 
-/// When the lock file of a run was written, which its holder does when it starts: the newest start of a run that
-/// trains or was killed. `None` where there is no such file.
+/// When the lock file of a run was written, which its holder does when it starts: the newest start of a run
+/// that trains or was killed. `None` where there is no such file.
 #[cfg(feature = "report")]
 pub fn newest_start(run_dir: &Path) -> Option<Timestamp> {
     let written = storage::stat(&run_dir.join(LOCK_FILE)).ok()??.modified().ok()?;

@@ -107,10 +107,7 @@ impl RunData {
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
         let state = trainer_state(catalog.entries.last());
-        // Of a start that has saved nothing yet no checkpoint knows.
-        let all_starts: Vec<Timestamp> =
-            starts.iter().copied().chain(newest_start(layout.run_dir())).collect();
-        let logged = logged(&layout, &all_starts, &state, &mut problems)?;
+        let logged = logged(&layout, &starts, &state, &mut problems)?;
         let mut warnings = without_metadata;
         warnings.extend(logged.is_none().then(no_log));
         let curves = logged.unwrap_or_default();
@@ -318,8 +315,10 @@ fn logged(
             return Ok(Some(Curves::default()));
         }
     };
+    // Of a start that has saved nothing yet no checkpoint knows.
+    let starts: Vec<Timestamp> = starts.iter().copied().chain(newest_start(layout.run_dir())).collect();
     let counted = state.pointer("/metrics_log/bytes").and_then(Value::as_u64).unwrap_or(0);
-    let (curves, problem) = Curves::of(lines, starts, counted);
+    let (curves, problem) = Curves::of(lines, &starts, counted);
     problems.extend(problem.map(|error| chain(&error)));
     Ok(Some(curves))
 }
