@@ -173,6 +173,10 @@ pub use mirror::connect_by;
 pub use model_summary::{ModelSummary, ModuleSummary, model_summary};
 #[cfg(feature = "mimalloc")]
 pub use process::KeepingAllocator;
+/// For servers of devices, which stop on the same signals.
+#[cfg(unix)]
+#[doc(hidden)]
+pub use process::is_ignored;
 pub use result::FitResult;
 pub use run_speed::RunSpeed;
 pub use state::end_reason::{EndReason, RunOutcome};

@@ -271,6 +271,14 @@ pub fn lock_state(run_dir: &Path) -> Result<LockState> {
     }
 }
 
+/// When the lock file of a run was written, which its holder does when it starts: the newest start of a run
+/// that trains or was killed. `None` where there is no such file.
+#[cfg(feature = "report")]
+pub fn newest_start(run_dir: &Path) -> Option<Timestamp> {
+    let written = storage::stat(&run_dir.join(LOCK_FILE)).ok()??.modified().ok()?;
+    Timestamp::try_from(written).ok()
+}
+
 /// What the system answers where there are no locks: ENOLCK, ENOSYS, ENOTSUP, EINVAL. EBADF is the answer of
 /// NFS for a file that may be read but not written.
 fn has_no_locks(error: &io::Error) -> bool {

@@ -91,6 +91,11 @@ impl Lines {
         self.run_id.as_deref()
     }
 
+    /// The bytes of the log until the end of the line that was read last.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Only those that a checkpoint counts.
     #[doc(hidden)]
     #[must_use]

@@ -4,8 +4,8 @@
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use crate::error::{Error, Result};
-use crate::metrics_log::{Line, LineSpeed, Scope, Split};
+use crate::error::Error;
+use crate::metrics_log::{Line, LineSpeed, Lines, Scope, Split};
 
 /// The most curves of a run that are read: a log can come from anywhere.
 pub(super) const MAX_NAMES: usize = 10_000;
@@ -40,6 +40,8 @@ pub(super) struct Curves {
     pub(super) speed: IndexMap<&'static str, Curve>,
     /// Whether the run has logged more than [`MAX_NAMES`] curves, and the later ones are missing.
     pub(super) is_cut: bool,
+    /// Whether there are lines that the newest checkpoint does not count.
+    pub(super) has_later: bool,
     /// Epochs of which the training is done.
     pub(super) epochs: u64,
     /// When the first line was logged.
@@ -50,16 +52,17 @@ impl Curves {
     /// The curves of the lines of a log, and the last error of a line that cannot be read.
     ///
     /// `starts` are the times of the run's starts: the time between a stop and the next start does not count.
-    pub(super) fn of(
-        lines: impl Iterator<Item = Result<Line>>,
-        starts: &[Timestamp],
-    ) -> (Self, Option<Error>) {
+    /// The newest checkpoint counts `counted` bytes of the log.
+    pub(super) fn of(mut lines: Lines, starts: &[Timestamp], counted: u64) -> (Self, Option<Error>) {
         let mut curves = Self::default();
         let mut clock = LogClock { starts, last: None, seconds: 0.0 };
         let mut problem = None;
-        for line in lines {
+        while let Some(line) = lines.next() {
             match line {
-                Ok(line) => curves.add(line, &mut clock),
+                Ok(line) => {
+                    curves.has_later |= lines.position() > counted;
+                    curves.add(line, &mut clock);
+                }
                 // A line that is invalid, after which others follow.
                 Err(error) => problem = Some(error),
             }

@@ -116,6 +116,7 @@ impl RunReport {
 
     /// The page: at most 1 MB for 10 runs with 20 metrics of 2,000 points. Where there is more, curves are
     /// thinned, and their numbers are rounded, and the page says so.
+    /// Beside the settings of very many runs it has half a megabyte of curves.
     ///
     /// # Errors
     ///

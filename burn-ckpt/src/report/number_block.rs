@@ -15,8 +15,11 @@ use serde::Serialize;
 const MANTISSA_BITS: u32 = 52;
 
 /// How many bits of each number are kept, from all to few.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Precision(u32);
+
+/// The least that a time has: with fewer bits several of 2,000 points would be at one place of an axis.
+const TIMES: Precision = Precision(16);
 
 impl Precision {
     /// The choices of a page, the most precise first.
@@ -47,6 +50,7 @@ pub(super) struct Place {
     at: usize,
     count: usize,
     /// Whether each number is stored as the difference to the one before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     sums: bool,
 }
 
@@ -66,6 +70,12 @@ impl NumberBlock {
     pub(super) fn values(&mut self, values: &[f64]) -> Place {
         let precision = self.precision;
         self.add(values.iter().map(|value| precision.round(*value)), false)
+    }
+
+    /// Adds times, with so many digits at least that those of neighbouring points differ.
+    pub(super) fn times(&mut self, seconds: &[f64]) -> Place {
+        let precision = self.precision.max(TIMES);
+        self.add(seconds.iter().map(|seconds| precision.round(*seconds)), false)
     }
 
     /// Adds counts that grow, exactly, as long as they are below 2^53.

@@ -16,7 +16,9 @@ use crate::report::number_block::{NumberBlock, Place, Precision};
 use crate::report::run_data::RunData;
 
 /// The most bytes of a page, as long as the curves can be thinned that far.
-pub(super) const MAX_PAGE_BYTES: usize = 1_000_000;
+const MAX_PAGE_BYTES: usize = 1_000_000;
+/// The bytes that curves may have in any page: the settings of very many runs leave no room in that size.
+const MIN_CURVE_BYTES: usize = 500_000;
 /// The most points of a curve, at first and where a page would be too large. A chart is about 600 pixels
 /// wide.
 const POINTS: [usize; 5] = [2_000, 1_000, 500, 250, 100];
@@ -77,6 +79,8 @@ struct Detail {
     has_batches: bool,
     /// Whether it is too large all the same.
     is_large: bool,
+    /// The most bytes of the page.
+    max_bytes: usize,
 }
 
 impl Detail {
@@ -103,7 +107,8 @@ impl Detail {
 
     /// What of the curves is missing.
     fn left_out(&self, runs: &[&RunData]) -> Vec<String> {
-        let Self { curves, .. } = self;
+        let Self { curves, max_bytes, .. } = self;
+        let max_size = size(*max_bytes as u64);
         let all: usize = runs.iter().map(|run| run.curves.of.len()).sum();
         let kept_by = |detail: &Self| -> usize { runs.iter().map(|run| detail.kept(run).count()).sum() };
         let (kept, within) = (kept_by(self), kept_by(&Self { has_batches: true, ..*self }));
@@ -120,15 +125,13 @@ impl Detail {
             (kept < within).then(|| {
                 let left = within - kept;
                 format!(
-                    "{left} curves of single batches are left out: with them this page would be larger than {}.",
-                    max_size()
+                    "{left} curves of single batches are left out: with them this page would be larger than {max_size}."
                 )
             }),
             self.is_large.then(|| {
                 format!(
-                    "This page is larger than {}, as it has {count} with {kept} curves. One of fewer runs is faster, \
-                     and has more points.",
-                    max_size()
+                    "This page is larger than {max_size}, as it has {count} with {kept} curves. One of fewer runs is \
+                     faster, and has more points."
                 )
             }),
         ];
@@ -141,21 +144,31 @@ fn runs_in_words(count: usize) -> String {
     format!("{count} {}", if count == 1 { "run" } else { "runs" })
 }
 
-fn max_size() -> String {
-    size(MAX_PAGE_BYTES as u64)
+/// The most bytes of a page of these runs.
+fn max_bytes(runs: &[&RunData]) -> usize {
+    let assets = STYLES.iter().chain(&SCRIPTS).map(|asset| asset.len());
+    let without_curves: usize = runs.iter().map(|run| json!(run).to_string().len()).chain(assets).sum();
+    MAX_PAGE_BYTES.max(without_curves + MIN_CURVE_BYTES)
 }
 
 /// The page of these runs, with as many points and digits as it has room for.
 pub(super) fn html(runs: &[&RunData], written: Timestamp) -> std::io::Result<Page> {
     let curves = (MAX_CURVES / runs.len().max(1)).clamp(1, MAX_RUN_CURVES);
     let [finest, .., coarsest] = Precision::ALL;
-    let mut detail =
-        Detail { points: POINTS[0], precision: finest, curves, has_batches: true, is_large: false };
+    let max_bytes = max_bytes(runs);
+    let mut detail = Detail {
+        points: POINTS[0],
+        precision: finest,
+        curves,
+        has_batches: true,
+        is_large: false,
+        max_bytes,
+    };
     let fitting = |detail: Detail| -> std::io::Result<Option<Page>> {
         if detail.numbers(runs) > MAX_NUMBERS {
             return Ok(None);
         }
-        Ok(Some(with(runs, written, detail)?).filter(|page| page.html.len() <= MAX_PAGE_BYTES))
+        Ok(Some(with(runs, written, detail)?).filter(|page| page.html.len() <= max_bytes))
     };
     if let Some(page) = fitting(detail)? {
         return Ok(page);
@@ -229,7 +242,7 @@ fn with_curves(run: &RunData, detail: Detail, block: &mut NumberBlock) -> Value 
     }
     data["series"] = json!(series);
     data["axes"] = axes.iter().map(|(_, place)| json!(place)).collect();
-    data["clock"] = json!({"steps": block.counts(&clock.steps), "seconds": block.values(&clock.values)});
+    data["clock"] = json!({"steps": block.counts(&clock.steps), "seconds": block.times(&clock.values)});
     data
 }
 
@@ -248,14 +261,14 @@ fn labels(runs: &[&RunData]) -> Vec<String> {
 
 /// How the curves are thinned and rounded.
 fn rounding(runs: &[&RunData], detail: Detail) -> Vec<String> {
-    let Detail { points, precision, .. } = detail;
+    let Detail { points, precision, max_bytes, .. } = detail;
     let is_thinned =
         runs.iter().flat_map(|run| run.curves.of.values()).any(|curve| curve.values.len() > points);
     let said = [
         is_thinned.then(|| {
             format!("Of a curve with more than {points} points, the lowest and the highest of each stretch are drawn.")
         }),
-        precision.digits().map(|digits| format!("Values of curves have {digits} digits, so that this page is smaller than {}.", max_size())),
+        precision.digits().map(|digits| format!("Values of curves have {digits} digits, so that this page is smaller than {}.", size(max_bytes as u64))),
     ];
     said.into_iter().flatten().collect()
 }

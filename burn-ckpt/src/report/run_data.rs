@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::disk::directories::is_there;
+use crate::disk::run_lock::newest_start;
 use crate::disk::storage::StoredFile;
 use crate::error::{Error, Result, chain::chain, kind::ErrorKind};
 use crate::file_names::METADATA_SUFFIX;
@@ -105,7 +106,8 @@ impl RunData {
         let newest = catalog.entries.last().map(|entry| &entry.metadata);
         let starts: Vec<Timestamp> =
             newest.iter().flat_map(|newest| &newest.starts).map(|start| start.timestamp).collect();
-        let logged = logged(&layout, &starts, &mut problems)?;
+        let state = trainer_state(catalog.entries.last());
+        let logged = logged(&layout, &starts, &state, &mut problems)?;
         let mut warnings = without_metadata;
         warnings.extend(logged.is_none().then(no_log));
         let curves = logged.unwrap_or_default();
@@ -114,7 +116,7 @@ impl RunData {
         }
         let begun = curves.first;
         let without = || Metadata::new(begun.unwrap_or_else(Timestamp::now)).with_run_id(layout.run_id());
-        let progress = Progress::of(catalog.entries.last(), &curves);
+        let progress = Progress::of(catalog.entries.last().map(|newest| &newest.metadata), &state, &curves);
         if newest.is_none() {
             warnings.push("The run has no checkpoint, which would say how it was started.".to_owned());
         }
@@ -236,9 +238,9 @@ struct Progress {
 impl Progress {
     /// That of the newest checkpoint, as `burn-ckpt runs` counts it, and what was logged after it; or of the
     /// log, where there is no checkpoint.
-    fn of(newest: Option<&CatalogEntry>, curves: &Curves) -> Self {
+    fn of(newest: Option<&Metadata>, state: &Value, curves: &Curves) -> Self {
         let (logged_steps, logged_seconds) = curves.clock_end();
-        let Some(CatalogEntry { metadata, .. }) = newest else {
+        let Some(metadata) = newest else {
             return Self {
                 epochs: curves.epochs,
                 steps: logged_steps,
@@ -247,8 +249,9 @@ impl Progress {
             };
         };
         let (epochs, steps, seconds) =
-            (epochs_of(newest), metadata.global_step, metadata.training_time_seconds);
-        let not_saved = (logged_steps > steps).then(|| NotSaved {
+            (epochs_done(metadata, state), metadata.global_step, metadata.training_time_seconds);
+        // A batch whose step was left out has the number of the step that comes after it.
+        let not_saved = (curves.has_later && logged_steps > steps).then(|| NotSaved {
             epochs: curves.epochs.saturating_sub(epochs),
             steps: logged_steps - steps,
             seconds: (logged_seconds - seconds).max(0.0),
@@ -257,11 +260,10 @@ impl Progress {
     }
 }
 
-/// The epochs that are done in a checkpoint, as far as it can be read.
-fn epochs_of(newest: Option<&CatalogEntry>) -> u64 {
-    let Some(CatalogEntry { path, metadata }) = newest else { return 0 };
-    let state = Checkpoint::open(path).and_then(|checkpoint| checkpoint.trainer_state());
-    epochs_done(metadata, &state.unwrap_or(Value::Null))
+/// The trainer's state in a checkpoint, as far as it can be read.
+fn trainer_state(newest: Option<&CatalogEntry>) -> Value {
+    let open = |newest: &CatalogEntry| Checkpoint::open(&newest.path)?.trainer_state();
+    newest.and_then(|newest| open(newest).ok()).unwrap_or(Value::Null)
 }
 
 fn nothing_to_report(layout: &RunLayout, problems: &[String]) -> Error {
@@ -295,7 +297,14 @@ fn no_log() -> String {
 }
 
 /// What the run has logged. `None` for a run of an earlier version, which has no log.
-fn logged(layout: &RunLayout, starts: &[Timestamp], problems: &mut Vec<String>) -> Result<Option<Curves>> {
+///
+/// `state` is the trainer's in the newest checkpoint, which has how much of the log it counts.
+fn logged(
+    layout: &RunLayout,
+    starts: &[Timestamp],
+    state: &Value,
+    problems: &mut Vec<String>,
+) -> Result<Option<Curves>> {
     if !is_there(&layout.run_dir().join(METRICS_FILE))? {
         return Ok(None);
     }
@@ -306,7 +315,10 @@ fn logged(layout: &RunLayout, starts: &[Timestamp], problems: &mut Vec<String>) 
             return Ok(Some(Curves::default()));
         }
     };
-    let (curves, problem) = Curves::of(lines, starts);
+    // Of a start that has saved nothing yet no checkpoint knows.
+    let starts: Vec<Timestamp> = starts.iter().copied().chain(newest_start(layout.run_dir())).collect();
+    let counted = state.pointer("/metrics_log/bytes").and_then(Value::as_u64).unwrap_or(0);
+    let (curves, problem) = Curves::of(lines, &starts, counted);
     problems.extend(problem.map(|error| chain(&error)));
     Ok(Some(curves))
 }

@@ -23,4 +23,6 @@ pub(crate) mod verify_progress;
 pub use allocator::KeepingAllocator;
 pub use console::PlainRenderer;
 pub use signals::StopSignal;
+#[cfg(unix)]
+pub use signals::is_ignored;
 pub use start_device::start_device;

@@ -11,6 +11,10 @@ const HEIGHT = 240;
 const FADED = 0.15;
 // uPlot's mode of joining in which a null and the places of other curves beside it are a gap.
 const GAP = 2;
+// Curves whose axes have more different places than this are drawn on a grid of so many cells: each curve is an
+// array of all places of its chart.
+const MAX_PLACES = 12000;
+const CELLS = 4000;
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -65,6 +69,43 @@ function look({ run, place, series }, names, isSingle) {
   return { ...line(order, isTraining && !isBatch), isBatch, label: isSingle ? what : `${run.label}: ${what}` };
 }
 
+// Curves, each as its axis and its values, with one axis for all. What cannot be drawn (null) is a gap. Where only
+// other curves have a value, the line goes on.
+function joined(tables) {
+  const axes = [...new Set(tables.map(([axis]) => axis))];
+  const drawn = new Set(axes.flat()).size > MAX_PLACES ? onGrid(tables) : tables;
+  return uPlot.join(drawn, drawn.map(() => [0, GAP]));
+}
+
+// The curves with the points of a cell at its end: the lowest and the highest, and the first that cannot be drawn.
+function onGrid(tables) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const [axis] of tables) for (const place of axis) [low, high] = [Math.min(low, place), Math.max(high, place)];
+  const width = (high - low) / CELLS;
+  const cellOf = (place) => Math.ceil((place - low) / width);
+  const end = (cell) => (cell >= CELLS ? high : low + cell * width);
+  return tables.map(([axis, values]) => {
+    const [places, kept] = [[], []];
+    for (let from = 0, to = 0; from < axis.length; from = to) {
+      const cell = cellOf(axis[from]);
+      let gap, lowest, highest;
+      for (; to < axis.length && cellOf(axis[to]) === cell; to++) {
+        if (values[to] === null) gap ??= to;
+        else {
+          if (lowest === undefined || values[to] < values[lowest]) lowest = to;
+          if (highest === undefined || values[to] > values[highest]) highest = to;
+        }
+      }
+      const found = [...new Set([gap, lowest, highest])].filter((at) => at !== undefined).sort((a, b) => a - b);
+      found.forEach((at, order) => {
+        places.push(end(cell) - ((found.length - 1 - order) * width) / 3);
+        kept.push(values[at]);
+      });
+    }
+    return [places, kept];
+  });
+}
+
 class Chart {
   constructor(quantity, curves, state) {
     const names = [...new Set(curves.map(({ series }) => series.name))].sort((a, b) => b.startsWith("val_") - a.startsWith("val_") || a.localeCompare(b));
@@ -75,7 +116,7 @@ class Chart {
     this.plot = make("div", { class: "plot", tabindex: 0, role: "img", onkeydown: (event) => this.key(event) });
     this.note = make("p", { class: "bad", hidden: true });
     this.keys = make("ul", { class: "key" });
-    const values = make("details", { ontoggle: () => values.open && values.replaceChildren(values.firstChild, this.values()) }, make("summary", {}, "Values"));
+    const values = folded("Values", () => [this.values()]);
     this.element = make("section", { class: "chart", "aria-label": quantity }, make("h3", {}, quantity), this.plot, this.note, this.keys, values);
   }
 
@@ -92,19 +133,18 @@ class Chart {
     const values = this.drawn.flatMap(({ series }) => series.values);
     this.digits = digitsFor(values);
     this.unit = drawnUnit(values, this.state.log);
+    this.plot.setAttribute("aria-label", this.summary());
+    this.names();
     const missing = this.drawn.filter(({ series }) => !series.values.some(Number.isFinite)).map(({ label }) => label);
     this.note.hidden = missing.length === 0 || missing.length === this.drawn.length;
     this.note.textContent = `no finite values: ${missing.join(", ")}`;
     if (values.length && !values.some((value) => this.isDrawable(value))) {
       const isFinite = values.some(Number.isFinite);
       this.plot.append(make("p", { class: isFinite ? "empty" : "empty bad" }, isFinite ? "no values above 0, which a logarithmic axis needs" : "no finite values"));
-      this.plot.setAttribute("aria-label", this.summary());
-      this.follow();
       return;
     }
     const tables = this.drawn.map((curve) => [axis(curve), curve.series.values.map((value) => (this.isDrawable(value) ? value / this.unit : null))]);
-    // What cannot be drawn is a gap. Where only other curves have a value, the line goes on.
-    const data = tables.length ? uPlot.join(tables, tables.map(() => [0, GAP])) : [[]];
+    const data = tables.length ? joined(tables) : [[]];
     const soft = css("--soft"), grid = css("--grid");
     const lines = { stroke: soft, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif" };
     const isLog = this.state.log && data.slice(1).flat().some((value) => value > 0);
@@ -125,8 +165,6 @@ class Chart {
       hooks: { setCursor: [() => this.follow()], draw: [(plot) => this.marks(plot)] },
     };
     this.uplot = new uPlot(options, data, this.plot);
-    this.plot.setAttribute("aria-label", this.summary());
-    this.follow();
   }
 
   // The axis below: steps, or the time.
@@ -157,23 +195,32 @@ class Chart {
     return `Curves of ${this.quantity}. ${curves.join(". ")}. Arrow keys move along the curves.`;
   }
 
-  // The values under the cursor, or the last ones.
-  follow() {
-    const index = this.uplot?.cursor.idx;
-    const items = this.drawn.map((curve, order) => {
-      const { label, series } = curve;
-      const value = index === null || index === undefined ? series.values.at(-1) : this.valueAt(curve, index);
+  // The names of the curves, each with room for its value.
+  names() {
+    this.place = make("li", { class: "soft" });
+    this.outputs = this.drawn.map(() => make("output"));
+    this.keys.replaceChildren(...this.drawn.map((curve, order) => {
       const point = (isPointed) => () => this.uplot?.setSeries(isPointed ? order + 1 : null, { focus: true });
-      return make("li", { onpointerenter: point(true), onpointerleave: point(false) }, swatch(curve), `${label} `, make("output", {}, number(value, this.digits)));
+      return make("li", { onpointerenter: point(true), onpointerleave: point(false) }, swatch(curve), `${curve.label} `, this.outputs[order]);
+    }));
+    this.follow();
+  }
+
+  // The values under the cursor, or the last ones. It is called at each move of the mouse.
+  follow() {
+    const index = this.uplot?.cursor.idx ?? null;
+    const x = index === null ? null : this.uplot.data[0][index];
+    this.drawn.forEach(({ series }, order) => {
+      const text = number(x === null ? series.values.at(-1) : this.valueAt(series, x), this.digits);
+      if (this.outputs[order].textContent !== text) this.outputs[order].textContent = text;
     });
-    const x = index === null || index === undefined ? null : this.uplot.data[0][index];
-    const place = x === null ? null : make("li", { class: "soft" }, this.state.x === "steps" ? `step ${number(x)}` : duration(x));
-    this.keys.replaceChildren(...[place, ...items].filter(Boolean));
+    this.place.textContent = x === null ? "" : this.state.x === "steps" ? `step ${number(Math.round(x))}` : duration(x);
+    if (x === null) this.place.remove();
+    else if (!this.place.isConnected) this.keys.prepend(this.place);
   }
 
   // The last value of a curve at a place of all curves' steps or times, also one that cannot be drawn.
-  valueAt({ series }, index) {
-    const at = this.uplot.data[0][index];
+  valueAt(series, at) {
     const axis = this.state.x === "steps" ? series.axis.steps : series.axis.seconds;
     let [low, high] = [0, axis.length];
     while (low < high) {

@@ -10,6 +10,12 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// What is made when it is opened: a page of many runs has much that nobody opens.
+function folded(title, content) {
+  const shown = make("details", { ontoggle: () => shown.open && shown.replaceChildren(shown.firstChild, ...content()) }, make("summary", {}, title));
+  return shown;
+}
+
 // A table. `columns` are {title, value(row), shown(row), isNumber, isText}: texts are wrapped. With `isSortable` its headings sort it.
 function table(caption, columns, rows, { isSortable = false } = {}) {
   const body = make("tbody");

@@ -35,10 +35,9 @@ async function page() {
   if (!isSingle) parts.push(make("section", { id: "runs" }, make("h2", {}, "Runs"), runsTable(data, state, redraw)));
   parts.push(curves(data, state, drawn));
   for (const run of data.runs) {
-    const content = details(run, isSingle);
     parts.push(isSingle
-      ? make("section", { id: "run" }, make("h2", {}, "The run"), ...content)
-      : make("section", {}, make("details", {}, make("summary", {}, make("h2", {}, run.label)), ...content)));
+      ? make("section", { id: "run" }, make("h2", {}, "The run"), ...details(run, isSingle))
+      : make("section", {}, folded(make("h2", {}, run.label), () => details(run, isSingle))));
   }
   parts.push(make("footer", {}, `Written ${moment(data.written)} by ${data.program}. ${data.runs.map((run) => run.path).join(", ")}`));
   document.getElementById("page").replaceChildren(...parts);

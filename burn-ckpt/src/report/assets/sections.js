@@ -129,7 +129,7 @@ function model(run) {
 // Everything about one run: settings, files, starts, machine.
 function details(run, isSingle) {
   const block = (title, content) => make("div", { class: "block" }, make("h3", {}, title), content);
-  const folded = (title, content) => make("div", { class: "block" }, make("details", {}, make("summary", {}, title), content));
+  const closed = (title, content) => make("div", { class: "block" }, make("details", {}, make("summary", {}, title), content));
   const settings = (value) => Object.entries(flat("", value)).map(([key, inner]) => [key, setting(inner)]);
   const parts = [
     isSingle ? null : warnings(run),
@@ -140,8 +140,8 @@ function details(run, isSingle) {
     make("div", { class: "columns" },
       block("Hyperparameters", pairs("hyperparameters", settings(run.hparams))),
       run.model && block("Model", model(run)),
-      folded("Trainer settings", pairs("trainer settings", settings(run.trainer_config))),
-      folded("Environment", pairs("environment", settings(run.environment)))),
+      closed("Trainer settings", pairs("trainer settings", settings(run.trainer_config))),
+      closed("Environment", pairs("environment", settings(run.environment)))),
   ];
   return parts.filter(Boolean);
 }

@@ -22,8 +22,9 @@ pub(crate) fn stops_runs(signal: c_int) -> bool {
 }
 
 /// Whether the process was started with the signal ignored: SIGHUP under `nohup`, SIGINT in `program &` of a
-/// script.
-pub(super) fn is_ignored(signal: c_int) -> bool {
+/// script. Runs leave such a signal alone, whatever the [`TrainerConfig`](crate::TrainerConfig) says.
+#[must_use]
+pub fn is_ignored(signal: c_int) -> bool {
     handler(signal) == Some(libc::SIG_IGN)
 }
 
@@ -41,4 +42,15 @@ fn handler(signal: c_int) -> Option<libc::sighandler_t> {
         (failed == 0).then(|| action.assume_init())
     };
     action.map(|action| action.sa_sigaction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_neither_handled_nor_left_to_the_system_is_ignored() {
+        // A program of Rust is begun with SIGPIPE ignored.
+        assert_eq!([libc::SIGPIPE, libc::SIGUSR2, -1].map(is_ignored), [true, false, false]);
+    }
 }

@@ -16,6 +16,8 @@ mod watch;
 #[cfg_attr(not(unix), allow(dead_code, reason = "there are no signals"))]
 mod watched_run;
 
+#[cfg(unix)]
+pub use disposition::is_ignored;
 pub use stop_signal::StopSignal;
 pub(crate) use watch::{SignalDeadline, SignalWatch};
 pub(crate) use watched_run::{EndFromOutside, StopView};

@@ -74,7 +74,7 @@ fn nothing_is_replaced_unless_it_is_asked_for() {
     }
     fs::write(&to, "mine").unwrap();
     let text = stdout(&burn_ckpt(&[&"cp", &last, &to, &"--force"]));
-    assert!(text.contains("kept.ckpt: step 10, ") && text.contains(", whole, sha256:"), "{text}");
+    assert!(text.contains("kept.ckpt: step 10, ") && text.contains(", verified, sha256:"), "{text}");
     let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &fs::canonicalize(&last).unwrap()]), 1);
     assert!(err.contains("is the checkpoint itself"), "{err}");
     let (_, err) = ended_with(&burn_ckpt(&[&"cp", &last, &root.path().join("missing")]), 2);

@@ -216,7 +216,8 @@ fn a_sort_is_by_number_where_there_are_numbers() {
     assert!(stderr(&output).contains("lower or higher train_loss is better"), "{}", stderr(&output));
     for flag in ["--sort", "--columns"] {
         let (out, err) = ended_with(&burn_ckpt(&[&"runs", &root.path(), &flag, &"hiden"]), 1);
-        assert!(out.is_empty() && err.contains("no run has \"hiden\""), "{err}");
+        let expected = "no run has \"hiden\"; did you mean hidden? Columns: run, ";
+        assert!(out.is_empty() && err.contains(expected), "{err}");
         for known in ["epochs", "val_loss", "hidden", "max_epochs"] {
             assert!(err.contains(known), "{known}: {err}");
         }

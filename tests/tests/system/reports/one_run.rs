@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use burn_trainer::callbacks::{GradientGuard, NonFinite};
 use serde_json::{Value, json};
 use system_tests::models::small::{Poison, Script, train_by};
 use system_tests::programs::browser;
@@ -72,6 +73,46 @@ fn steps_after_the_newest_checkpoint_are_counted_as_not_saved() {
     let facts: Vec<(String, String)> = serde_json::from_value(said["facts"].clone()).unwrap();
     let not_saved = facts.iter().find(|(name, _)| name == "logged, not saved");
     assert!(not_saved.is_some_and(|(_, text)| text.starts_with("1 epoch, 10 steps, ")), "{said}");
+}
+
+#[test]
+fn a_run_whose_last_step_was_left_out_has_saved_all() {
+    let root = tempfile::tempdir().unwrap();
+    let skipping = train_by(config(root.path(), 1), Script::default(), |trainer| {
+        let skip = NonFinite::Skip { most_in_a_row: 1 };
+        let poisoned = trainer.callback(Poison::new(&[(0, 10)], f32::NAN));
+        poisoned.callback(GradientGuard::new().with_non_finite(skip))
+    });
+    assert_eq!(skipping.unwrap().global_step, 9);
+    let run = run_dir(root.path());
+    assert_eq!(shown(root.path(), &run)["not_saved"], Value::Null);
+    // A line that comes after the checkpoint is not in it.
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut later = lines.into_iter().rfind(|line| line["scope"] == "batch").unwrap();
+    (later["step"], later["epoch"]) = (json!(12), json!(1));
+    fs::write(run.join("metrics.jsonl"), format!("{log}{later}\n")).unwrap();
+    assert_eq!(shown(root.path(), &run)["not_saved"]["steps"], 3);
+}
+
+#[test]
+fn the_time_between_a_kill_and_the_next_start_is_not_training_before_that_start_has_saved_either() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut later = lines.into_iter().rfind(|line| line["scope"] == "epoch").unwrap();
+    // A process that began an hour later, logged an epoch 10 seconds after that, and saved nothing.
+    let ended: jiff::Timestamp = later["time"].as_str().unwrap().parse().unwrap();
+    let started = ended + jiff::SignedDuration::from_hours(1);
+    (later["step"], later["epoch"]) = (json!(20), json!(1));
+    later["time"] = json!(started + jiff::SignedDuration::from_secs(10));
+    fs::write(run.join("metrics.jsonl"), format!("{log}{later}\n")).unwrap();
+    let lock = fs::File::create(run.join("run.lock")).unwrap();
+    lock.set_modified(started.into()).unwrap();
+    let seconds = shown(root.path(), &run)["not_saved"]["seconds"].as_f64().unwrap();
+    assert!((9.0..60.0).contains(&seconds), "{seconds}");
 }
 
 #[test]

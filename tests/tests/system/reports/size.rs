@@ -68,6 +68,27 @@ fn ten_runs_of_twenty_metrics_and_two_thousand_points_are_a_megabyte() {
 }
 
 #[test]
+fn the_settings_of_many_runs_leave_their_curves_room() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1).with_notes("n".repeat(4_000))).unwrap();
+    let runs = copies(root.path(), 100);
+    runs.iter().for_each(|run| drop(write_noise(run, 1, 1_000, 7)));
+    let paths: Vec<&Path> = runs.iter().map(AsRef::as_ref).collect();
+    let page = report(root.path(), &paths);
+    let counts = browser::ask(
+        &page,
+        "async () => (await readData()).runs.map((run) => run.series.find(({ name }) => name === 'train_m0').values.length)",
+    );
+    let counts: Vec<usize> = serde_json::from_value(counts).unwrap();
+    assert_eq!(counts, [1_000; 100], "no point is left out");
+    let bytes = page.metadata().unwrap().len();
+    assert!(
+        (MAX_BYTES..2 * MAX_BYTES).contains(&bytes),
+        "the settings alone are as large as a page: {bytes} bytes"
+    );
+}
+
+#[test]
 fn a_long_curve_is_thinned_and_keeps_its_extremes() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();

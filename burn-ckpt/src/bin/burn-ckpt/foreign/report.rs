@@ -162,7 +162,7 @@ pub fn print_copied(from: &str, to: &Path, metadata: &Metadata, as_json: bool) -
         }))?;
     } else {
         let (shown, size, files) = (in_one_line(&shown), exact_size(size), in_files(metadata));
-        output.line(format!("{shown}: step {}, {size}{files}, whole, {digest}", metadata.global_step))?;
+        output.line(format!("{shown}: step {}, {size}{files}, verified, {digest}", metadata.global_step))?;
     }
     output.flush()?;
     Ok(true)

@@ -6,6 +6,7 @@ use burn_ckpt::plumbing::primary_metric;
 use indexmap::IndexMap;
 
 use crate::ls::listing::Listing;
+use crate::metrics::near_names::did_you_mean;
 use crate::verb_result::Failure;
 
 /// How many metrics are shown by default.
@@ -62,9 +63,10 @@ pub fn check_metrics<'a>(
 /// No checkpoint has a metric. Names those that there are.
 pub fn unknown_metric<'a>(metric: &str, known: impl Iterator<Item = &'a String>) -> Failure {
     let known: BTreeSet<&str> = known.map(String::as_str).collect();
+    let near = did_you_mean(metric, known.iter().copied());
     let known = match known.is_empty() {
         true => "there are no metrics".to_owned(),
         false => format!("the metrics are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
     };
-    Failure::Other(format!("no checkpoint has the metric {metric}; {known}"))
+    Failure::Other(format!("no checkpoint has the metric {metric}; {known}{near}"))
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::metrics::json::json_metrics;
 use crate::metrics::names;
+use crate::metrics::near_names::did_you_mean;
 use crate::metrics::read::for_each;
 use crate::metrics::values::{Values, is_same};
 use crate::runs::columns::direction;
@@ -140,10 +141,11 @@ fn keep_metrics(
     logged: &IndexSet<String>,
 ) -> Result<(), Failure> {
     if let Some(unknown) = wanted.iter().find(|name| !logged.contains(*name)) {
+        let near = did_you_mean(unknown, logged.iter().map(String::as_str));
         let logged: Vec<&str> = logged.iter().map(String::as_str).collect();
         let logged = if logged.is_empty() { "none".to_owned() } else { logged.join(", ") };
         return Err(Failure::Other(format!(
-            "no epoch of the run has the metric {unknown:?}; its metrics are {logged}"
+            "no epoch of the run has the metric {unknown:?}; its metrics are {logged}{near}"
         )));
     }
     for epoch in epochs.values_mut().filter(|_| !wanted.is_empty()) {

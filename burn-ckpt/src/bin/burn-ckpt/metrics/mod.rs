@@ -7,5 +7,6 @@ mod history_values;
 pub mod json;
 pub mod log;
 pub mod names;
+pub mod near_names;
 pub mod read;
 pub mod values;

@@ -5,21 +5,8 @@ use std::path::Path;
 use burn_ckpt::plumbing::is_directory;
 use indexmap::IndexSet;
 
+use crate::metrics::near_names::{LISTED, SPLITS, bare, near};
 use crate::verb_result::Failure;
-
-/// How the names of metrics begin, by split.
-const SPLITS: [&str; 2] = ["train_", "val_"];
-/// How many names an error lists.
-const LISTED: usize = 10;
-/// How many letters a name may differ in to be near another one: a third of its length, and at least these.
-const NEAR: usize = 2;
-/// The longest names that are compared, in bytes.
-const MAX_COMPARED: usize = 100;
-
-/// A metric's name without the part that says of which split it is.
-pub fn bare(metric: &str) -> &str {
-    SPLITS.iter().find_map(|split| metric.strip_prefix(split)).unwrap_or(metric)
-}
 
 /// What a metric measures: `loss` of `train_loss`, of `val_loss`, and of `val_hard_loss` on a validation set
 /// of its own.
@@ -54,42 +41,16 @@ fn unknown(word: &str, known: &IndexSet<String>) -> Failure {
     if known.is_empty() {
         return Failure::Other(format!("there is no metric {word}: nothing has been logged yet"));
     }
-    let mut near: Vec<(usize, &str)> = known
-        .iter()
-        .filter_map(|name| {
-            let differs = [name.as_str(), bare(name)].map(|name| distance(word, name)).into_iter().min()?;
-            let is_near = differs <= NEAR.max(word.len() / 3) || name.contains(word);
-            is_near.then_some((differs, name.as_str()))
-        })
-        .collect();
-    near.sort_unstable();
+    let near = near(word, known.iter().map(String::as_str));
     let names: Vec<&str> = match near.is_empty() {
         true => known.iter().map(String::as_str).take(LISTED).collect(),
-        false => near.into_iter().map(|(_, name)| name).take(LISTED).collect(),
+        false => near,
     };
     let more = match known.len() - names.len() {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
     Failure::Other(format!("there is no metric {word}; there are {}{more}", names.join(", ")))
-}
-
-/// How many letters have to be changed, added or taken away to make one text the other.
-fn distance(one: &str, other: &str) -> usize {
-    if one.len().max(other.len()) > MAX_COMPARED {
-        return usize::MAX;
-    }
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for place in 0..other.len() {
-            let changed = diagonal + usize::from(letter != other[place]);
-            diagonal = row[place + 1];
-            row[place + 1] = changed.min(row[place] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
@@ -120,11 +81,5 @@ mod tests {
             assert!(error.ends_with(named) && error.contains(word), "{error}");
         }
         assert!(meant("loss", &IndexSet::new()).unwrap_err().to_string().contains("nothing has been logged"));
-    }
-
-    #[test]
-    fn a_distance_counts_letters() {
-        let found = [("", "abc"), ("loss", "los"), ("loss", "lass"), ("abc", "abc"), ("ab", "ba")];
-        assert_eq!(found.map(|(one, other)| distance(one, other)), [3, 1, 1, 0, 2]);
     }
 }

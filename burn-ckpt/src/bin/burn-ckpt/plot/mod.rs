@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use crate::metrics::json::json_number;
+use crate::metrics::near_names;
 use crate::metrics::read::for_each;
 use crate::plot::chart::Chart;
 use crate::plot::curves::{Along, Curve, RunCurves};
@@ -98,7 +99,7 @@ pub fn run(args: &Args) -> VerbResult {
 fn primary(run: &RunLayout) -> Result<String, Failure> {
     let progress = RunSummary::of(run.run_dir()).progress;
     let primary = progress.and_then(|progress| progress.primary);
-    primary.map(|metric| find_metrics::bare(&metric).to_owned()).ok_or_else(|| {
+    primary.map(|metric| near_names::bare(&metric).to_owned()).ok_or_else(|| {
         Failure::Usage(format!(
             "name a metric: {} does not say which one ranks its checkpoints",
             run.run_dir().display()

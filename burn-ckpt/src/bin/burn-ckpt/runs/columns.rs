@@ -7,6 +7,7 @@ use burn_ckpt::retention::MetricMode;
 use indexmap::IndexSet;
 use serde_json::{Map, Value};
 
+use crate::metrics::near_names::did_you_mean;
 use crate::runs::progress::Progress;
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
@@ -143,8 +144,14 @@ fn unknown(key: &str, runs: &[RunSummary]) -> Failure {
     let keys = |map: fn(&Progress) -> &Map<String, Value>| -> BTreeSet<&str> {
         progress().flat_map(|progress| map(progress).keys().map(String::as_str)).collect()
     };
+    let columns = NAMED.iter().map(|(name, _)| *name);
+    let of_runs = progress().flat_map(|progress| {
+        progress.metrics.keys().chain(progress.hparams.keys()).chain(progress.settings.keys())
+    });
+    let near = did_you_mean(key, columns.chain(of_runs.map(String::as_str)));
     Failure::Other(format!(
-        "no run has {key:?}. Columns: {}. Metrics: {}. Hyperparameters: {}. Trainer settings: {}",
+        "no run has {key:?}{near}{} Columns: {}. Metrics: {}. Hyperparameters: {}. Trainer settings: {}",
+        if near.is_empty() { "." } else { "" },
         NAMED.map(|(name, _)| name).join(", "),
         list(metrics),
         list(keys(|progress| &progress.hparams)),
