@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
-use crate::error::{Result, Stage};
+use crate::error::{Error, Result, Stage};
 use crate::metrics::is_of_validation;
 use crate::mirror::MirrorResult;
 use crate::process::console::say;
@@ -68,7 +68,9 @@ pub(super) fn print_and_keep_model<M>(
     let result = match result {
         Ok(result) => result,
         Err(error) => {
-            let may_have_trained = error.stage() != Stage::Start && !config.fast_dev_run;
+            // The same command would fail again for a metric that is not logged.
+            let would_fail = error.stage() == Stage::Start || matches!(error, Error::MetricNotLogged { .. });
+            let may_have_trained = !would_fail && !config.fast_dev_run;
             if may_have_trained && config.writes() && run_checkpoints::newest_resumable(config).is_some() {
                 print(&[match restart::has_saved(config) {
                     true => resume_line(config, program, config.max_epochs),

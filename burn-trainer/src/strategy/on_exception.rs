@@ -66,7 +66,7 @@ impl OnException {
 
 file_settings!(OnException, ON_EXCEPTION_DIR);
 
-/// Saves the state of the last finished step when training fails. Also when training is stopped, if no other
+/// Saves the state of the last finished step when training fails, if there is one. Also when training is stopped, if no other
 /// strategy saves that state.
 ///
 /// [`OnException`] has an example of its configuration.
@@ -96,8 +96,10 @@ impl Strategy for OnExceptionStrategy {
         self.config.output("on_exception")
     }
 
-    fn decide(&mut self, event: &TrainingEvent<'_>, _progress: &RunProgress<'_>) -> SaveDecision {
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
         match event {
+            // Nothing was trained: the mistake is in the set-up, and a start without it begins anew.
+            TrainingEvent::Exception(_) if progress.step == 0 => SaveDecision::Skip,
             TrainingEvent::Exception(message) => {
                 SaveDecision::Save { score: f64::NAN, reason: format!("exception: {message}") }
             }

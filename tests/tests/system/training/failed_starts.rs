@@ -244,6 +244,21 @@ fn a_start_that_fails_removes_what_it_has_created_and_nothing_else() {
 }
 
 #[test]
+fn a_failure_in_the_first_step_leaves_no_checkpoint_in_the_way_of_the_next_start() {
+    let root = in_memory();
+    let start = |script: Script| {
+        let trained = train_scripted(config(root.path(), 1), script);
+        trained.map(|result| result.global_step)
+    };
+    let failing = |step| Script { panic_in_step: Some(step), ..Script::default() };
+    let error = start(failing(1)).unwrap_err();
+    assert!(matches!(&error, Error::Panicked { saved: None, .. }), "{error}");
+    // The same command, with the mistake mended.
+    assert!(matches!(start(failing(2)), Err(Error::Panicked { saved: Some(_), .. })));
+    assert!(matches!(start(failing(0)), Err(Error::RunExists { .. })));
+}
+
+#[test]
 fn a_path_that_no_shell_has_expanded_or_that_is_not_text_makes_no_directory() {
     let mut paths = vec![PathBuf::from("~/x"), PathBuf::from("~")];
     #[cfg(target_os = "linux")]

@@ -32,7 +32,7 @@ fn with_loss(training: SupervisedTraining<Model>) -> SupervisedTraining<Model> {
 #[test]
 fn a_failure_in_any_part_of_an_epoch_leaves_no_trace_in_what_comes_after() {
     // An epoch has five batches.
-    in_two_parts_is_as_in_one(&|| shuffling(2 * BATCH), &[1, 5, 6, 8, 10], with_loss);
+    in_two_parts_is_as_in_one(&|| shuffling(2 * BATCH), &[2, 5, 6, 8, 10], with_loss);
 }
 
 #[test]
