@@ -6,10 +6,12 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use burn_ckpt::Checkpoint;
+use burn_ckpt::metadata::RunStart;
 use parking_lot::Mutex;
 use system_tests::programs::commands::burn_ckpt;
-use system_tests::programs::running::{Ended, Running};
-use system_tests::run_files::{checkpoints, files, stems};
+use system_tests::programs::running::{Ended, Running, digits};
+use system_tests::run_files::{checkpoints, files, run_dir, stems};
 use system_tests::servers::{Cluster, ON_LOOPBACK, Server, WEBSOCKET_ON_LOOPBACK, has_saved};
 
 /// Longer than any test trains.
@@ -89,7 +91,7 @@ fn what_was_half_read_leaves_nothing_behind_once_the_run_is_opened_again() {
     cluster.servers[0].process().send("CONT");
     // As many epochs as are done already: the run is opened and closed.
     let arguments = "--run-id r1 --epochs 1 --ckpt-path auto --set checkpoint_saving=false";
-    let _ = Running::start(system_tests::programs::running::digits(root.path(), arguments)).end();
+    let _ = Running::start(digits(root.path(), arguments)).end();
     let directory = checkpoints(root.path()).join("last");
     assert_eq!(stems(&directory), before);
     assert!(!files(&directory).iter().any(|name| name.contains(".staging")), "{:?}", files(&directory));
@@ -108,6 +110,33 @@ fn a_run_continues_without_a_device_that_does_not_come_back() {
     assert!(ended.stderr.contains("the run continues without it"), "{ended:?}");
     // Two batches in every step, as on two devices: 13 batches are 7 steps.
     assert!(ended.stdout.contains("epochs 3, steps 21,"), "{ended:?}");
+}
+
+#[test]
+fn a_run_that_was_asked_for_another_runs_checkpoint_restarts_from_its_own_newest() {
+    let mut cluster = Cluster::of(2);
+    let root = tempfile::tempdir().unwrap();
+    let limits = "--set limit_train_batches=12 --set limit_valid_batches=2";
+    let _ = Running::start(digits(root.path(), &format!("--run-id r0 --epochs 1 {limits}"))).end_well();
+    let asked = run_dir(root.path()).with_file_name("r0").join("last");
+    let arguments = format!(
+        "--run-id r1 --ckpt-path {} --epochs 40 --save-every-steps 3 --restarts 1 {limits}",
+        asked.display()
+    );
+    let mut running = Running::start(cluster.digits(root.path(), &arguments));
+    running.wait_for("a checkpoint", |_| has_saved(root.path()));
+    cluster.servers[1].kill();
+    let ended = running.end_well();
+    assert!(ended.stderr.contains("restarting: restart 1 of 1"), "{ended:?}");
+    assert!(ended.stdout.contains("epochs 40,"), "{ended:?}");
+    let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    let starts = last.metadata().unwrap().starts;
+    let [of_r0, asked, restarted] = &starts[..] else { panic!("{starts:?}") };
+    let from = |start: &RunStart| start.resumed_from.clone().unwrap_or_default();
+    assert_eq!((&*of_r0.run_id, &*from(of_r0)), ("r0", ""));
+    assert!(asked.run_id == "r1" && from(asked).contains("r0") && asked.global_step == 12, "{asked:?}");
+    let own = restarted.run_id == "r1" && from(restarted).starts_with("last/");
+    assert!(own && restarted.global_step > asked.global_step, "{restarted:?}");
 }
 
 #[test]
