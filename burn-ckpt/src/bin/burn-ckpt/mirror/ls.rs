@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_ckpt::metadata::NonFiniteTensors;
 use burn_ckpt::mirror::{MirrorAddress, MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, METADATA_SUFFIX, link_name};
 use burn_ckpt::{Checkpoint, Error, chain};
 use indexmap::IndexSet;
 use jiff::Timestamp;
