@@ -41,6 +41,8 @@ fn a_damaged_object_of_two_names_is_downloaded_and_said_once() {
         let config = mirrored(root, epochs, address).with_last(Last::new().with_topk(2));
         train_scored(config.with_primary_metric("val_score"), &[3.0, 2.0, 1.0])
     };
+    // One by one: the end of each waits for its newest.
+    start(1).unwrap();
     start(2).unwrap();
     let run = MirroredRun::open(&connect(&address.parse().unwrap()).unwrap(), "r1").unwrap();
     let newest = run.newest().unwrap().sha256();
