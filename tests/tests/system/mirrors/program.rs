@@ -311,7 +311,7 @@ fn a_run_of_which_each_metadata_object_is_lost_is_shown_copied_and_sent_again() 
 }
 
 #[test]
-fn a_run_whose_id_is_checkpoint_is_pruned_and_its_mirror_is_no_run() {
+fn a_run_whose_id_is_checkpoint_is_pruned_and_its_mirror_is_a_directory_of_runs() {
     let root = tempfile::tempdir().unwrap();
     let last = Last::new().with_topk(TopK::All).with_every_n_steps(4);
     train(config(root.path(), 1).with_run_id("checkpoint").with_last(last)).unwrap();
