@@ -16,6 +16,8 @@ use super::{lose_disk, mirrored};
 
 /// The directory of the run, for the test in a process of its own.
 const ROOT: &str = "TEST_DAMAGED_MIRROR";
+/// The object of the second start's state. Its writer is the mirror's second one.
+const NEWEST: &str = "epoch=1-step=20.ckpt.upload-2";
 
 #[test]
 fn a_damaged_object_of_two_names_is_downloaded_and_said_once() {
@@ -32,7 +34,7 @@ fn a_damaged_object_of_two_names_is_downloaded_and_said_once() {
     let read = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&read);
     let store = HookedStore::new(Arc::clone(&objects) as Arc<dyn ObjectStore>, move |operation| {
-        let is_newest = operation.name == "get" && operation.path.ends_with("epoch=1-step=20.ckpt");
+        let is_newest = operation.name == "get" && operation.path.ends_with(NEWEST);
         counted.fetch_add(u64::from(is_newest), Ordering::SeqCst);
         Ok(())
     });
@@ -48,7 +50,7 @@ fn a_damaged_object_of_two_names_is_downloaded_and_said_once() {
     let newest = run.newest().unwrap().sha256();
     let names = run.checkpoints().iter().filter(|checkpoint| checkpoint.sha256() == newest).count();
     assert_eq!(names, 2, "the newest is the best");
-    damage_objects(&*objects, |name| name.ends_with("epoch=1-step=20.ckpt"));
+    damage_objects(&*objects, |name| name.ends_with(NEWEST));
     lose_disk(root);
     read.store(0, Ordering::SeqCst);
     let resumed = start(3, 1.0).unwrap();
