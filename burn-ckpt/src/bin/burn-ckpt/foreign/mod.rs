@@ -18,7 +18,7 @@ use burn_ckpt::burn_pack::Tensor;
 
 pub use cast::{FloatType, cast};
 pub use file_format::FileFormat;
-pub use layouts::{LayoutName, tensor_as_burn, tensor_as_pytorch};
+pub use layouts::{LayoutName, other_in_pytorch, tensor_as_burn, tensor_as_pytorch};
 pub use limits::check_limits;
 pub use notes::{Notes, copy_module_types};
 pub use pytorch::read as read_pytorch;
