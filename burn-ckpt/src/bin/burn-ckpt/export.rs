@@ -72,6 +72,13 @@ pub fn run(args: &Args) -> VerbResult {
         Some(part) => format!("{}{part}", Section::USER_PREFIX),
         None => args.section.clone(),
     };
+    if name == Section::MODEL
+        && let Some(part) = checkpoint.validated_part()?
+    {
+        say(format!(
+            "note: these are the parameters that were trained. The run has validated with {part}: --part {part} writes that"
+        ));
+    }
     let mut section = match args.no_verify {
         true => checkpoint.section(&name)?,
         false => checkpoint.verified_section(&name)?,

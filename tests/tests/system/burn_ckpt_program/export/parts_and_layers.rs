@@ -54,15 +54,28 @@ fn a_note_names_the_modules_of_which_pytorchs_have_other_tensors() {
 fn a_part_is_exported_by_the_name_that_code_has_for_it() {
     let directory = tempfile::tempdir().unwrap();
     let (net, average) = (Section::from_module(&Net::trained()), Section::from_module(&Net::trained()));
+    // As burn-trainer's Ema says that the run validates with it.
+    let value = r#"{"decay":0.9,"validates":true}"#.to_owned();
+    let average = average.with_strings([("callback.value".to_owned(), value)].into());
     let checkpoint = directory.path().join("net.ckpt");
     let contents = Contents::new(&json!(null)).unwrap();
     let contents = contents.with_section(Section::MODEL, net).with_section("user.ema", average);
     contents.save(&checkpoint, Metadata::new(Timestamp::now())).unwrap();
     let [part, section, model] =
         ["part", "section", "model"].map(|name| directory.path().join(name).with_extension("safetensors"));
-    stdout(&export(&checkpoint, &part, &["--part", "ema"]));
-    stdout(&export(&checkpoint, &section, &["--section", "user.ema"]));
-    stdout(&export(&checkpoint, &model, &[]));
+    for (path, more, note) in [
+        (&part, &["--part", "ema"][..], ""),
+        (&section, &["--section", "user.ema"], ""),
+        (
+            &model,
+            &[],
+            "note: these are the parameters that were trained. The run has validated with ema: --part ema writes that\n",
+        ),
+    ] {
+        let exported = export(&checkpoint, path, more);
+        stdout(&exported);
+        assert_eq!(stderr(&exported), note);
+    }
     let bytes = |path| std::fs::read(path).unwrap();
     assert_eq!(bytes(&part), bytes(&section));
     assert_ne!(bytes(&part), bytes(&model));
