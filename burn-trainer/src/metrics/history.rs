@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use burn_ckpt::Section;
 use parking_lot::Mutex;
 
-use super::history_format::{Entries, EpochTable, EpochValues, History};
+use super::history_format::{EpochTable, EpochValues, History};
 pub(super) use super::history_format::{STEP, VALIDATED_STEP};
+use super::line_chunks::Entries;
 use epoch_validations::{EpochValidations, ValidationUnderWay};
 
 /// How often a wait for an update looks.

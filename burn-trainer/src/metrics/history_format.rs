@@ -17,7 +17,7 @@ use burn_ckpt::plumbing::{check_json, epoch_blocks, parse_json, shown};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::line_chunks::Lines;
+use super::line_chunks::Entries;
 pub(super) use burn_ckpt::plumbing::epoch_blocks::{STEP, VALIDATED_STEP};
 use epoch_table::MAX_METRICS;
 pub(crate) use epoch_table::{EpochTable, EpochValues};
@@ -89,9 +89,6 @@ fn is_zero(number: &usize) -> bool {
 fn read_epochs<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<EpochTable>, D::Error> {
     EpochTable::deserialize(from).map(Arc::new)
 }
-
-/// The lines of burn's metric files by burn's names of the metrics.
-pub(super) type Entries = IndexMap<String, Lines>;
 
 impl History {
     /// The number of epochs with values.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -22,6 +23,9 @@ pub(crate) struct Lines {
     full: Vec<Arc<Chunk>>,
     open: Chunk,
 }
+
+/// The lines of burn's metric files by burn's names of the metrics.
+pub(super) type Entries = IndexMap<String, Lines>;
 
 #[derive(Clone, Default)]
 struct Chunk {

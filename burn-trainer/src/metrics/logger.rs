@@ -11,7 +11,7 @@ use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn::train::metric::{MetricDefinition, MetricEntry, MetricId, MetricName, NumericEntry};
 
-use super::history_format::Entries;
+use super::line_chunks::Entries;
 use super::metric_files::MetricFiles;
 use super::resumed_means::EpochMeans;
 use super::run_metrics::{END_OF_EPOCH, RunMetrics};

@@ -16,7 +16,7 @@ use burn::train::metric::store::{MetricsUpdate, NumericMetricUpdate};
 use burn::train::metric::{MetricId, MetricName, NumericEntry};
 
 use super::history::SharedHistory;
-use super::history_format::Entries;
+use super::line_chunks::Entries;
 use crate::process::console::warn;
 
 /// The means of the training split's metrics in one epoch.

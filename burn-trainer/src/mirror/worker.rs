@@ -10,7 +10,7 @@ use std::time::Duration;
 use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::mirror::{PathsOnDisk, RunMirror, Store, Writer, forks_in_words};
 use burn_ckpt::plumbing::{is_there, panic_message};
-use burn_ckpt::{Error, RunLayout, chain};
+use burn_ckpt::{Error, MirrorFailure, RunLayout, chain};
 use jiff::Timestamp;
 
 use super::chores::{Chores, FailedChore};

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::metrics::history_format::{Entries, EpochTable, EpochValues, STEP};
+use crate::metrics::history_format::{EpochTable, EpochValues, STEP};
+use crate::metrics::line_chunks::Entries;
 
 /// The validations of an epoch that are done.
 #[derive(Debug, Default)]

@@ -4,9 +4,8 @@
 
 use indexmap::IndexMap;
 
-use super::Entries;
 use crate::metrics::earlier_lines::EarlierLines;
-use crate::metrics::line_chunks::Lines;
+use crate::metrics::line_chunks::{Entries, Lines};
 
 /// The full chunks of all metrics, 524,288 lines. With the numbers of their batches they are 1,572,864 JSON
 /// values.

@@ -168,7 +168,7 @@ fn a_long_epoch_that_is_resumed_has_the_files_and_means_of_one_that_was_not() {
         let root = tempdir().unwrap();
         let path = root.path().join("train/epoch-1/My_Loss.log");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // It has gone on after the checkpoint.
+        // The run has logged more lines since the checkpoint.
         let there = if with_file { format!("{file}0.125,1\n0.5") } else { "0.5,1\n".to_owned() };
         fs::write(&path, there).unwrap();
         let mut resumed = run_logger().with_files(root.path(), true).resumed_in(1, true);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn_ckpt::mirror::{MirrorAddress, MirroredRun};
 use system_tests::object_stores::connect;
+use system_tests::programs::commands::burn_ckpt_command;
 use system_tests::programs::http_server::{HttpServer, Reply};
 use system_tests::programs::running::{Running, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
@@ -144,6 +145,24 @@ fn a_store_that_never_answers_is_said_soon_and_ends_the_start_within_a_minute_or
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
     assert_eq!(ended.stderr.matches("has not answered").count(), 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("the store did not answer in time"), "{}", ended.stderr);
+}
+
+#[test]
+fn burn_ckpt_says_soon_that_a_store_never_answers() {
+    let server = HttpServer::start(|_| Reply::Hang);
+    let waiting = [("ls", "s3://models/p"), ("show", "s3://models/p/r1/last")].map(|(verb, address)| {
+        let mut command = burn_ckpt_command();
+        command.args([verb, address]);
+        Running::start(of_endpoint(command, &server.uri()))
+    });
+    let begun = Instant::now();
+    for mut running in waiting {
+        let said = "s3://models/p has not answered for 10 s: waiting for it, 60 s at most";
+        running.wait_for("the line", |stderr| stderr.contains(said));
+        assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+        running.send("TERM");
+        assert_eq!(running.end().signal(), Some(15));
+    }
 }
 
 #[test]

@@ -131,3 +131,43 @@ fn prune_of_a_directory_of_runs_in_a_mirror_names_the_runs_and_writes_nothing() 
     assert!(said.contains(&why), "{said}");
     assert_eq!(files(directory.path()), before);
 }
+
+#[test]
+fn a_run_whose_objects_were_renamed_as_a_whole_is_read_and_never_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, disk, copies] = ["root", "disk", "copies"].map(|name| directory.path().join(name));
+    let address = address_of(&disk);
+    train(mirrored(&root, 2, &address)).unwrap();
+    fs::rename(disk.join("r1"), disk.join("r2")).unwrap();
+    let run = format!("{address}/r2");
+    let note = format!(
+        "note: {run}/checkpoint has checkpoints of the run r1, whose objects were renamed or copied to r2"
+    );
+    for verb in ["ls", "verify"] {
+        let (out, err) = ended_with(&burn_ckpt(&[&verb, &run]), 0);
+        assert!(out.contains("last/epoch=1-step=20.ckpt"), "{out}");
+        assert_eq!(err.lines().filter(|line| *line == note).count(), 1, "{err}");
+    }
+    fs::create_dir(&copies).unwrap();
+    stdout(&burn_ckpt(&[&"show", &format!("{run}/best")]));
+    stdout(&burn_ckpt(&[&"cp", &format!("{run}/last"), &copies]));
+    stdout(&burn_ckpt(&[&"verify", &copies.join("epoch=1-step=20.ckpt")]));
+    // No writer takes it for its own.
+    let before = files(&disk.join("r2/checkpoint"));
+    let (_, said) = ended_with(&burn_ckpt(&[&"prune", &run, &"--keep", &"last=1"]), 1);
+    assert!(said.contains("only reading them is safe"), "{said}");
+    for ckpt_path in ["auto", "none"] {
+        let config = mirrored(&root, 3, &address).with_run_id("r2").with_ckpt_path(ckpt_path);
+        let error = train(config).unwrap_err();
+        let wrong = wrong_mirror(&error);
+        assert!(matches!(wrong, WrongMirror::Renamed { other, .. } if other == "r1"), "{wrong:?}");
+    }
+    assert_eq!(files(&disk.join("r2/checkpoint")), before);
+    // With its name it is the run again, below any prefix.
+    let elsewhere = disk.with_file_name("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::rename(disk.join("r2"), elsewhere.join("r1")).unwrap();
+    lose_disk(&root);
+    let resumed = train(mirrored(&root, 3, &address_of(&elsewhere))).unwrap();
+    assert!(resumed.resumed_from.unwrap().ends_with("epoch=1-step=20.ckpt"));
+}

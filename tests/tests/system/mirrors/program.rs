@@ -6,7 +6,7 @@ use std::fs;
 use burn_ckpt::mirror::{RunMirror, Store, Writer};
 use burn_trainer::strategy::{Best, Last, StrategyConfig, TopK};
 use serde_json::Value;
-use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
+use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stderr, stdout};
 use system_tests::run_files::{files, last_tensor_byte, run_dir};
 use system_tests::{config, train, train_and_keep_all, train_scored};
 
@@ -243,6 +243,90 @@ fn a_checkpoint_of_an_address_needs_no_metadata_beside_it() {
     let [exported, average] = ["x.safetensors", "average.ckpt"].map(|name| root.path().join(name));
     ended_with(&burn_ckpt(&[&"export", &last, &exported]), 0);
     ended_with(&burn_ckpt(&[&"average", &last, &first, &"-o", &average]), 0);
+}
+
+#[test]
+fn checkpoints_that_are_not_whole_and_links_that_lead_nowhere_or_are_none_are_counted_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 1.0, 2.0], 1).unwrap();
+    let mirror = root.path().join("mirror");
+    let address = format!("file://{}", mirror.display());
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]));
+    let run = format!("{address}/r1");
+    assert!(stderr(&burn_ckpt(&[&"verify", &run])).contains("3 checkpoints, all verified"));
+    let checkpoints = mirror.join("r1/checkpoint");
+    let link = fs::read_to_string(checkpoints.join("last.ckpt")).unwrap();
+    let nowhere = link.replacen("step=30", "step=99", 1);
+    assert_ne!(nowhere, link);
+    fs::write(checkpoints.join("gone.ckpt"), nowhere).unwrap();
+    fs::write(checkpoints.join("own.ckpt"), "not a link").unwrap();
+    let content = checkpoints.join("last/epoch=0-step=10.ckpt");
+    let half = fs::metadata(&content).unwrap().len() / 2;
+    fs::File::options().write(true).open(&content).unwrap().set_len(half).unwrap();
+    let (out, err) = ended_with(&burn_ckpt(&[&"verify", &run]), 1);
+    assert!(err.contains("5 checkpoints, 3 not verified"), "{err}");
+    for (state, name) in [
+        ("damaged", "own.ckpt"),
+        ("damaged", "last/epoch=0-step=10.ckpt"),
+        ("missing", "gone.ckpt: the link points to a missing file: last/epoch=2-step=99.ckpt"),
+    ] {
+        let named = |line: &str| line.starts_with(state) && line.contains(&format!("checkpoint/{name}"));
+        assert_eq!(out.lines().filter(|line| named(line)).count(), 1, "{name}: {out}");
+    }
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 1);
+    for error in [
+        "error: own.ckpt: ",
+        "error: last/epoch=0-step=10.ckpt is not whole: ",
+        "error: the link gone.ckpt leads to last/epoch=2-step=99.ckpt, which is missing",
+    ] {
+        assert_eq!(err.lines().filter(|line| line.starts_with(error)).count(), 1, "{error}: {err}");
+    }
+}
+
+#[test]
+fn a_run_of_which_each_metadata_object_is_lost_is_shown_copied_and_sent_again() {
+    let (root, run) = sent();
+    let last = root.path().join("mirror/r1/checkpoint/last");
+    let whole = files(&last);
+    let show = || stdout(&burn_ckpt(&[&"show", &format!("{run}/last"), &"--json"]));
+    let shown = show();
+    let beside: Vec<_> = whole.iter().filter(|name| name.ends_with(".metadata.json")).collect();
+    assert_eq!(beside.len(), 2);
+    beside.iter().for_each(|name| fs::remove_file(last.join(name)).unwrap());
+    assert_eq!(show(), shown);
+    let (_, err) = ended_with(&burn_ckpt(&[&"ls", &run]), 0);
+    assert_eq!(err.matches(".metadata.json is lost").count(), 2, "{err}");
+    stdout(&burn_ckpt(&[&"verify", &run]));
+    let copies = root.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    stdout(&burn_ckpt(&[&"cp", &format!("{run}/last"), &copies]));
+    let name = "epoch=1-step=20.ckpt.metadata.json";
+    let on_disk = run_dir(root.path()).join("checkpoint/last").join(name);
+    assert_eq!(fs::read_to_string(copies.join(name)).unwrap(), fs::read_to_string(on_disk).unwrap());
+    // What is on disk still is sent again.
+    let address = run.strip_suffix("/r1").unwrap();
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]));
+    assert_eq!(files(&last), whole);
+}
+
+#[test]
+fn a_run_whose_id_is_checkpoint_is_pruned_and_its_mirror_is_no_run() {
+    let root = tempfile::tempdir().unwrap();
+    let last = Last::new().with_topk(TopK::All).with_every_n_steps(4);
+    train(config(root.path(), 1).with_run_id("checkpoint").with_last(last)).unwrap();
+    let address = format!("file://{}", root.path().join("mirror").display());
+    let run = format!("{address}/checkpoint");
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()).with_file_name("checkpoint"), &address]));
+    let prune = |address: &str| burn_ckpt(&[&"prune", &address, &"--keep", &"last=1"]);
+    let (_, err) = ended_with(&prune(&address), 1);
+    assert!(err.contains(&format!("a directory of runs: name one of them: {run}")), "{err}");
+    // Also without a writer's lease, as in a copy.
+    fs::remove_file(root.path().join("mirror/checkpoint/lease.json")).unwrap();
+    let (_, err) = ended_with(&prune(&address), 1);
+    assert!(err.contains(&format!("a directory of runs: name one of them: {run}")), "{err}");
+    let removed = stdout(&prune(&run));
+    assert!(removed.lines().any(|name| name == "last/epoch=0-step=4.ckpt"), "{removed}");
+    assert!(stdout(&burn_ckpt(&[&"verify", &run])).contains("epoch=0-step=10.ckpt"));
 }
 
 #[test]

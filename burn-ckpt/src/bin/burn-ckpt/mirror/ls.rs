@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_ckpt::metadata::NonFiniteTensors;
 use burn_ckpt::mirror::{MirrorAddress, MirroredCheckpoint, MirroredRun};
-use burn_ckpt::plumbing::{CHECKPOINT_DIR, CHECKPOINT_SUFFIX, METADATA_SUFFIX, link_name};
+use burn_ckpt::plumbing::{CHECKPOINT_DIR, METADATA_SUFFIX, link_name};
 use burn_ckpt::{Checkpoint, Error, chain};
 use indexmap::IndexSet;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::ls::metrics::{ALL, check_metrics, shown_by_default};
 use crate::metrics::json::json_metrics;
+use crate::mirror::condition::{dangling, directory, links, say_what_is_lost};
 use crate::mirror::{FoundRuns, runs_at};
 use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::{Output, say};
@@ -57,48 +58,6 @@ pub fn run(address: &MirrorAddress, wanted: &[String], as_json: bool) -> VerbRes
         say_what_is_lost(run);
     }
     Ok(is_whole)
-}
-
-/// Says what a run lacks that its checkpoints do without, and that it is another run's.
-pub fn say_what_is_lost(run: &MirroredRun) {
-    for name in run.without_metadata() {
-        let address = run.address_of(name);
-        say(format!(
-            "warning: {address}{METADATA_SUFFIX} is lost: the metadata in the checkpoint's own file is used"
-        ));
-    }
-    if let Some(other) = run.renamed_from() {
-        let (address, run) = (directory(run), run.run_id());
-        say(format!(
-            "note: {address} has checkpoints of the run {other}, whose objects were renamed or copied to {run}"
-        ));
-    }
-}
-
-/// The address below which a run's checkpoints are.
-pub fn directory(run: &MirroredRun) -> String {
-    run.address_of("").trim_end_matches('/').to_owned()
-}
-
-/// The links to each checkpoint, without ending.
-pub fn links(run: &MirroredRun) -> Result<BTreeMap<String, Vec<String>>, Failure> {
-    let mut links: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for link in run.links() {
-        if let Some(target) = run.link_target(link)? {
-            let name = link.strip_suffix(CHECKPOINT_SUFFIX).unwrap_or(link);
-            links.entry(target).or_default().push(name.to_owned());
-        }
-    }
-    Ok(links)
-}
-
-/// The links to missing checkpoints, each with what it leads to.
-pub fn dangling(run: &MirroredRun, links: &BTreeMap<String, Vec<String>>) -> Vec<(String, String)> {
-    let there = run.checkpoints().iter().map(|checkpoint| &checkpoint.name);
-    let there: Vec<&String> = there.chain(run.broken().iter().map(|(name, _)| name)).collect();
-    let dangling = links.iter().filter(|(target, _)| !there.contains(target));
-    let link = |name: &String| format!("{name}{CHECKPOINT_SUFFIX}");
-    dangling.flat_map(|(target, names)| names.iter().map(move |name| (link(name), target.clone()))).collect()
 }
 
 fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {

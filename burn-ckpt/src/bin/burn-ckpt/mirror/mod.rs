@@ -1,6 +1,7 @@
 //! Checkpoints in a mirror: the verb `mirror`, and what other verbs do with an address in place of a
 //! directory.
 
+mod condition;
 pub mod cp;
 pub mod ls;
 pub mod prune;
@@ -13,6 +14,7 @@ use burn_ckpt::plumbing::{BEST_DIR, CHECKPOINT_SUFFIX, LAST_DIR};
 use burn_ckpt::{Error, MirrorFailure};
 
 use crate::verb_result::Failure;
+use condition::{dangling, links, say_what_is_lost};
 
 pub use send::{Args, run};
 
@@ -168,12 +170,10 @@ pub fn checkpoints_at(address: &MirrorAddress) -> Result<FoundCheckpoints, Failu
         let path = |name: &str| PathBuf::from(run.address_of(name));
         found.checkpoints.extend(run.checkpoints().iter().map(|checkpoint| path(&checkpoint.name)));
         found.missing.extend(
-            ls::dangling(&run, &ls::links(&run)?)
-                .into_iter()
-                .map(|(link, target)| (path(&link), target.into())),
+            dangling(&run, &links(&run)?).into_iter().map(|(link, target)| (path(&link), target.into())),
         );
         found.broken.extend(run.broken_links()?.into_iter().map(|(link, error)| (path(&link), error)));
-        ls::say_what_is_lost(&run);
+        say_what_is_lost(&run);
         let names: Vec<PathBuf> = run.broken().iter().map(|(name, _)| path(name)).collect();
         found.broken.extend(names.into_iter().zip(run.into_broken().into_iter().map(|(_, error)| error)));
     }

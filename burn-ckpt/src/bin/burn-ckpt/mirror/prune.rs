@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::ls::metric_mode::{configured_mode, noted_mode};
 use crate::ls::metrics::unknown_metric;
-use crate::mirror::ls::{directory, links};
+use crate::mirror::condition::{directory, links};
 use crate::mirror::{check_has_no_runs, with_lease};
 use crate::prune::check_whole::check_whole;
 use crate::prune::rules::{Rule, choose_mode};

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn_ckpt::{Catalog, RunLayout};
+use burn_trainer::strategy::Best;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use system_tests::object_stores::{HookedStore, give_store};
-use system_tests::run_files::{compare, run_dir};
-use system_tests::train;
+use system_tests::run_files::{checkpoints, compare, run_dir};
+use system_tests::{train, train_scored};
 
-use super::{memory_store, mirrored, unmirrored};
+use super::{in_mirror, memory_store, mirrored, unmirrored};
+
+/// The best is the first.
+const SCORES: [f64; 3] = [1.0, 3.0, 2.0];
 
 /// Changes a byte of each checkpoint of a step on disk.
 fn damage(root: &Path, step: u64) {
@@ -85,4 +89,27 @@ fn nothing_comes_from_the_mirror_where_the_newest_on_disk_is_whole() {
     assert!(resumed.finished_before);
     let sent = resumed.mirror.unwrap().sent;
     assert!(read.load(Ordering::SeqCst) <= before + sent, "only looks at what is sent now");
+}
+
+#[test]
+fn a_checkpoint_outside_of_the_run_that_is_whole_there_is_not_downloaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let [root, outside] = ["root", "outside"].map(|name| directory.path().join(name));
+    let address = "memory:whole-outside";
+    let _store = memory_store(address);
+    let start = |epochs| {
+        let best = Best::new().with_dirpath(&outside);
+        train_scored(
+            mirrored(&root, epochs, address).with_primary_metric("val_score").with_best(best),
+            &SCORES,
+        )
+    };
+    start(2).unwrap();
+    let best = outside.join("epoch=0-step=10.ckpt");
+    assert!(best.exists() && in_mirror(address).contains(&"outside/epoch=0-step=10.ckpt".to_owned()));
+    damage(&root, 20);
+    // The mirror's newest is downloaded, and its link to the best leads to what is there.
+    let resumed = start(3).unwrap();
+    assert!(resumed.resumed_from.unwrap().ends_with("checkpoint/last/epoch=1-step=20.ckpt"));
+    assert!(best.exists() && !checkpoints(&root).join("outside").exists());
 }

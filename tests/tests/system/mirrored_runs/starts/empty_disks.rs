@@ -4,6 +4,7 @@ use burn_ckpt::Catalog;
 use burn_trainer::Error;
 use burn_trainer::burn_ckpt::RunLayout;
 use burn_trainer::strategy::Best;
+use system_tests::object_stores::delete_objects;
 use system_tests::run_files::{leftovers, run_dir};
 use system_tests::train;
 
@@ -30,6 +31,21 @@ fn a_run_on_an_empty_disk_ends_as_one_that_was_never_disturbed() {
     lose_disk(&root);
     let third = train(mirrored(&root, 3, address)).unwrap();
     assert!(third.finished_before && third.global_step == 30);
+}
+
+#[test]
+fn a_run_whose_metadata_objects_are_lost_resumes_on_an_empty_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let [whole, root] = ["whole", "root"].map(|name| directory.path().join(name));
+    let address = "memory:no-metadata";
+    let store = memory_store(address);
+    train(unmirrored(&whole, 3)).unwrap();
+    train(mirrored(&root, 2, address)).unwrap();
+    lose_disk(&root);
+    delete_objects(&*store, |name| name.ends_with(".metadata.json"));
+    let resumed = train(mirrored(&root, 3, address)).unwrap();
+    assert!(resumed.resumed_from.unwrap().ends_with("epoch=1-step=20.ckpt"));
+    assert_same(&whole, &root, 1..=2);
 }
 
 #[test]
