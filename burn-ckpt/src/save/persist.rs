@@ -52,12 +52,17 @@ impl Contents {
         mut metadata: Metadata,
         existing: Existing,
     ) -> Result<u64> {
+        let path = path.as_ref();
+        // Metadata without a checkpoint describes nothing.
+        if existing == Existing::Keep && !is_there(path)? {
+            remove_if_there(&metadata_path(path))?;
+        }
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
         persist(
             self,
             metadata,
-            &[(path.as_ref().to_path_buf(), reason)],
+            &[(path.to_path_buf(), reason)],
             &Naming::new(existing, StagingOwner::default()),
             &ReadProgress::default(),
             &Arc::new(Pace::urgent()),
