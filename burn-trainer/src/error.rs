@@ -14,7 +14,6 @@ use burn_ckpt::plumbing::{is_address, without_controls};
 pub use self::skipped_checkpoint::SkippedCheckpoint;
 use self::skipped_checkpoint::what_helps;
 use self::unreadable_mirror::what_mirror_lacks;
-use crate::process::signals::StopSignal;
 
 /// A result of this crate. See the example of [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -124,10 +123,14 @@ pub enum Error {
         source: Box<burn_ckpt::Error>,
     },
     /// A signal came while the start waited for the mirror. Nothing was trained, and nothing was sent.
-    #[error("{} has ended the start, which waited for the mirror {mirror}: nothing was trained, and nothing was sent", .signal.name())]
+    #[error(
+        "{signal} has ended the start, which waited for the mirror {mirror}: nothing was trained, and nothing was sent"
+    )]
     StoppedAtStart {
-        /// The signal.
-        signal: StopSignal,
+        /// The signal's name: `SIGTERM`.
+        signal: &'static str,
+        /// The exit status of a program that it has stopped: 143.
+        exit_status: u8,
         /// The mirror's address.
         mirror: String,
     },

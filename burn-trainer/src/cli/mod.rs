@@ -316,7 +316,7 @@ pub fn main(run: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
                 Error::Config { .. } | Error::UnknownMetric { .. } | Error::RunExists { .. } => {
                     ExitCode::from(USAGE)
                 }
-                Error::StoppedAtStart { signal, .. } => ExitCode::from(signal.exit_status()),
+                Error::StoppedAtStart { exit_status, .. } => ExitCode::from(exit_status),
                 Error::DeviceLost { .. } => ExitCode::from(TRY_AGAIN),
                 Error::RemoteDevice { .. } if is_restart() => ExitCode::from(TRY_AGAIN),
                 Error::Checkpoint(error) if error.kind() == ErrorKind::InvalidName => ExitCode::from(USAGE),

@@ -187,7 +187,8 @@ fn on_wait(starts: &Arc<AtomicBool>, signals: &StopView) -> OnWait {
 
 fn stopped(signals: &StopView, address: &MirrorAddress) -> Error {
     let signal = signals.received().unwrap_or(StopSignal::Terminate);
-    Error::StoppedAtStart { signal, mirror: address.to_string() }
+    let (signal, exit_status) = (signal.name(), signal.exit_status());
+    Error::StoppedAtStart { signal, exit_status, mirror: address.to_string() }
 }
 
 /// The checkpoints that are in the mirror, by name, with the SHA-256 of their files.

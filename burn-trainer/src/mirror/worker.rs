@@ -346,17 +346,17 @@ impl Worker {
             return Err(EndsEarly::Lost(error));
         }
         let message = chain(&error);
-        let is_refused =
+        let is_lasting =
             matches!(error, Error::Mirror { failure: MirrorFailure::Denied | MirrorFailure::NotFound, .. });
-        self.report(&match is_refused {
+        self.report(&match is_lasting {
             true => format!(
                 "{message}. Training continues, and what it saves is sent once that is set right, or later by burn-ckpt mirror"
             ),
             false => format!("{message}. Training continues, and it is tried again"),
         });
         self.queue.failed(message);
-        if is_refused && self.queue.has_ended() {
-            // Nobody sets it right while the program waits to end.
+        if is_lasting && self.queue.has_ended() {
+            // It is not set right while the program waits to end.
             return Err(EndsEarly::GivenUp);
         }
         let has_just_ended = self.queue.pause(self.pause.after_error(), failed);

@@ -66,8 +66,8 @@ impl OnException {
 
 file_settings!(OnException, ON_EXCEPTION_DIR);
 
-/// Saves the state of the last finished step when training fails, if there is one. Also when training is stopped, if no other
-/// strategy saves that state.
+/// Saves the state of the last finished step when training fails, if there is one. Also when training is
+/// stopped, if no other strategy saves that state.
 ///
 /// [`OnException`] has an example of its configuration.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ impl Strategy for OnExceptionStrategy {
 
     fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
         match event {
-            // Nothing was trained: the mistake is in the set-up, and a start without it begins anew.
+            // Nothing was trained: the mistake is in the set-up, and a start without it trains from step 0.
             TrainingEvent::Exception(_) if progress.step == 0 => SaveDecision::Skip,
             TrainingEvent::Exception(message) => {
                 SaveDecision::Save { score: f64::NAN, reason: format!("exception: {message}") }

@@ -71,8 +71,8 @@ pub(super) fn link_of_name(store: &Store, run_id: &str, name: &str) -> Result<Op
     Ok(best.next().filter(|_| best.next().is_none()))
 }
 
-/// The checkpoint that a link of a run names. `None` where there is no such link, or it leads nowhere; what is
-/// not a link counts as none.
+/// The checkpoint that a link of a run names. `None` where there is no such link, or it leads nowhere; what
+/// is not a link counts as none.
 pub(super) fn target(store: &Store, run_id: &str, name: &str) -> Result<Option<String>> {
     if_readable(read_link(store, run_id, name))
 }

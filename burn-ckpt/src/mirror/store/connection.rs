@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::mirror::address::MirrorAddress;
 use crate::mirror::store::connect::{self, Purpose};
 use crate::mirror::store::failure;
+use crate::mirror::store::on_wait::OnWait;
 use crate::mirror::store::variables::{Variables, environment};
-use crate::mirror::store::waiting::OnWait;
 
 /// The size of a part of a large object. A smaller object is one request.
 const PART_BYTES: u64 = 16 * 1024 * 1024;

@@ -10,6 +10,7 @@
 //! | `transfer` | large objects, in parts and by ranges |
 //! | `ranged_file` | an object that is read by ranges, as a file is |
 //! | `unfinished` | what killed uploads leave in a directory |
+//! | `on_wait` | what is done meanwhile |
 //! | `waiting` | how long an answer is waited for |
 //! | `failure` | what a store's error says to a user |
 
@@ -18,6 +19,7 @@ mod connection;
 mod directory_lock;
 mod failure;
 mod listing;
+mod on_wait;
 mod ranged_file;
 mod transfer;
 mod unfinished;
@@ -27,7 +29,7 @@ mod waiting;
 pub use connection::Store;
 pub(crate) use connection::Version;
 pub(crate) use listing::Listed;
+pub use on_wait::OnWait;
 pub(crate) use ranged_file::RangedFile;
 pub use transfer::Progress;
 pub use variables::Variables;
-pub use waiting::OnWait;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn_ckpt::Checkpoint;
 use burn_ckpt::mirror::{MirrorKeep, RunMirror, Store};
 use jiff::{SignedDuration, Timestamp};
 use system_tests::object_stores::{FaultRates, SimulatedStore};
@@ -21,8 +22,15 @@ impl Requests {
         let mut counted = BTreeMap::new();
         for line in &history[self.seen..] {
             let (name, path) = line.strip_suffix(" None").unwrap().rsplit_once(' ').unwrap();
-            let of =
-                ["lease.json", ".commit.json", ".metadata.json", ".evaluation.json", "/last.ckpt", ".ckpt"];
+            let of = [
+                "lease.json",
+                ".commit.json",
+                ".metadata.json",
+                ".evaluation.json",
+                "/last.ckpt",
+                "/best_val_loss.ckpt",
+                ".ckpt",
+            ];
             let of = of.into_iter().find(|end| path.ends_with(end));
             let of = of.unwrap_or(if path.contains("/metrics/") { "piece" } else { "run" });
             *counted.entry(format!("{name} {of}")).or_default() += 1;
@@ -105,4 +113,35 @@ fn each_step_takes_the_requests_that_the_page_names() {
         ("get /last.ckpt", 1),
     ]);
     assert_eq!(requests.since(), of_opening);
+}
+
+#[test]
+fn a_checkpoint_by_the_name_of_a_link_takes_the_requests_that_the_page_names() {
+    let root = tempfile::tempdir().unwrap();
+    let (run, objects) = (run_in(root.path()), SimulatedStore::new(1, FaultRates::default()));
+    let time = Timestamp::new(1_800_000_001, 0).unwrap();
+    let path = save(&run, "last/step=1.ckpt", 1, time, 1, false);
+    let store = Store::with_objects(&address(), objects.client(None, None), PART_BYTES).unwrap();
+    let mut mirror = RunMirror::open(&store, "r1", &writer(&objects, "w", 1)).unwrap();
+    mirror.send(&run, &path, &|_| Ok(())).unwrap();
+    for link in ["last.ckpt", "best_val_loss.ckpt"] {
+        mirror.point(link, "last/step=1.ckpt").unwrap();
+    }
+    let mut requests = Requests { objects: objects.clone(), seen: objects.history().len() };
+    let mut of_name = |name: &str| {
+        Checkpoint::open_in(&store, "r1", name).unwrap();
+        requests.since()
+    };
+    // The header of the file as well.
+    let by_path = of_name("last/step=1.ckpt");
+    assert_eq!(by_path, counts([("get .commit.json", 1), ("get .ckpt", 1)]));
+    let with = |more: &[(&str, usize)]| {
+        let mut counted = by_path.clone();
+        counted.extend(more.iter().map(|(name, count)| ((*name).to_owned(), *count)));
+        counted
+    };
+    assert_eq!(of_name("last"), with(&[("get /last.ckpt", 1), ("head .ckpt", 1)]));
+    let of_best = [("get /best_val_loss.ckpt", 1), ("head .ckpt", 1)];
+    assert_eq!(of_name("best_val_loss"), with(&of_best));
+    assert_eq!(of_name("best"), with(&[&of_best[..], &[("list run", 1)]].concat()));
 }

@@ -120,7 +120,7 @@ fn a_run_that_was_asked_for_another_runs_checkpoint_restarts_from_its_own_newest
     let _ = Running::start(digits(root.path(), &format!("--run-id r0 --epochs 1 {limits}"))).end_well();
     let asked = run_dir(root.path()).with_file_name("r0").join("last");
     let arguments = format!(
-        "--run-id r1 --ckpt-path {} --epochs 40 --save-every-steps 3 --restarts 1 {limits}",
+        "--run-id r1 --ckpt-path {} --epochs 4 --save-every-steps 3 --restarts 1 {limits}",
         asked.display()
     );
     let mut running = Running::start(cluster.digits(root.path(), &arguments));
@@ -128,7 +128,7 @@ fn a_run_that_was_asked_for_another_runs_checkpoint_restarts_from_its_own_newest
     cluster.servers[1].kill();
     let ended = running.end_well();
     assert!(ended.stderr.contains("restarting: restart 1 of 1"), "{ended:?}");
-    assert!(ended.stdout.contains("epochs 40,"), "{ended:?}");
+    assert!(ended.stdout.contains("epochs 4,"), "{ended:?}");
     let last = Checkpoint::open(checkpoints(root.path()).join("last.ckpt")).unwrap();
     let starts = last.metadata().unwrap().starts;
     let [of_r0, asked, restarted] = &starts[..] else { panic!("{starts:?}") };

@@ -16,6 +16,8 @@ use super::{lose_disk, mirrored};
 
 /// The directory of the run, for the test in a process of its own.
 const ROOT: &str = "TEST_DAMAGED_MIRROR";
+/// The object of the second start's state. Its writer is the mirror's second one.
+const NEWEST: &str = "epoch=1-step=20.ckpt.upload-2";
 
 #[test]
 fn a_damaged_object_of_two_names_is_downloaded_and_said_once() {
@@ -32,24 +34,26 @@ fn a_damaged_object_of_two_names_is_downloaded_and_said_once() {
     let read = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&read);
     let store = HookedStore::new(Arc::clone(&objects) as Arc<dyn ObjectStore>, move |operation| {
-        let is_newest = operation.name == "get" && operation.path.ends_with("epoch=1-step=20.ckpt");
+        let is_newest = operation.name == "get" && operation.path.ends_with(NEWEST);
         counted.fetch_add(u64::from(is_newest), Ordering::SeqCst);
         Ok(())
     });
     give_store(address, Arc::new(store) as Arc<dyn ObjectStore>);
-    let start = |epochs| {
+    let start = |epochs, score| {
         let config = mirrored(root, epochs, address).with_last(Last::new().with_topk(2));
-        train_scored(config.with_primary_metric("val_score"), &[3.0, 2.0, 1.0])
+        train_scored(config.with_primary_metric("val_score"), &[score])
     };
-    start(2).unwrap();
+    // One by one: the end of each waits for its newest.
+    start(1, 3.0).unwrap();
+    start(2, 2.0).unwrap();
     let run = MirroredRun::open(&connect(&address.parse().unwrap()).unwrap(), "r1").unwrap();
     let newest = run.newest().unwrap().sha256();
     let names = run.checkpoints().iter().filter(|checkpoint| checkpoint.sha256() == newest).count();
     assert_eq!(names, 2, "the newest is the best");
-    damage_objects(&*objects, |name| name.ends_with("epoch=1-step=20.ckpt"));
+    damage_objects(&*objects, |name| name.ends_with(NEWEST));
     lose_disk(root);
     read.store(0, Ordering::SeqCst);
-    let resumed = start(3).unwrap();
+    let resumed = start(3, 1.0).unwrap();
     assert!(resumed.resumed_from.unwrap().ends_with("epoch=0-step=10.ckpt"));
     assert_eq!(read.load(Ordering::SeqCst), 1);
 }

@@ -144,7 +144,7 @@ fn what_is_wrong_with_an_address_is_said_and_the_exit_status_is_1(start: Start) 
     };
     for (verb, address, expected) in [
         ("ls", mirror.clone(), "has no checkpoints"),
-        ("show", format!("{mirror}/r1/last"), "no complete checkpoint of this run"),
+        ("show", format!("{mirror}/r1/last"), "the mirror has no such run"),
         ("verify", format!("{}/r1/last", mirror.replace("models", "other")), missing),
         ("ls", mirror.replace("models", "user:canary@models"), "could be a credential"),
     ] {

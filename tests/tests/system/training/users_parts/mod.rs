@@ -1,5 +1,5 @@
-//! Strategies, metrics, loggers, renderers and schedulers of a user's own: what they are shown, and what
-//! becomes of their panics and states.
+//! Strategies, metrics, loggers, renderers, optimizers and schedulers of a user's own: what they are shown,
+//! and what becomes of their panics and states.
 
 mod burns_threads;
 mod learner_states;
