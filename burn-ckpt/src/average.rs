@@ -11,6 +11,7 @@ use std::path::Path;
 use burn_pack::{DType, Tensor};
 use serde_json::{Value, json};
 
+use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
 use crate::file_names::name_error;
 use crate::format::contents::Contents;
@@ -57,9 +58,22 @@ struct Input {
 ///
 /// [`Error::Name`] for fewer than two checkpoints; [`Error::Differs`] naming two checkpoints and the first
 /// difference: another tensor, shape, type, layout or hyperparameter, or that they are one state, which a run
-/// can have saved whole and as weights only; the errors of
-/// [`Checkpoint::open`], [`Checkpoint::verified_section`] and [`Contents::save`].
+/// can have saved whole and as weights only; [`Error::Load`] for a checkpoint with values that are not
+/// finite; the errors of [`Checkpoint::open`], [`Checkpoint::verified_section`] and [`Contents::save`].
 pub fn average(checkpoints: &[impl AsRef<Path>], out: impl AsRef<Path>) -> Result<u64> {
+    average_with(checkpoints, out, Existing::Replace)
+}
+
+/// The same with what becomes of a file that has the name already.
+///
+/// # Errors
+///
+/// As for [`average`]; an [`Error::Io`] of the kind "already exists" for a file that is kept.
+pub fn average_with(
+    checkpoints: &[impl AsRef<Path>],
+    out: impl AsRef<Path>,
+    existing: Existing,
+) -> Result<u64> {
     let out = out.as_ref();
     if checkpoints.len() < 2 {
         let count = checkpoints.len().to_string();
@@ -84,13 +98,18 @@ pub fn average(checkpoints: &[impl AsRef<Path>], out: impl AsRef<Path>) -> Resul
     Contents::new(&hparams)?
         .with_section(Section::MODEL, section)
         .with_section(SECTION, origin)
-        .save(out, metadata)
+        .save_with(out, metadata, existing)
 }
 
 impl Input {
     fn open(path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
         let metadata = checkpoint.metadata_with_checksum()?;
+        if let Some(found) = metadata.found_non_finite() {
+            let reason =
+                format!("it has {}, and so would the average: leave it out", shown(&found.to_string()));
+            return Err(Error::Load { path: checkpoint.path().to_path_buf(), reason, source: None });
+        }
         let section = checkpoint.verified_section(Section::MODEL)?;
         let tensors = section.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.clone()));
         let tensors = tensors.collect();

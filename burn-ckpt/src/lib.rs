@@ -153,6 +153,7 @@ pub use burn_pack;
 #[doc(hidden)]
 pub mod plumbing {
     pub use crate::addresses::{is_address, mirror_address};
+    pub use crate::average::average_with;
     pub use crate::byte_size::size;
     pub use crate::compared_settings::{NAMES_AND_PLACES, is_of_result, leaves};
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
@@ -187,7 +188,7 @@ pub mod plumbing {
     pub use crate::format::module_types::ModuleTypes;
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;
-    pub use crate::format::shards::file_digests;
+    pub use crate::format::shards::{checkpoint_identity, file_digests};
     pub use crate::hparams::json::hparams_to_json;
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;

@@ -19,6 +19,7 @@ use crate::error::kind::ErrorKind;
 use crate::error::{Error, Result};
 use crate::format::metadata::Metadata;
 use crate::load::checkpoint::Checkpoint;
+use crate::load::verify::TWO_THREADS;
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::locate::run_at;
 use crate::watch::checkpoint_name::{checkpoint_of_name, name_not_found};
@@ -190,6 +191,21 @@ impl Watch {
     /// [`Checkpoint::open`] and [`Checkpoint::verify`] for a checkpoint that cannot be read or is damaged,
     /// once for each.
     pub fn poll(&mut self) -> Result<WatchEvent> {
+        loop {
+            if let Some(event) = self.poll_unless(&|| false)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The same until it is to stop, which is looked at while a checkpoint is verified. `None` if it was
+    /// stopped.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Watch::poll`].
+    #[doc(hidden)]
+    pub fn poll_unless(&mut self, is_stopped: &(dyn Fn() -> bool + Sync)) -> Result<Option<WatchEvent>> {
         // What is not there yet can become a run, and a file does not.
         if stat(&self.run_dir)?.is_some_and(|stat| !stat.is_dir()) {
             return Err(Error::io("watch the run", &self.run_dir)(io::ErrorKind::NotADirectory.into()));
@@ -199,8 +215,9 @@ impl Watch {
         let lock = lock_state(layout.run_dir());
         let paths = self.new_files(&layout)?;
         for path in paths {
-            if let Some(new) = self.open_new(&path)? {
-                return Ok(WatchEvent::New(Box::new(new)));
+            let Some(new) = self.open_new(&path, is_stopped)? else { return Ok(None) };
+            if let Some(new) = new {
+                return Ok(Some(WatchEvent::New(Box::new(new))));
             }
         }
         let is_there = is_directory(&layout.checkpoint_dir())?;
@@ -211,7 +228,7 @@ impl Watch {
             _ => false,
         };
         if !ends {
-            return Ok(WatchEvent::Waiting(state));
+            return Ok(Some(WatchEvent::Waiting(state)));
         }
         // One that followed can have been yielded under its name in another directory.
         let listed: Vec<(PathBuf, PathBuf)> =
@@ -225,7 +242,7 @@ impl Watch {
                 self.is_name_known = true;
                 Err(name_not_found(&layout, name)?)
             }
-            _ => Ok(WatchEvent::Ended(state)),
+            _ => Ok(Some(WatchEvent::Ended(state))),
         }
     }
 
@@ -249,22 +266,31 @@ impl Watch {
     }
 
     /// Opens a new file and reads it whole. `None` if it is a state that was yielded under another name, or
-    /// is gone.
-    fn open_new(&mut self, path: &Path) -> Result<Option<NewCheckpoint>> {
-        let Some(stamp) = FileStamp::of(path)? else { return Ok(self.note_missed(path)) };
+    /// is gone. Nothing at all if it was stopped.
+    fn open_new(
+        &mut self,
+        path: &Path,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Option<NewCheckpoint>>> {
+        let Some(stamp) = FileStamp::of(path)? else { return Ok(Some(self.note_missed(path))) };
         if self.seen.contains(&stamp) {
-            return Ok(None);
+            return Ok(Some(None));
         }
-        let read = Checkpoint::open(path).and_then(|checkpoint| {
-            let metadata = checkpoint.verify()?;
-            Ok(NewCheckpoint { checkpoint, metadata })
-        });
+        let read = match Checkpoint::open(path) {
+            Ok(checkpoint) => match checkpoint.verify_unless(TWO_THREADS, is_stopped) {
+                Some(verified) => verified.map(|metadata| NewCheckpoint { checkpoint, metadata }),
+                None => return Ok(None),
+            },
+            Err(error) => Err(error),
+        };
         let new = match read {
             Ok(new) => new,
             // It was deleted meanwhile, or replaced. On a network disk reading an open file fails then, with
             // an error of any kind.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.note_missed(path)),
-            Err(_) if FileStamp::of(path)?.as_ref() != Some(&stamp) => return Ok(self.note_missed(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(self.note_missed(path))),
+            Err(_) if FileStamp::of(path)?.as_ref() != Some(&stamp) => {
+                return Ok(Some(self.note_missed(path)));
+            }
             Err(error) => {
                 self.seen.insert(stamp);
                 return Err(error);
@@ -274,7 +300,7 @@ impl Watch {
         let kind = self.kind(path);
         self.missed.retain(|missed| missed.kind != kind);
         let is_new = self.yielded.insert(new.metadata.checkpoint_checksum.clone());
-        Ok(is_new.then_some(new))
+        Ok(Some(is_new.then_some(new)))
     }
 
     fn note_missed(&mut self, path: &Path) -> Option<NewCheckpoint> {

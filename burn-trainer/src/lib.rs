@@ -84,7 +84,7 @@
 //! | train, on one device or several | [`Trainer`] |
 //! | say what is saved, when, and how many | [`TrainerConfig`], [`strategy`] |
 //! | have a run that resumes exactly | [`ResumableDataLoader`] |
-//! | have a loss that is a mean over items | [`metric`] |
+//! | have the mean of the loss, or of another number, over the items | [`metric`] |
 //! | have the numbers and outputs of a trained model | [`evaluation`] |
 //! | run code of your own at the events of a run: EMA, gradient clipping, early stopping | [`callbacks`] |
 //! | have checkpoints outlive the machine | [`config::MirrorConfig`] (feature `mirror`) |

@@ -47,7 +47,7 @@ fn harmless(text: &str) -> String {
 }
 
 /// What to do about an error that the system calls "File too large".
-const TOO_LARGE: &str = "; the file size limit is reached: raise it with ulimit -f, use a file system for larger files, or set max_file_bytes";
+const TOO_LARGE: &str = "; the file size limit is reached: raise it with ulimit -f, use a file system for larger files, or save a run's checkpoints in several files (max_file_bytes)";
 
 fn is_too_large_a_file(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge)

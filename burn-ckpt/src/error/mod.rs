@@ -246,7 +246,7 @@ pub enum Error {
     #[error(
         "{} has no {section} section (it has: {present}){}",
         path.display(),
-        why_missing(section)
+        why_missing(section, present)
     )]
     MissingSection {
         /// The checkpoint.
@@ -380,9 +380,13 @@ impl fmt::Debug for Error {
 }
 
 /// Why a checkpoint can lack a section, as far as that is known.
-fn why_missing(section: &str) -> &'static str {
+fn why_missing(section: &str, present: &str) -> String {
+    let of_part = format!("user.{section}");
     match section {
-        "optimizer" | "scheduler" | "history" => "; it may have been saved with save_weights_only",
-        _ => "",
+        "optimizer" | "scheduler" | "history" => "; it may have been saved with save_weights_only".to_owned(),
+        _ if present.split(", ").any(|name| name == of_part) => {
+            format!("; the part {section} is the section {of_part}")
+        }
+        _ => String::new(),
     }
 }

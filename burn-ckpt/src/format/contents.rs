@@ -191,7 +191,7 @@ fn check_readable(strings: &BTreeMap<String, String>, scalars: &BTreeMap<String,
 
 /// Checks a section's name. The name of a program's own part has no dot, as the part's name in the file ends
 /// at a dot.
-fn check_name(section: &str) -> Result<()> {
+pub(crate) fn check_name(section: &str) -> Result<()> {
     let known = [Section::MODEL, Section::OPTIMIZER, Section::SCHEDULER, Section::HISTORY].contains(&section);
     let own = section
         .strip_prefix(Section::USER_PREFIX)

@@ -2,7 +2,7 @@
 //!
 //! Every length in the file is compared with the file's size before anything is allocated for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ use crate::format::container::read_header::{check_version, read_descriptors, sto
 use crate::format::container::stored_tensor::StoredTensor;
 use crate::format::contents::{
     FORMAT_KEY, FORMAT_VERSION, HPARAMS_KEY, SECTIONS_KEY, SHARD_KEY, SHARDS_KEY, TRAINER_STATE_KEY,
+    check_name,
 };
-use crate::format::metadata::embedded::OWN_PREFIX;
+use crate::format::metadata::embedded::{EmbeddedMetadata, OWN_PREFIX};
 use crate::format::section::Section;
 use crate::printable::shown;
 
@@ -54,8 +55,15 @@ impl ContainerHeader {
     /// Reads the header of an open container.
     pub(crate) fn of(file: OpenFile) -> Result<Self> {
         let file = Arc::new(file);
+        Self::parsed(&file).map_err(|error| match error {
+            Error::NewerFormat { .. } => newer_or_damaged(&file, error),
+            error => error,
+        })
+    }
+
+    fn parsed(file: &Arc<OpenFile>) -> Result<Self> {
         let path = file.path();
-        let (Descriptors { tensors, metadata: strings, scalars }, header_bytes) = read_descriptors(&file)?;
+        let (Descriptors { tensors, metadata: strings, scalars }, header_bytes) = read_descriptors(file)?;
         let Some(format) = strings.get(FORMAT_KEY) else {
             let reason = match strings.contains_key(SHARD_KEY) {
                 true => what_a_shard_is(path),
@@ -70,7 +78,7 @@ impl ContainerHeader {
             .parse()
             .map_err(|error| invalid(format!("its format is {:?}", shown(format)), Some(Box::new(error))))?;
         check_version(path, "checkpoint format", found, FORMAT_VERSION)?;
-        let mut tensors = stored_tensors(&file, tensors, header_bytes)?;
+        let mut tensors = stored_tensors(file, tensors, header_bytes)?;
         tensors.retain(|tensor| !tensor.name.starts_with(OWN_PREFIX));
         let shards = match strings.get(SHARDS_KEY) {
             None => 0,
@@ -82,9 +90,11 @@ impl ContainerHeader {
         if shards > 0 && !tensors.is_empty() {
             return Err(invalid("it has tensors of its own beside those in its shards".to_owned(), None));
         }
-        let sections = json(path, &strings, SECTIONS_KEY)?;
+        let sections: Vec<String> = json(path, &strings, SECTIONS_KEY)?;
+        check_sections(path, &sections)?;
         let (hparams, trainer_state) =
             (json(path, &strings, HPARAMS_KEY)?, json(path, &strings, TRAINER_STATE_KEY)?);
+        let file = Arc::clone(file);
         Ok(Self { hparams, trainer_state, sections, format: found, shards, file, tensors, scalars, strings })
     }
 
@@ -130,6 +140,32 @@ impl ContainerHeader {
     /// All tensors of the state under the names that they have in the file.
     pub(crate) fn tensors(&self) -> &[StoredTensor] {
         &self.tensors
+    }
+}
+
+/// Checks that each section has a name that a save would have written, once. So no tensor is of two sections.
+fn check_sections(path: &Path, sections: &[String]) -> Result<()> {
+    let mut seen = HashSet::new();
+    for section in sections {
+        if let Err(error) = check_name(section) {
+            return Err(Error::damaged(path, "the name of a section is invalid", Some(Box::new(error))));
+        }
+        if !seen.insert(section) {
+            let reason = format!("the section {} is in its list twice", shown(section));
+            return Err(Error::damaged(path, reason, None));
+        }
+    }
+    Ok(())
+}
+
+/// What the error of a newer version is: a changed bit makes one of another version, and the digest of the
+/// header says so.
+fn newer_or_damaged(file: &OpenFile, newer: Error) -> Error {
+    match EmbeddedMetadata::read(file) {
+        Ok(Some(own)) => own.checked_header(file).err().unwrap_or(newer),
+        Err(error @ Error::Io { .. }) => error,
+        // A newer version can end in another way.
+        Ok(None) | Err(_) => newer,
     }
 }
 

@@ -51,6 +51,15 @@ impl ModuleTypes {
         Some(module.split_once(':').map_or(module.as_str(), |(_, name)| name))
     }
 
+    /// The outermost module around a tensor that has one of these types, without burn's prefix: its path and
+    /// its type.
+    #[must_use]
+    pub fn outermost<'a>(&'a self, tensor: &'a str, types: &[&str]) -> Option<(&'a str, &'a str)> {
+        let typed = self.above(tensor).filter_map(|path| Some((path, self.0.get(path)?)));
+        let mut structs = typed.filter_map(|(path, module)| Some((path, module.strip_prefix("Struct:")?)));
+        structs.find(|(_, module)| types.contains(module))
+    }
+
     /// A tensor's name without the variants of enums, which burn's names have and PyTorch's lack.
     #[must_use]
     pub fn without_variants(&self, tensor: &str) -> String {
@@ -132,6 +141,15 @@ mod tests {
         assert_eq!(types().of("layers.0.weight"), Some("Linear"));
         assert_eq!(types().of("scale"), Some("Net"));
         assert_eq!(types().of("unknown.weight"), None);
+    }
+
+    #[test]
+    fn the_outermost_module_of_some_types_is_found() {
+        let types = types();
+        let found = |wanted: &[&str]| types.outermost("layers.0.weight", wanted);
+        assert_eq!(found(&["Linear", "Swish"]), Some(("layers.0", "Linear")));
+        assert_eq!(found(&["Linear", "Net"]), Some(("", "Net")));
+        assert_eq!(found(&["Swish"]), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::directories::list;
+use crate::disk::file_identity::{FileIdentity, file_identity};
 use crate::disk::storage;
 use crate::error::{Error, Result};
 use crate::file_names::{is_shard, shard_name, shards_directory};
@@ -126,6 +127,19 @@ pub(crate) fn check_shard_sizes(index: &Path, infos: &[ShardInfo]) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// What tells the files of a checkpoint from all others, whatever their names: the identity of its `.ckpt`
+/// file, then those of its shards. Two names of an index have shards of their own where these were copied.
+/// `None` if one of the files is missing.
+///
+/// # Errors
+///
+/// [`Error::Io`] when that cannot be found out.
+pub fn checkpoint_identity(checkpoint: &Path, shards: usize) -> Result<Option<Vec<FileIdentity>>> {
+    let directory = shards_directory(checkpoint);
+    let shards = (1..=shards).map(|number| directory.join(shard_name(number, shards)));
+    std::iter::once(checkpoint.to_path_buf()).chain(shards).map(|path| file_identity(&path)).collect()
 }
 
 /// Each file of a checkpoint with its SHA-256 in the metadata: the `.ckpt` file first, then its shards.

@@ -23,7 +23,11 @@ pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Valu
     };
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
-    let mut add_unknown = |field: serde_ignored::Path<'_>| unknown.push(field.to_string());
+    // `Value::take` in `update_hparams_json` leaves a null behind.
+    let mut add_unknown = |field: serde_ignored::Path<'_>| match place(hparams, &field) {
+        (_, Some(Value::Null)) => {}
+        (name, _) => unknown.push(name),
+    };
     let with_unknown = serde_ignored::Deserializer::new(hparams, &mut add_unknown);
     let typed = H::deserialize(serde_path_to_error::Deserializer::new(with_unknown, &mut track));
     let typed = typed.map_err(|error| {
@@ -39,8 +43,6 @@ pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Valu
             field => fail(format!("the field `{field}` is invalid"), Some(error)),
         }
     })?;
-    // `Value::take` in `update_hparams_json` leaves a null behind.
-    unknown.retain(|field| !at(hparams, field).is_some_and(Value::is_null));
     if unknown.is_empty() {
         unknown = dropped_fields(hparams, &typed);
     }
@@ -57,6 +59,31 @@ pub(crate) fn typed<H: Serialize + DeserializeOwned>(path: &Path, hparams: &Valu
             Err(fail(format!("the checkpoint has a field `{field}`{more}, which the type lacks"), None))
         }
     }
+}
+
+/// The name of a field that the type lacks, as the JSON has it, and its value. `Some` and a newtype are not
+/// in the JSON; a variant of an enum is there as the only key of an object.
+fn place<'a>(root: &'a Value, path: &serde_ignored::Path<'_>) -> (String, Option<&'a Value>) {
+    use serde_ignored::Path;
+    let below = |(name, value): (String, Option<&'a Value>), key: &str| {
+        let found = value.and_then(|value| at(value, key).or_else(|| at(of_variant(value)?, key)));
+        (if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") }, found)
+    };
+    match path {
+        Path::Root => (String::new(), Some(root)),
+        Path::Seq { parent, index } => below(place(root, parent), &index.to_string()),
+        Path::Map { parent, key } => below(place(root, parent), key),
+        Path::Some { parent } | Path::NewtypeStruct { parent } => place(root, parent),
+        Path::NewtypeVariant { parent } => {
+            let (name, value) = place(root, parent);
+            (name, value.and_then(of_variant))
+        }
+    }
+}
+
+/// What is in the only field of an object.
+fn of_variant(value: &Value) -> Option<&Value> {
+    value.as_object().filter(|fields| fields.len() == 1)?.values().next()
 }
 
 /// The value at a path of keys and numbers, separated by dots.

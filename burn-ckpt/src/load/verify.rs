@@ -25,7 +25,7 @@ use crate::printable::shown;
 use crate::scoped_work::{self, ScopedWork};
 
 /// One for the SHA-256, which takes the longest, and one for the tensors.
-const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+pub(crate) const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Called with the number of bytes that have just been hashed. An error ends the verification.
 type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
@@ -92,11 +92,15 @@ impl Checkpoint {
         })
     }
 
-    /// The same on the calling thread, and so on one alone, until it is to stop. `None` if it was stopped.
-    pub(crate) fn verify_unless(&self, is_stopped: &(dyn Fn() -> bool + Sync)) -> Option<Result<Metadata>> {
+    /// The same until it is to stop. One thread is the calling one. `None` if it was stopped.
+    pub(crate) fn verify_unless(
+        &self,
+        threads: NonZeroUsize,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Result<Metadata>> {
         // Whether it is to stop can change again until it is told of.
         let was_stopped = AtomicBool::new(false);
-        let verified = self.verify_while(NonZeroUsize::MIN, &|_| match is_stopped() {
+        let verified = self.verify_while(threads, &|_| match is_stopped() {
             true => {
                 was_stopped.store(true, Ordering::Relaxed);
                 Err(io::Error::other("the verification was stopped"))

@@ -36,14 +36,34 @@ impl Contents {
     /// [`Error::TooLarge`] for more than a reader accepts, [`Error::FileLimit`] for a part that is larger
     /// than [`Contents::with_max_file_bytes`] allows. A checkpoint of several files does not replace another
     /// one of several, which is an [`Error::Io`] of the kind "already exists".
-    pub fn save(self, path: impl AsRef<Path>, mut metadata: Metadata) -> Result<u64> {
+    pub fn save(self, path: impl AsRef<Path>, metadata: Metadata) -> Result<u64> {
+        self.save_with(path, metadata, Existing::Replace)
+    }
+
+    /// The same with what becomes of a file that has the name already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Contents::save`]; an [`Error::Io`] of the kind "already exists" for a file that is kept.
+    #[doc(hidden)]
+    pub fn save_with(
+        self,
+        path: impl AsRef<Path>,
+        mut metadata: Metadata,
+        existing: Existing,
+    ) -> Result<u64> {
+        let path = path.as_ref();
+        // Metadata without a checkpoint describes nothing.
+        if existing == Existing::Keep && !is_there(path)? {
+            remove_if_there(&metadata_path(path))?;
+        }
         metadata.hparams = self.hparams.clone();
         let reason = std::mem::take(&mut metadata.reason);
         persist(
             self,
             metadata,
-            &[(path.as_ref().to_path_buf(), reason)],
-            &Naming::new(Existing::Replace, StagingOwner::default()),
+            &[(path.to_path_buf(), reason)],
+            &Naming::new(existing, StagingOwner::default()),
             &ReadProgress::default(),
             &Arc::new(Pace::urgent()),
             |_, _| (),

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::plumbing::{
-    FileDigests, FileIdentity, StagingOwner, add_name, file_digests, file_identity, is_there,
+    FileDigests, FileIdentity, StagingOwner, add_name, checkpoint_identity, file_digests, is_there,
 };
 use burn_ckpt::retention::SavedCheckpoint;
 use burn_ckpt::retention::{Candidate, KeepRule};
-use burn_ckpt::{Catalog, Checkpoint, RunLayout, chain};
+use burn_ckpt::{Catalog, Checkpoint, Metadata, RunLayout, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
@@ -83,7 +83,7 @@ impl ExistingCheckpoints {
         // The resume has just verified this file, whatever its name.
         let verified = match resume {
             Some(ResumePoint { checkpoint, metadata, .. }) => {
-                Some((file_identity(checkpoint.path())?, metadata.checkpoint_checksum.as_str()))
+                Some((identity(checkpoint.path(), metadata)?, metadata.checkpoint_checksum.as_str()))
             }
             None => None,
         };
@@ -180,10 +180,15 @@ impl ExistingCheckpoints {
     }
 }
 
+/// What tells its files from those of other checkpoints.
+fn identity(checkpoint: &Path, metadata: &Metadata) -> Result<Option<Vec<FileIdentity>>> {
+    Ok(checkpoint_identity(checkpoint, metadata.shards.len())?)
+}
+
 fn by_strategy(
     layout: &RunLayout,
     present: &Catalog,
-    verified: Option<(Option<FileIdentity>, &str)>,
+    verified: Option<(Option<Vec<FileIdentity>>, &str)>,
 ) -> Result<IndexMap<String, Vec<StrategyCheckpoint>>> {
     let mut by_strategy: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
     let directory = layout.checkpoint_dir();
@@ -197,7 +202,7 @@ fn by_strategy(
                 continue;
             }
         };
-        let this = (file_identity(&entry.path)?, entry.metadata.checkpoint_checksum.as_str());
+        let this = (identity(&entry.path, &entry.metadata)?, entry.metadata.checkpoint_checksum.as_str());
         let is_verified = verified.as_ref() == Some(&this);
         // A copy that a user made, or a checkpoint of another run, belongs to no strategy.
         let is_own = entry.metadata.run_id == layout.run_id()

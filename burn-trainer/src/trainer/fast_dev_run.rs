@@ -3,6 +3,7 @@
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
 use crate::process::console::say;
+use crate::process::progress::figures::significant;
 use crate::process::temporary_root::TemporaryRoot;
 use crate::result::FitResult;
 use crate::state::end_reason::RunOutcome;
@@ -58,7 +59,7 @@ fn summary<M>(result: &FitResult<M>) -> String {
         1 => "1 optimizer step".to_owned(),
         steps => format!("{steps} optimizer steps"),
     };
-    let metrics = result.metrics.iter().map(|(name, value)| format!("{name} {value:.4}"));
+    let metrics = result.metrics.iter().map(|(name, value)| format!("{name} {}", significant(*value)));
     let metrics: Vec<String> = metrics.collect();
     let saved = match result.saves {
         0 => "nothing is saved by this process".to_owned(),

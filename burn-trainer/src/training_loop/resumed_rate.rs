@@ -6,6 +6,7 @@ use super::loop_state::LoopState;
 use crate::error::{Error, Result};
 use crate::learner_state::learning_rates::{HOW_TO_SCALE, is_same_rate, takes_scale};
 use crate::process::console::warn;
+use crate::process::progress::figures::significant;
 
 impl<M: LearnerModel> LoopState<'_, M> {
     /// Checks that this learner's rate can be scaled as callbacks have scaled that of the checkpoint.
@@ -24,6 +25,10 @@ impl<M: LearnerModel> LoopState<'_, M> {
         let now = self.learner.rates(self.callbacks.rate_scale()).next;
         if let Some(now) = now.filter(|now| !is_same_rate(*now, expected)) {
             let step = self.progress.position.global_step + 1;
+            // Rates that differ in later digits alone are shown with all of them.
+            let look_alike = significant(now) == significant(expected);
+            let shown = |rate: f64| if look_alike { rate.to_string() } else { significant(rate) };
+            let (now, expected) = (shown(now), shown(expected));
             warn(&format!(
                 "the learning rate of step {step} is {now}, and {expected} in the run that saved the checkpoint: the scheduler, its \
                  settings or the length of the run have changed"

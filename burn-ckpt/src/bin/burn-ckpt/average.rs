@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{is_address, is_there, metadata_path};
-use burn_ckpt::{Catalog, Checkpoint, Section, average};
+use burn_ckpt::plumbing::{average_with, is_address, is_there, metadata_path};
+use burn_ckpt::{Catalog, Checkpoint, Section};
 use indexmap::IndexSet;
 
 use crate::addresses::takes_none;
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> VerbResult {
         }
     }
     say_if_several(runs);
-    average(&inputs, &args.out)?;
+    average_with(&inputs, &args.out, foreign::existing(args.force))?;
     let written = Checkpoint::open(&args.out)?;
     let average = averages::of_section(OF_CHECKPOINTS, &written.section(OF_CHECKPOINTS)?);
     if let Some(average) = average.filter(|_| !args.json) {

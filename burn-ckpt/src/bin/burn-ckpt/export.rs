@@ -24,9 +24,9 @@ const OF_OTHERS: [&str; 7] = ["ckpt", "gguf", "h5", "mpk", "msgpack", "onnx", "p
 /// layout, according to the module types in the checkpoint: weights of linear layers are transposed, gamma
 /// and beta of batch, layer, group and RMS normalisation are called weight and bias, and names do not contain
 /// the variants of enums. running_mean and running_var have the same names in both. burn does not store
-/// num_batches_tracked of PyTorch's batch normalisation; load_state_dict does not need it. Layers that differ
-/// in other ways (LSTM, multi-head attention) or in their names (PRelu, InstanceNorm) are written unchanged:
-/// rename them in PyTorch.
+/// num_batches_tracked of PyTorch's batch normalisation; load_state_dict does not need it. Layers that the
+/// two build differently (RNN, GRU, LSTM, multi-head attention, transformers) or call by other names (PRelu,
+/// InstanceNorm) keep burn's names: convert them in PyTorch. A note names them.
 ///
 /// Hyperparameters, epoch, step, run and the checkpoint's digest are written to the file's metadata.
 /// `burn-ckpt import` reads the hyperparameters from there.
@@ -47,6 +47,9 @@ pub struct Args {
     /// The section that is written
     #[arg(long, value_name = "NAME", default_value = Section::MODEL)]
     section: String,
+    /// The program's own part that is written in place of the model: `ema` for the section `user.ema`
+    #[arg(long, value_name = "NAME", conflicts_with = "section")]
+    part: Option<String>,
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
@@ -65,9 +68,20 @@ pub fn run(args: &Args) -> VerbResult {
     check_is_another_file(&checkpoint, args)?;
     check_name(&args.out)?;
     let metadata = metadata(&checkpoint, args)?;
+    let name = match &args.part {
+        Some(part) => format!("{}{part}", Section::USER_PREFIX),
+        None => args.section.clone(),
+    };
+    if name == Section::MODEL
+        && let Some(part) = checkpoint.validated_part()?
+    {
+        say(format!(
+            "note: these are the parameters that were trained. The run has validated with {part}: --part {part} writes that"
+        ));
+    }
     let mut section = match args.no_verify {
-        true => checkpoint.section(&args.section)?,
-        false => checkpoint.verified_section(&args.section)?,
+        true => checkpoint.section(&name)?,
+        false => checkpoint.verified_section(&name)?,
     };
     let layout = TensorLayout::from(args.layout);
     let types = types_for(layout, &section, &checkpoint)?;
@@ -77,9 +91,16 @@ pub fn run(args: &Args) -> VerbResult {
     let mut tensors = std::mem::take(&mut section.tensors);
     if tensors.is_empty() {
         let path = checkpoint.path().display();
-        return Err(Failure::Other(format!("the section {} of {path} has no tensors", args.section)));
+        return Err(Failure::Other(format!("the section {name} of {path} has no tensors")));
     }
     if let Some(types) = types {
+        let others = foreign::other_in_pytorch(&tensors, &types);
+        if !others.is_empty() {
+            say(format!(
+                "note: PyTorch's modules of these kinds have other tensors, so convert them there: {}",
+                others.join(", ")
+            ));
+        }
         tensors = as_pytorch(tensors, &types)?;
     }
     if let Some(dtype) = args.dtype {

@@ -11,7 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use burn_ckpt::metadata::TensorInfo;
-use burn_ckpt::plumbing::{file_identity, is_checkpoint, shards_directory, start_scoped_work, storage};
+use burn_ckpt::plumbing::{
+    FileIdentity, checkpoint_identity, file_identity, is_checkpoint, shards_directory, start_scoped_work,
+    storage,
+};
 use burn_ckpt::{Checkpoint, Metadata, Result};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -86,24 +89,26 @@ pub fn hash_tensors(checkpoint: &Checkpoint) -> Result<IndexMap<String, TensorIn
     digests
 }
 
-/// Verifies one file under each of its names. Each name has metadata of its own.
+/// Verifies one file under each of its names. Each name has metadata of its own, and can have shards of its
+/// own.
 fn verify_names(
     paths: &[PathBuf],
     names: &[usize],
     threads: NonZeroUsize,
     progress: &Progress,
 ) -> Vec<(usize, Result<Metadata>)> {
-    let mut whole: Option<Metadata> = None;
+    let mut whole: Option<(Metadata, Vec<FileIdentity>)> = None;
     let outcome = |name: &usize| {
         let checkpoint = Checkpoint::open(&paths[*name])?;
-        if let Some(known) = &whole {
+        let identity = |metadata: &Metadata| checkpoint_identity(checkpoint.path(), metadata.shards.len());
+        if let Some((known, files)) = &whole {
             let metadata = checkpoint.metadata()?;
-            if describe_same_bytes(known, &metadata) {
+            if describe_same_bytes(known, &metadata) && identity(&metadata)?.as_ref() == Some(files) {
                 return Ok(metadata);
             }
         }
         let metadata = checkpoint.verify_with(threads, &|bytes| progress.add(bytes))?;
-        whole = Some(metadata.clone());
+        whole = identity(&metadata)?.map(|files| (metadata.clone(), files));
         Ok(metadata)
     };
     let outcomes: Vec<Result<Metadata>> = names.iter().map(outcome).collect();

@@ -137,9 +137,10 @@ impl Ending {
         let Metadata { tensors, non_finite, .. } = &mut self.stored.metadata;
         let at_start = non_finite.take().unwrap_or_default().at_start;
         let found = non_finite.insert(NonFiniteTensors { at_start, ..NonFiniteTensors::default() });
+        let counted = found.counted();
         for ((name, info), WrittenTensor { blake3, is_finite }) in tensors.iter_mut().zip(written) {
             info.blake3 = blake3;
-            if !is_finite && found.counts(name) {
+            if !is_finite && counted.has(name) {
                 found.note(name);
             }
         }
@@ -171,8 +172,9 @@ pub(crate) struct Finished {
 
 /// What takes the most bytes of all that can be found.
 fn longest(found: NonFiniteTensors, tensors: &[Tensor]) -> NonFiniteTensors {
-    let counted = tensors.iter().map(|tensor| tensor.name.as_str()).filter(|name| found.counts(name));
-    let first = counted.max_by_key(|name| Value::from(*name).to_string().len()).map(str::to_owned);
+    let counted = found.counted();
+    let names = tensors.iter().map(|tensor| tensor.name.as_str()).filter(|name| counted.has(name));
+    let first = names.max_by_key(|name| Value::from(*name).to_string().len()).map(str::to_owned);
     NonFiniteTensors { count: tensors.len() as u64, first, ..found }
 }
 

@@ -4,6 +4,7 @@
 //! What counts are the tensors of the model and of the optimizer that had only finite values when the run
 //! began. So a mask of `-inf` that a model has from its start does not count.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -64,15 +65,9 @@ impl NonFiniteTensors {
         self.at_start.iter().filter_map(|name| Some(name.strip_prefix(&begin)?.to_owned())).collect()
     }
 
-    /// Whether a tensor counts. What the optimizer has of a parameter that was not finite at the start does
-    /// not.
-    pub(crate) fn counts(&self, name: &str) -> bool {
-        let within = |section: &str| name.strip_prefix(section)?.strip_prefix('.');
-        match (within(Section::MODEL), within(Section::OPTIMIZER)) {
-            (Some(_), _) => !self.at_start.iter().any(|known| known == name),
-            (_, Some(of)) => !self.names_at_start().iter().any(|known| is_below(of, known)),
-            (None, None) => false,
-        }
+    /// Which tensors count.
+    pub(crate) fn counted(&self) -> CountedTensors {
+        CountedTensors { not: self.names_at_start().into_iter().collect() }
     }
 
     /// Notes a tensor that counts and has such values.
@@ -82,9 +77,25 @@ impl NonFiniteTensors {
     }
 }
 
-/// Whether a name in the optimizer's section is of a parameter: `conv1.weight.momentum` is of `conv1.weight`.
-fn is_below(name: &str, parameter: &str) -> bool {
-    name.strip_prefix(parameter).is_some_and(|rest| rest.starts_with('.'))
+/// The tensors that count: those of the model and of the optimizer, without those that were not finite at the
+/// start.
+#[derive(Debug)]
+pub(crate) struct CountedTensors {
+    /// Those, as a module has them.
+    not: HashSet<String>,
+}
+
+impl CountedTensors {
+    /// Whether a tensor counts. What the optimizer has of a parameter that was not finite at the start does
+    /// not: `conv1.weight.momentum` is of `conv1.weight`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let within = |section: &str| name.strip_prefix(section)?.strip_prefix('.');
+        match (within(Section::MODEL), within(Section::OPTIMIZER)) {
+            (Some(of), _) => !self.not.contains(of),
+            (_, Some(of)) => !of.match_indices('.').any(|(end, _)| self.not.contains(&of[..end])),
+            (None, None) => false,
+        }
+    }
 }
 
 /// The exponent's bits of each number in 16 bytes, and the lowest of them.
@@ -233,12 +244,12 @@ mod tests {
         assert_eq!(known.names_at_start(), ["mask"]);
         for counted in ["model.fc.weight", "model.mask2", "optimizer.fc.weight.moment_1", "optimizer.mask2.m"]
         {
-            assert!(known.counts(counted), "{counted}");
+            assert!(known.counted().has(counted), "{counted}");
         }
         for other in
             ["model.mask", "optimizer.mask.moment_1", "user.ema.fc.weight", "history.metrics", "scheduler.a"]
         {
-            assert!(!known.counts(other), "{other}");
+            assert!(!known.counted().has(other), "{other}");
         }
     }
 

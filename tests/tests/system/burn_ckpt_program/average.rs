@@ -222,3 +222,41 @@ fn a_mean_over_several_runs_is_noted_and_one_over_a_run_is_not() {
     stdout(&output);
     assert!(output.stderr.is_empty(), "{output:?}");
 }
+
+#[test]
+fn a_model_with_nan_is_an_error_that_names_it() {
+    use burn::module::Param;
+    use burn::nn::LinearConfig;
+    use burn_ckpt::{Contents, Metadata};
+
+    let root = tempfile::tempdir().unwrap();
+    let paths = [1.0, f32::NAN].map(|value| {
+        let mut model = LinearConfig::new(1, 1).with_bias(false).init(&backend::device());
+        model.weight = Param::from_tensor(Tensor::from_floats([[value]], &backend::device()));
+        let path = root.path().join(format!("{value}.ckpt"));
+        let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, Section::from_module(&model));
+        contents.save(&path, Metadata::new(jiff::Timestamp::now())).unwrap();
+        path
+    });
+    let out = root.path().join("average.ckpt");
+    let (_, said) = ended_with(&average(&[&paths[0], &paths[1]], &["-o", out.to_str().unwrap()]), 1);
+    assert!(said.contains("NaN.ckpt") && said.contains("not finite in the tensor model.weight"), "{said}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_file_that_another_process_makes_meanwhile_is_kept_unless_it_may_be_replaced() {
+    use burn_ckpt::Error;
+    use burn_ckpt::plumbing::{Existing, average_with};
+
+    let root = tempfile::tempdir().unwrap();
+    let inputs = three(root.path());
+    let out = root.path().join("average.ckpt");
+    std::fs::write(&out, "another's").unwrap();
+    let error = average_with(&inputs, &out, Existing::Keep).unwrap_err();
+    let Error::Io { source, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(&out).unwrap(), b"another's");
+    average_with(&inputs, &out, Existing::Replace).unwrap();
+    Checkpoint::open(&out).unwrap().verify().unwrap();
+}

@@ -6,7 +6,6 @@ mod describe;
 mod diff;
 mod env;
 mod export;
-mod export_dtype;
 mod import;
 mod json_keys;
 mod ls;

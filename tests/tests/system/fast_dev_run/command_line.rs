@@ -29,6 +29,16 @@ fn it_says_what_it_did_and_prints_no_path_that_is_gone() {
 }
 
 #[test]
+fn its_numbers_have_four_digits_as_those_of_the_epochs_have() {
+    let (root, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // The first rate of the warm-up is a hundredth of the top.
+    let flags = "--set learning_rate=0.015";
+    let ended = Running::start(trial(warmup(root.path(), flags), temporary.path())).end_well();
+    let numbers = ended.stderr.lines().find(|line| line.contains("fast_dev_run: passed: ")).unwrap();
+    assert!(numbers.contains("train_learning_rate 1.500e-4"), "{numbers}");
+}
+
+#[test]
 fn the_evaluation_of_a_program_is_tried_without_its_flag() {
     let (root, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ended = Running::start(trial(digits(root.path(), ""), temporary.path())).end_well();

@@ -221,3 +221,21 @@ proptest! {
         prop_assert!(is_right && names(&error, &path), "{:?}", error);
     }
 }
+
+#[test]
+fn a_flipped_bit_in_a_version_is_damage_and_not_a_newer_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = save(directory.path());
+    let whole = std::fs::read(&path).unwrap();
+    let key = b"burn-ckpt.format";
+    let format = whole.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 1;
+    assert_eq!(whole[format], b'2');
+    // The text of the checkpoint's version, and the number of burnpack's.
+    for place in [format, 4, 5] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::open(&path).unwrap_err();
+        assert!(matches!(error, Error::Checksum { .. }), "{place}: {error:?}");
+    }
+}

@@ -239,3 +239,31 @@ fn a_number_that_is_infinite_in_its_type_is_an_error() {
     let read = read::<Hparams>(&json!({ "rates": [0.5, 1e38] })).unwrap();
     assert!(read.limit.is_infinite() && read.rates[1] > 9e37);
 }
+
+#[test]
+fn a_null_that_is_left_behind_is_accepted_inside_an_option_a_newtype_or_a_variant() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Head {
+        size: usize,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct New(Head);
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Kind {
+        One(Head),
+        Two { size: usize },
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Outer {
+        head: Option<Head>,
+        new: New,
+        kinds: Vec<Kind>,
+    }
+    let with = |old: Value| {
+        let head = json!({ "size": 1, "old": old });
+        json!({ "head": head, "new": head, "kinds": [{ "One": head }, { "Two": head }] })
+    };
+    read::<Outer>(&with(json!(null))).unwrap();
+    let error = read::<Outer>(&with(json!(3))).unwrap_err().to_string();
+    assert!(error.contains("a field `head.old` and 3 more"), "{error}");
+}

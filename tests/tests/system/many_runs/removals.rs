@@ -313,3 +313,14 @@ fn a_run_that_was_killed_before_its_first_save_can_be_removed() {
     removed(&run);
     assert!(!run.exists(), "{:?}", files(&run));
 }
+
+#[test]
+fn the_directory_of_its_checkpoints_is_not_the_run() {
+    let (_root, run) = trained();
+    let before = files(&run);
+    for more in ["--yes", "--dry-run"] {
+        let (_, err) = ended_with(&burn_ckpt(&[&"rm", &run.join("checkpoint"), &more]), 1);
+        assert!(err.contains("is in the run ") && err.contains("name that directory"), "{err}");
+    }
+    assert_eq!(files(&run), before);
+}

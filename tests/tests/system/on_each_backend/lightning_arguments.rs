@@ -4,21 +4,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::config::Config;
+use burn::module::Module;
 use burn::optim::SgdConfig;
-use burn::train::Learner;
+use burn::tensor::Device;
 use burn::train::metric::LearningRateMetric;
+use burn::train::{InferenceStep, Learner, RegressionOutput, TrainOutput, TrainStep};
 use burn_ckpt::{Checkpoint, FromCheckpoint};
 use burn_trainer::callbacks::{Ema, GradientGuard, ReduceOnPlateau};
-use burn_trainer::evaluation::{ModelEvaluator, predict};
+use burn_trainer::evaluation::{ModelEvaluator, evaluate, predict};
 use burn_trainer::finders::{BatchSizeFinder, LearningRateFinder};
-use burn_trainer::lr_scheduler::scaled;
+use burn_trainer::lr_scheduler::{WarmupCosine, scaled};
 use burn_trainer::metric::MeanLoss;
 use burn_trainer::optimizer::InitStreamed;
-use burn_trainer::{EndReason, ResumableDataLoader, Trainer};
+use burn_trainer::{EndReason, ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
 use system_tests::run_files::stems;
 
-use super::from_lightning::{INPUTS, Regressor, RegressorConfig, RowBatcher, arguments, rows};
+use super::from_lightning::{Batch, INPUTS, Regressor, RegressorConfig, RowBatcher, arguments, rows};
 
 /// The arguments of `pytorch_lightning.Trainer` 2.6.6.
 const ARGUMENTS: [&str; 41] = [
@@ -149,6 +152,89 @@ fn the_arguments_and_callbacks_of_lightning_have_counterparts_that_train() {
         "the average was validated on two batches"
     );
     assert_eq!(predict(&averaged.model, loader()).iter().take(2).count(), 2);
+}
+
+/// The hyperparameters of a step, beside those of the module.
+#[derive(Config, Debug)]
+pub struct WeightedConfig {
+    pub regressor: RegressorConfig,
+    pub loss_weights: Vec<f32>,
+}
+
+#[derive(Module, Debug)]
+pub struct Weighted {
+    regressor: Regressor,
+    #[module(skip)]
+    loss_weights: Vec<f32>,
+}
+
+impl FromCheckpoint for Weighted {
+    type Hparams = WeightedConfig;
+
+    fn from_hparams(hparams: &WeightedConfig, device: &Device) -> Self {
+        let regressor = Regressor::from_hparams(&hparams.regressor, device);
+        Self { regressor, loss_weights: hparams.loss_weights.clone() }
+    }
+}
+
+impl Weighted {
+    fn regress(&self, batch: Batch) -> RegressionOutput {
+        let output = self.regressor.regress(batch);
+        RegressionOutput { loss: output.loss * self.loss_weights[1], ..output }
+    }
+}
+
+impl TrainStep for Weighted {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
+        let item = self.regress(batch);
+        TrainOutput::new(self, item.loss.backward(), item)
+    }
+}
+
+impl InferenceStep for Weighted {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> RegressionOutput {
+        self.regress(batch)
+    }
+}
+
+#[test]
+fn a_step_has_the_hyperparameters_that_the_module_was_built_with_and_a_checkpoint_has_them_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let hparams = WeightedConfig::new(RegressorConfig::new(INPUTS).with_hidden(8), vec![1.0, 0.5]);
+    let config = TrainerConfig::new().with_primary_metric("val_loss").with_root(directory.path());
+    let trainer = Trainer::new(config, &hparams).unwrap();
+    let device = trainer.device(backend::device()).unwrap();
+    let rows = || trainer.loader(RowBatcher).batch_size(4).build(rows(12));
+    let training = trainer.training(rows(), rows()).metrics((MeanLoss::new(),));
+    let model = Weighted::from_hparams(&hparams, &device);
+    // Nothing is learned: each loss is that of the same parameters.
+    let result = trainer.fit(training, Learner::new(model, SgdConfig::new().init_streamed(), 0.0)).unwrap();
+
+    let best = result.run_dir.join("best");
+    let loaded = Weighted::from_checkpoint(&best, &backend::device()).unwrap();
+    assert_eq!(loaded.loss_weights, [1.0, 0.5]);
+    let whole = |h: WeightedConfig| WeightedConfig { loss_weights: vec![1.0, 1.0], ..h };
+    let whole = Weighted::from_checkpoint_with(&best, &backend::device(), whole).unwrap();
+    let loader = || ResumableDataLoader::builder(RowBatcher).batch_size(4).build(self::rows(12));
+    let loss = |model| evaluate(model, loader(), (MeanLoss::new(),)).unwrap().metrics["test_loss"];
+    assert_eq!(loss(&loaded), result.metrics["val_loss"]);
+    assert_eq!(loss(&loaded), 0.5 * loss(&whole));
+}
+
+#[test]
+fn the_schedule_of_the_page_is_that_of_the_whole_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = TrainerConfig::new().with_root(directory.path()).with_max_epochs(4);
+    let trainer = Trainer::<Regressor>::new(config, &RegressorConfig::new(INPUTS)).unwrap();
+    let train = trainer.loader(RowBatcher).batch_size(4).build(rows(40));
+    let of_page = WarmupCosine::new(3e-4, trainer.optimizer_steps(&*train, 1).unwrap());
+    assert_eq!(of_page.with_warmup_steps(500), WarmupCosine::new(3e-4, 4 * 10).with_warmup_steps(500));
 }
 
 #[test]

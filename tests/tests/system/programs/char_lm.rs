@@ -106,8 +106,10 @@ fn a_finished_run_that_is_extended_continues_where_the_longer_schedule_is() {
         assert_eq!(rates_of(parts.path(), epoch), rates_of(whole.path(), epoch), "{epoch}");
     }
     let first = rates_of(whole.path(), 2)[0];
-    let jump =
-        format!("the learning rate of step 21 is {first}, and 0.001 in the run that saved the checkpoint");
+    // Between 0.001 and 0.01: four digits.
+    let jump = format!(
+        "the learning rate of step 21 is {first:.6}, and 0.001000 in the run that saved the checkpoint"
+    );
     assert!(said.contains(&jump), "{said}");
 }
 

@@ -149,3 +149,28 @@ fn a_directory_of_shards_is_not_one_for_checkpoints() {
     let error = train(config(root.path(), 1).with_best(best)).err().unwrap();
     assert!(error.to_string().contains("does not end in .shards"), "{error}");
 }
+
+#[test]
+fn a_damaged_shard_of_one_name_is_found_though_the_index_has_another_name() {
+    let root = several();
+    let best = files(&checkpoints(root.path()).join("best"));
+    let name = best.iter().find(|name| name.ends_with(".ckpt") && !name.contains('/')).unwrap();
+    for place in ["best", "last"] {
+        let checkpoint = checkpoints(root.path()).join(place).join(name);
+        let shard = all_files(&checkpoint).pop().unwrap();
+        let whole = fs::read(&shard).unwrap();
+        let mut bytes = whole.clone();
+        *bytes.last_mut().unwrap() ^= 1;
+        // A file of its own, as a copy is.
+        fs::remove_file(&shard).unwrap();
+        fs::write(&shard, bytes).unwrap();
+        let (out, _) = program(&[&"verify", &run_dir(root.path())], 1);
+        let damaged: Vec<&str> = out.lines().filter(|line| line.starts_with("damaged")).collect();
+        assert!(
+            damaged.len() == 1
+                && [".ckpt", "/"].iter().any(|end| damaged[0].contains(&format!("{place}{end}"))),
+            "{out}"
+        );
+        fs::write(&shard, whole).unwrap();
+    }
+}

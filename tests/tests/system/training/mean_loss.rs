@@ -1,5 +1,5 @@
-//! `MeanLoss`: the loss of a split is the mean over its items, whatever the sizes of its batches, also after
-//! a resume within an epoch.
+//! `MeanLoss` and `MeanOf`: the value of a split is the mean over its items, whatever the sizes of its
+//! batches, also after a resume within an epoch.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::SgdConfig;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn::train::metric::LossMetric;
+use burn::train::metric::{Adaptor, LossMetric, Metric, MetricAttributes};
 use burn::train::{InferenceStep, Learner, RegressionOutput, SupervisedTraining, TrainOutput, TrainStep};
-use burn_trainer::metric::MeanLoss;
+use burn_trainer::metric::{MeanLoss, MeanOf};
 use burn_trainer::{FitResult, Trainer};
 use system_tests::config;
 use system_tests::models::small::{in_two_parts_is_as_in_one, shuffling};
@@ -48,6 +48,33 @@ impl InferenceStep for Losses {
     fn step(&self, losses: Tensor<2>) -> RegressionOutput {
         self.output(losses)
     }
+}
+
+/// The targets and the errors of a batch: `[batch, 1]`.
+struct Columns {
+    targets: Tensor<2>,
+    errors: Tensor<2>,
+}
+
+impl Adaptor<Columns> for RegressionOutput {
+    fn adapt(&self) -> Columns {
+        let errors = self.output.clone() - self.targets.clone();
+        Columns { targets: self.targets.clone(), errors }
+    }
+}
+
+/// The mean of the targets, from the mean of each batch or from the values of its items.
+fn target(of_items: bool) -> MeanOf<Columns> {
+    MeanOf::new("Mean target", move |columns: &Columns| {
+        let (targets, items) = (columns.targets.clone(), columns.targets.dims()[0]);
+        (if of_items { targets.flatten(0, 1) } else { targets.mean() }, items)
+    })
+}
+
+fn absolute_error() -> MeanOf<Columns> {
+    MeanOf::new("Absolute error", |columns: &Columns| {
+        (columns.errors.clone().abs().mean(), columns.errors.dims()[0])
+    })
 }
 
 struct Column;
@@ -90,6 +117,30 @@ fn every_item_counts_the_same_in_batches_of_any_size() {
 }
 
 #[test]
+fn a_named_number_has_its_mean_over_the_items_in_both_splits() {
+    for (batch_size, of_items) in [(1, true), (16, true), (32, false), (33, false)] {
+        let root = in_memory();
+        let metrics = (MeanLoss::new(), target(of_items), absolute_error());
+        let result = train(root.path(), batch_size, |training| training.metrics(metrics));
+        for metric in ["train_mean_target", "val_mean_target"] {
+            let mean = result.metrics[metric];
+            assert!((mean - 65.0 / 33.0).abs() < 1e-6, "{metric} is {mean} in batches of {batch_size}");
+        }
+        assert!(result.metrics["val_absolute_error"] > 0.0, "{:?}", result.metrics);
+    }
+}
+
+#[test]
+fn a_named_number_is_better_where_it_is_lower_unless_the_program_says_otherwise() {
+    let is_higher_better = |metric: MeanOf<Columns>| match metric.attributes() {
+        MetricAttributes::Numeric(attributes) => attributes.higher_is_better,
+        MetricAttributes::None => panic!("it has no direction"),
+    };
+    assert!(!is_higher_better(target(true)));
+    assert!(is_higher_better(target(true).higher_is_better(true)));
+}
+
+#[test]
 fn burns_loss_counts_a_last_batch_of_one_item_as_a_full_one() {
     let root = in_memory();
     let result = train(root.path(), 32, |training| training.metrics((LossMetric::new(),)));
@@ -101,6 +152,6 @@ fn a_run_resumed_within_an_epoch_with_a_smaller_last_batch_has_the_same_mean() {
     // 80 items in batches of 7: the twelfth and last one has 3. One failure is in the first batch of an
     // epoch, and one in the last.
     in_two_parts_is_as_in_one(&|| shuffling(7), &[5, 12, 13, 24], |training| {
-        training.metrics((MeanLoss::new(),))
+        training.metrics((MeanLoss::new(), absolute_error(), target(true).higher_is_better(true)))
     });
 }

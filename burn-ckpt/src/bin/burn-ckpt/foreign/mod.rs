@@ -18,14 +18,14 @@ use burn_ckpt::burn_pack::Tensor;
 
 pub use cast::{FloatType, cast};
 pub use file_format::FileFormat;
-pub use layouts::{LayoutName, tensor_as_burn, tensor_as_pytorch};
+pub use layouts::{LayoutName, other_in_pytorch, tensor_as_burn, tensor_as_pytorch};
 pub use limits::check_limits;
 pub use notes::{Notes, copy_module_types};
 pub use pytorch::read as read_pytorch;
 pub use read_safetensors::read as read_safetensors;
 pub use report::{
-    check_checkpoint_name, check_destination, check_destination_beside, copy_destination, print_copied,
-    print_written, same_file,
+    check_checkpoint_name, check_destination, check_destination_beside, copy_destination, existing,
+    print_copied, print_written, same_file,
 };
 pub use shards::{check_is_whole, listed, read as read_shards};
 pub use write_safetensors::write as write_safetensors;

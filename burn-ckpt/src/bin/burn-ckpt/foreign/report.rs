@@ -4,8 +4,8 @@
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    CHECKPOINT_SUFFIX, is_checkpoint, is_directory, is_there, real_path_if_there, sha256_of_file, storage,
-    unfinished_writes_of,
+    CHECKPOINT_SUFFIX, Existing, is_checkpoint, is_directory, is_there, real_path_if_there, sha256_of_file,
+    storage, unfinished_writes_of,
 };
 use burn_ckpt::{Error, Metadata};
 use serde_json::json;
@@ -60,6 +60,11 @@ pub fn copy_destination(wanted: &Path, source: &Path) -> Result<PathBuf, Failure
 /// When something else is there, when a file is there and `force` is not set, or when that cannot be seen.
 pub fn check_destination(path: &Path, force: bool) -> Result<(), Failure> {
     check_place(path, force, "choose another name, or --force")
+}
+
+/// What becomes of a file that another process makes under the name meanwhile.
+pub fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Keep }
 }
 
 /// The same for a file whose name is given, as it belongs to the one beside it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn_ckpt::burn_pack::Tensor;
+use burn_ckpt::burn_pack::{DType, Tensor};
 use burn_ckpt::plumbing::ModuleTypes;
 use burn_ckpt::{Checkpoint, Section, TensorLayout};
 
@@ -18,8 +18,8 @@ const SHOWN: usize = 50;
 ///
 /// # Errors
 ///
-/// When tensors are missing, unused or of another shape; the message lists them. Also when the layouts differ
-/// and the other checkpoint does not have the types of its modules.
+/// When tensors are missing, unused, of another shape or of another kind of values; the message
+/// lists them. Also when the layouts differ and the other checkpoint does not have the types of its modules.
 pub fn converted(
     tensors: Vec<Tensor>,
     layout: TensorLayout,
@@ -57,6 +57,12 @@ pub fn converted(
             problems.push(format!("other shape: {} is {is:?} and should be {should:?}", found.name));
             continue;
         }
+        if kind(found.dtype) != kind(expected.dtype) {
+            let (is, should) = (found.dtype.name(), expected.dtype.name());
+            problems
+                .push(format!("other kind of values: {} is {is} and should be like {should}", found.name));
+            continue;
+        }
         section.tensors.push(match &types {
             Some(types) => tensor_as_burn(found, &wanted.name, types),
             None => found,
@@ -83,6 +89,16 @@ fn do_not_fit(mut problems: Vec<String>, hint: Option<String>, file: &Path, like
     problems.extend(hint);
     let message = format!("the tensors of {} do not fit those of {}:", file.display(), like.display());
     Failure::Listed { message, list: problems }
+}
+
+/// What the values of a type are, whatever their precision.
+fn kind(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Bool(_) => "bool",
+        DType::QFloat(_) => "quantized",
+        dtype if dtype.is_float() => "float",
+        _ => "int",
+    }
 }
 
 /// Whether both are one number, which some programs store as `[]` and others as `[1]`.

@@ -287,7 +287,8 @@ fn save(section: Section, hparams: &Value, args: &Args) -> Result<(), Failure> {
     // Without the directory, which is of no use on other machines.
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     let metadata = metadata.with_reason(format!("imported: {name}"));
-    match Contents::new(hparams)?.with_section(Section::MODEL, section).save(&args.out, metadata) {
+    let contents = Contents::new(hparams)?.with_section(Section::MODEL, section);
+    match contents.save_with(&args.out, metadata, foreign::existing(args.force)) {
         Ok(_) => Ok(()),
         // A tensor of the file cannot be read, although its header is valid.
         Err(Error::Container { reason, source: Some(source), .. }) => {

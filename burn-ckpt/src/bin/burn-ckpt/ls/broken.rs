@@ -39,7 +39,10 @@ pub fn find_damaged(listing: &mut Listing) -> Result<(), Failure> {
     verify_all(&paths, all_processors(), |_, outcome| {
         let row = places.next().map(|place| &mut listing.rows[place]);
         match (row, outcome) {
-            (Some(row), Err(error)) if is_damage(&error) => row.problem = Some(error),
+            // One of a newer version is not known to be damaged. It stays, and the others are looked at.
+            (Some(row), Err(error)) if is_damage(&error) || error.kind() == ErrorKind::NewerFormat => {
+                row.problem = Some(error);
+            }
             // A run that trains has deleted it.
             (Some(row), Err(_)) if !is_there(&row.path)? => {}
             (_, Err(error)) => return Err(error.into()),

@@ -11,7 +11,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
-    LaterTags, LockMode, LockState, RunLock, check_own, is_symlink, list, lock_state, real_path, storage,
+    LaterTags, LockMode, LockState, RunLock, check_own, is_symlink, list, lock_state, real_path,
+    real_path_if_there, storage,
 };
 use burn_ckpt::{Error, RunLayout};
 use serde_json::json;
@@ -62,6 +63,11 @@ pub fn run(args: &Args) -> VerbResult {
         return Err(Failure::Other(format!("{shown} is a link to {}: name that directory", real.display())));
     }
     let layout = RunLayout::at(real_path(layout.run_dir())?);
+    // For other verbs a run's checkpoints name it. Here less is named than would be removed.
+    if real_path_if_there(&directory)?.as_deref() != Some(layout.run_dir()) {
+        let named = in_one_line(&directory.display().to_string());
+        return Err(Failure::Other(format!("{named} is in the run {shown}: name that directory")));
+    }
     // Another run's directory, whose lock is not held.
     check_own(&layout)?;
     let shows_a_run = is_empty || shows_a_run(layout.run_dir())?;

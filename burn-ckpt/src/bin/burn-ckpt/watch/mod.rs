@@ -123,17 +123,19 @@ impl Watching<'_> {
         let interval = Duration::from_secs_f64(self.args.interval);
         while !self.stop.is_requested() {
             self.check_name()?;
-            match watch.poll() {
-                Ok(WatchEvent::New(new)) => {
+            match watch.poll_unless(&|| self.stop.is_requested()) {
+                // A signal came while a checkpoint was verified.
+                Ok(None) => break,
+                Ok(Some(WatchEvent::New(new))) => {
                     self.new_checkpoint(&new)?;
                     if self.output.is_closed() && self.command.is_none() {
                         break;
                     }
                     continue;
                 }
-                Ok(WatchEvent::Ended(state)) => return Ok(self.end(&state)),
-                Ok(WatchEvent::Waiting(state)) => self.waits(&state),
-                Ok(_) => {}
+                Ok(Some(WatchEvent::Ended(state))) => return Ok(self.end(&state)),
+                Ok(Some(WatchEvent::Waiting(state))) => self.waits(&state),
+                Ok(Some(_)) => {}
                 Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => self.fails(&chain(&error)),
             }
@@ -160,7 +162,9 @@ impl Watching<'_> {
             false => self.output.line(line(new))?,
         }
         self.output.flush()?;
-        let Some(command) = &self.command else { return Ok(()) };
+        let Some(command) = self.command.as_ref().filter(|_| !self.stop.is_requested()) else {
+            return Ok(());
+        };
         let path = new.checkpoint.path();
         let metrics = json_metrics(&new.metadata.metrics).to_string();
         match command.run(path, &new.metadata, &metrics, &self.stop)? {

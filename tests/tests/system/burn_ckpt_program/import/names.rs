@@ -180,3 +180,18 @@ fn a_prefix_of_all_names_is_pointed_out_with_the_flag_that_removes_it() {
         std::fs::remove_file(&out).unwrap();
     }
 }
+
+#[test]
+fn another_kind_of_values_does_not_fit() {
+    let directory = tempfile::tempdir().unwrap();
+    let like_file = like(directory.path());
+    let file = directory.path().join("in.safetensors");
+    let header = json!({
+        "wte.weight": { "dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24] },
+        "scale": { "dtype": "I32", "shape": [1], "data_offsets": [24, 28] },
+    });
+    write_safetensors(&file, &header.to_string(), &[0; 28]);
+    let more = ["--copy", "wte.weight=head.weight", "--like", like_file.to_str().unwrap()];
+    let output = import(&file, &directory.path().join("out.ckpt"), &more);
+    failed(&output, &["other kind of values: scale is "]);
+}

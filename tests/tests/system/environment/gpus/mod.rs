@@ -79,10 +79,10 @@ fn the_devices_of_a_loop_of_burns_are_named() {
 }
 
 #[test]
-fn a_run_that_fails_in_its_first_step_names_its_devices_too() {
+fn a_run_that_fails_before_its_first_save_names_its_devices_too() {
     let root = tempfile::tempdir().unwrap();
     let config = config(root.path(), 1);
-    let script = Script { panic_in_step: Some(1), ..Script::default() };
+    let script = Script { panic_in_step: Some(2), ..Script::default() };
     assert!(train_scripted(config, script).is_err());
     let directory = checkpoints(root.path()).join("on_exception");
     let saved = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());

@@ -186,3 +186,19 @@ fn control_sequences_in_names_do_not_reach_a_terminal() {
     let error = error.unwrap_err().to_string();
     assert!(!error.contains('\u{1b}') && error.contains(r"\u{1b}[2J"), "{error:?}");
 }
+
+#[test]
+fn a_section_that_is_listed_twice_or_that_no_save_writes_is_an_error() {
+    let listed = |sections: serde_json::Value| {
+        opened(|parts| {
+            parts.map("metadata").retain(|(name, _)| name.as_text() != Some("burn-ckpt.sections"));
+            parts.map("metadata").push((text("burn-ckpt.sections"), text(sections.to_string())));
+        })
+    };
+    let twice = listed(serde_json::Value::from(vec!["model"; 100_000]));
+    assert!(twice.contains("the section model is in its list twice"), "{twice}");
+    for name in ["model.weight", "user.a.b", "user.", "", "mode"] {
+        let error = listed(serde_json::json!(["model", name]));
+        assert!(error.contains("the name of a section is invalid"), "{error}");
+    }
+}

@@ -1,16 +1,11 @@
-//! The output and the metric of `docs/recipes.md`.
+//! The output and the metrics of `docs/recipes.md`.
 
-use std::sync::Arc;
-
-use burn::tensor::{ExecutionError, Tensor, TensorReadError};
-use burn::train::metric::state::{FormatOptions, NumericMetricState};
-use burn::train::metric::{
-    Adaptor, ItemLazy, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
-    NumericEntry, SerializedEntry,
-};
-use burn_trainer::metric::{MeanLoss, MeanLossInput};
+use burn::tensor::{ExecutionError, Tensor};
+use burn::train::metric::{Adaptor, ItemLazy};
+use burn_trainer::metric::{MeanLoss, MeanLossInput, MeanOf};
 
 /// What a step returns.
+#[derive(Clone)]
 pub struct Fit {
     loss: Tensor<1>,
     errors: Tensor<2>, // [batch, 1]
@@ -30,65 +25,21 @@ impl Adaptor<MeanLossInput> for Fit {
     }
 }
 
-/// The mean of the absolute errors, over the items.
-#[derive(Clone, Default)]
-pub struct Mae(NumericMetricState);
-
-/// What `Mae` is computed from.
-pub struct Errors(Tensor<2>);
-
-impl Adaptor<Errors> for Fit {
-    fn adapt(&self) -> Errors {
-        Errors(self.errors.clone())
+/// For every `MeanOf`.
+impl Adaptor<Fit> for Fit {
+    fn adapt(&self) -> Fit {
+        self.clone()
     }
 }
 
-impl Metric for Mae {
-    type Input = Errors;
-
-    fn name(&self) -> MetricName {
-        Arc::new("MAE".to_owned())
-    }
-
-    fn attributes(&self) -> MetricAttributes {
-        NumericAttributes { unit: None, higher_is_better: false }.into()
-    }
-
-    fn update(&mut self, input: &Errors, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
-        let mean: f64 = input.0.clone().abs().mean().try_into_scalar()?;
-        self.0.update(mean, input.0.dims()[0]);
-        Ok(self.0.compute_update(FormatOptions::new(self.name()).precision(3)))
-    }
-
-    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(self.0.compute_final(FormatOptions::new(self.name()).precision(3)))
-    }
-
-    fn clear(&mut self) {
-        self.0.reset();
-    }
-}
-
-impl Numeric for Mae {
-    fn value(&self) -> Option<NumericEntry> {
-        Some(self.0.current_value())
-    }
-
-    fn running_value(&self) -> Option<NumericEntry> {
-        Some(self.0.running_value())
-    }
-
-    fn final_value(&self) -> NumericEntry {
-        self.0.final_value()
-    }
-}
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::Device;
 use burn::train::{InferenceStep, Learner, TrainOutput, TrainStep};
 use burn_ckpt::FromCheckpoint;
-use burn_trainer::evaluation::predict;
+use burn_trainer::evaluation::{evaluate, predict};
 use burn_trainer::optimizer::InitStreamed;
 use burn_trainer::{ResumableDataLoader, Trainer, TrainerConfig};
 use system_tests::backend;
@@ -148,20 +99,24 @@ fn the_pages_metric_ranks_the_checkpoints_by_the_mean_over_the_items() {
     let device = trainer.device(backend::device()).unwrap();
     let train = trainer.loader(RowBatcher).batch_size(8).shuffled().build(rows(40));
     let valid = trainer.loader(RowBatcher).batch_size(8).build(rows(10));
-    let training = trainer.training(train, valid).metrics((MeanLoss::new(), Mae::default()));
+    let mae = MeanOf::new("MAE", |fit: &Fit| (fit.errors.clone().abs().mean(), fit.errors.dims()[0]));
+    let bias = MeanOf::new("Bias", |fit: &Fit| (fit.errors.clone().mean(), fit.errors.dims()[0]));
+    let training = trainer.training(train, valid).metrics((MeanLoss::new(), mae.clone(), bias));
     let optimizer = AdamConfig::new().init_streamed();
     let result =
         trainer.fit(training, Learner::new(Fitted::from_hparams(&hparams(), &device), optimizer, 1e-2));
     let result = result.unwrap();
 
-    for name in ["train_loss", "train_mae", "val_loss", "val_mae"] {
+    for name in ["train_loss", "train_mae", "train_bias", "val_loss", "val_mae", "val_bias"] {
         assert!(result.metrics.contains_key(name), "{name}: {:?}", result.metrics);
     }
     let model = result.best_model(&backend::device()).unwrap();
     // Batches of 8 and of 2: a mean over the batches is another number.
     let loader = ResumableDataLoader::builder(RowBatcher).batch_size(8).build(rows(10));
+    let evaluated = evaluate(&model, Arc::clone(&loader), (mae,)).unwrap().metrics["test_mae"];
     let outputs: Vec<Fit> = predict(&model, loader).iter().map(|output| output.unwrap()).collect();
     let sum: f64 = outputs.iter().map(|output| output.errors.clone().abs().sum().into_scalar::<f64>()).sum();
     let best = result.best().unwrap().score;
     assert!((best - sum / 10.0).abs() < 1e-6, "{best}, {sum}");
+    assert_eq!(evaluated, best);
 }

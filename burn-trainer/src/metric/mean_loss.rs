@@ -1,7 +1,4 @@
-//! Metrics that burn lacks, for `.metrics((..,))` of burn's `SupervisedTraining` and for an evaluation.
-//!
-//! [`MeanLoss`] is the mean of the loss over the items. burn's `LossMetric` is the mean over the batches,
-//! unless the loss has a value for each item: a last batch of one item counts as much as a full one.
+//! The mean of the loss, and what it is computed from.
 
 use std::sync::Arc;
 
@@ -13,8 +10,7 @@ use burn::train::metric::{
 };
 use burn::train::{ClassificationOutput, MultiLabelClassificationOutput, RegressionOutput, SequenceOutput};
 
-/// Decimals of the shown value, as of burn's loss.
-const DECIMALS: usize = 2;
+use super::DECIMALS;
 
 /// The mean of the loss over the items of an epoch, whatever the sizes of its batches. Called `Loss`, as
 /// burn's: settings and files have `train_loss` and `val_loss`.

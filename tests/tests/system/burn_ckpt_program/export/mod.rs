@@ -1,5 +1,8 @@
 //! `burn-ckpt export`: what it writes is what the module has, as Python's own readers see it.
 
+mod dtype;
+mod parts_and_layers;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
