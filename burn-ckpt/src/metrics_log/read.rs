@@ -92,6 +92,7 @@ impl Lines {
     }
 
     /// The bytes of the log until the end of the line that was read last.
+    #[cfg(feature = "report")]
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
