@@ -94,6 +94,7 @@ mod load;
 pub mod metrics_log;
 #[cfg(feature = "mirror")]
 pub mod mirror;
+mod near_names;
 mod panics;
 mod printable;
 #[cfg(feature = "report")]
@@ -152,6 +153,10 @@ pub use burn_pack;
 /// instead.
 #[doc(hidden)]
 pub mod plumbing {
+    /// The names that a misspelt one may mean.
+    pub mod near_names {
+        pub use crate::near_names::{LISTED, SPLITS, bare, did_you_mean, near};
+    }
     pub use crate::addresses::{is_address, mirror_address};
     pub use crate::average::average_with;
     pub use crate::byte_size::size;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use burn::train::TrainingError;
 use burn_ckpt::chain;
+use burn_ckpt::plumbing::near_names::did_you_mean;
 use burn_ckpt::plumbing::{is_address, without_controls};
 
 pub use self::skipped_checkpoint::SkippedCheckpoint;
@@ -136,7 +137,8 @@ pub enum Error {
     },
     /// A strategy or a file name uses a metric that the training does not have.
     #[error(
-        "{setting} names the metric {name:?}, which is not registered; the metrics are {}",
+        "{setting} names the metric {name:?}, which is not registered{}; the metrics are {}",
+        did_you_mean(name, known.iter().map(String::as_str)),
         listed(known)
     )]
     UnknownMetric {

@@ -7,6 +7,7 @@ mod shown_assignment;
 mod tests;
 mod wrong_value;
 
+use burn_ckpt::plumbing::near_names::did_you_mean;
 use burn_ckpt::plumbing::{STRATEGY_KINDS, SerializedValue, ValueError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,10 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
         Some(known) => known,
         None => {
             let (trainer, program) = (listed(&trainer_fields), listed(&program_fields));
-            format!("there is no {key:?}; the trainer has {trainer}; the program has {program}")
+            let known = [&program_fields, &trainer_fields].map(|fields| fields.parts());
+            let known = known.iter().flatten().map(|(name, _)| name.as_str());
+            let meant = did_you_mean(key, known);
+            format!("there is no {key:?}{meant}; the program has {program}; the trainer has {trainer}")
         }
     }))
 }

@@ -26,6 +26,7 @@ fn only_keys_that_there_are_can_be_set() {
     assert_eq!((best.topk, best.mode, last.every_n_steps), (3.into(), Some(MetricMode::Max), Some(7)));
     let error = args("widht=4").apply(&mut trainer, &mut program).unwrap_err().to_string();
     assert!(error.contains("the program has width") && error.contains("max_epochs"), "{error}");
+    assert!(error.contains("there is no \"widht\"; did you mean width?"), "{error}");
 }
 
 #[test]

@@ -58,7 +58,9 @@ fn a_metric_can_be_written_as_burn_shows_it() {
 
 #[test]
 fn an_unknown_metric_is_an_error_before_the_first_step_that_lists_the_names() {
-    for primary in ["val_accuracy", "loss", "", "..", "val/../loss/x", "test_loss", &"y".repeat(300)] {
+    for primary in
+        ["val_accuracy", "val_los", "loss", "", "..", "val/../loss/x", "test_loss", &"y".repeat(300)]
+    {
         let root = tempfile::tempdir().unwrap();
         let config = config(root.path(), 1).with_primary_metric(primary.to_owned());
         // Were a step to be taken, it would panic.
@@ -67,6 +69,8 @@ fn an_unknown_metric_is_an_error_before_the_first_step_that_lists_the_names() {
         match result.map(|_| ()) {
             Err(error @ Error::UnknownMetric { .. }) => {
                 assert!(error.to_string().contains("train_loss, val_loss"), "{error}");
+                let asked = error.to_string().contains("did you mean");
+                assert_eq!(asked, ["loss", "val_los"].contains(&primary), "{error}");
             }
             other => panic!("{primary:?}: {other:?}"),
         }

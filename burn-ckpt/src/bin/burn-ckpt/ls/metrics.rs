@@ -6,8 +6,8 @@ use burn_ckpt::plumbing::primary_metric;
 use indexmap::IndexMap;
 
 use crate::ls::listing::Listing;
-use crate::metrics::near_names::did_you_mean;
 use crate::verb_result::Failure;
+use burn_ckpt::plumbing::near_names::did_you_mean;
 
 /// How many metrics are shown by default.
 const SHOWN_METRICS: usize = 3;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use crate::metrics::json::json_metrics;
 use crate::metrics::names;
-use crate::metrics::near_names::did_you_mean;
 use crate::metrics::read::for_each;
 use crate::metrics::values::{Values, is_same};
 use crate::runs::columns::direction;
@@ -21,6 +20,7 @@ use crate::terminal::figures::{count, moment, number};
 use crate::terminal::output::{Output, say};
 use crate::terminal::table::{Align, Cell, Table, Tone};
 use crate::verb_result::{Failure, VerbResult};
+use burn_ckpt::plumbing::near_names::did_you_mean;
 
 /// How many epochs are shown by default.
 const SHOWN_EPOCHS: usize = 50;

@@ -7,6 +7,5 @@ mod history_values;
 pub mod json;
 pub mod log;
 pub mod names;
-pub mod near_names;
 pub mod read;
 pub mod values;

@@ -5,8 +5,8 @@ use std::path::Path;
 use burn_ckpt::plumbing::is_directory;
 use indexmap::IndexSet;
 
-use crate::metrics::near_names::{LISTED, SPLITS, bare, near};
 use crate::verb_result::Failure;
+use burn_ckpt::plumbing::near_names::{LISTED, SPLITS, bare, near};
 
 /// What a metric measures: `loss` of `train_loss`, of `val_loss`, and of `val_hard_loss` on a validation set
 /// of its own.

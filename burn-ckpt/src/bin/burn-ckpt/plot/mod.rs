@@ -15,7 +15,6 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use crate::metrics::json::json_number;
-use crate::metrics::near_names;
 use crate::metrics::read::for_each;
 use crate::plot::chart::Chart;
 use crate::plot::curves::{Along, Curve, RunCurves};
@@ -27,6 +26,7 @@ use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::terminal::screen::Screen;
 use crate::verb_result::{Failure, VerbResult};
+use burn_ckpt::plumbing::near_names;
 
 /// The most curves of a chart: more cannot be told apart.
 const MAX_CURVES: usize = 12;

@@ -7,10 +7,10 @@ use burn_ckpt::retention::MetricMode;
 use indexmap::IndexSet;
 use serde_json::{Map, Value};
 
-use crate::metrics::near_names::did_you_mean;
 use crate::runs::progress::Progress;
 use crate::runs::summary::RunSummary;
 use crate::verb_result::Failure;
+use burn_ckpt::plumbing::near_names::did_you_mean;
 
 /// How many hyperparameters and settings that differ are shown by default.
 const SHOWN_DIFFERENCES: usize = 10;

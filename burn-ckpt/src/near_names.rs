@@ -30,8 +30,9 @@ pub fn near<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str
 
 /// `; did you mean val_loss?`, or nothing where no name is near.
 pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    // Every name has the empty one in it.
     match near(word, known).join(", ") {
-        none if none.is_empty() => none,
+        none if none.is_empty() || word.is_empty() => String::new(),
         near => format!("; did you mean {near}?"),
     }
 }
