@@ -18,7 +18,7 @@ use crate::format::contents::Contents;
 use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// The section that says which checkpoints were averaged.
 const SECTION: &str = "user.average";

@@ -83,7 +83,6 @@
 
 mod addresses;
 mod average;
-mod byte_size;
 mod compared_settings;
 mod disk;
 mod error;
@@ -94,9 +93,7 @@ mod load;
 pub mod metrics_log;
 #[cfg(feature = "mirror")]
 pub mod mirror;
-mod near_names;
 mod panics;
-mod printable;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod retention;
@@ -105,7 +102,7 @@ mod save;
 mod scoped_work;
 mod start_changes;
 mod strategy_names;
-mod time_span;
+mod text;
 pub mod watch;
 
 pub use average::average;
@@ -155,11 +152,10 @@ pub use burn_pack;
 pub mod plumbing {
     /// The names that a misspelt one may mean.
     pub mod near_names {
-        pub use crate::near_names::{LISTED, SPLITS, bare, did_you_mean, near};
+        pub use crate::text::near_names::{LISTED, SPLITS, bare, did_you_mean, near};
     }
     pub use crate::addresses::{is_address, mirror_address};
     pub use crate::average::average_with;
-    pub use crate::byte_size::size;
     pub use crate::compared_settings::{NAMES_AND_PLACES, is_of_result, leaves};
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{
@@ -199,7 +195,6 @@ pub mod plumbing {
     pub use crate::hparams::value_error::ValueError;
     pub use crate::metrics_log::epoch_blocks;
     pub use crate::panics::panic_message;
-    pub use crate::printable::{is_unsafe, lines_without_controls, shell_word, shown, without_controls};
     pub use crate::retention::ledger::{FileDigests, Ledger, Reservation, WouldKeep};
     pub use crate::run_dir::catalog::{check_sizes, scan_files};
     pub use crate::run_dir::cleanup::{
@@ -235,5 +230,9 @@ pub mod plumbing {
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
     pub use crate::start_changes::{OtherOrigin, SettingChange, changes_of};
     pub use crate::strategy_names::{STRATEGY_KINDS, metric_name, primary_metric, with_named_strategies};
-    pub use crate::time_span::span;
+    pub use crate::text::byte_size::size;
+    pub use crate::text::printable::{
+        is_unsafe, lines_without_controls, shell_word, shown, without_controls,
+    };
+    pub use crate::text::time_span::span;
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use crate::printable::lines_without_controls;
+use crate::text::printable::lines_without_controls;
 
 /// The longest text of one error, in characters. What a parser quotes of a hostile file can have a hundred
 /// megabytes.

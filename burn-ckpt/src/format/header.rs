@@ -25,7 +25,7 @@ use crate::format::contents::{
 };
 use crate::format::metadata::embedded::{EmbeddedMetadata, OWN_PREFIX};
 use crate::format::section::Section;
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// A checkpoint's header: everything that is known without reading a tensor. It holds the file from which it
 /// was read.

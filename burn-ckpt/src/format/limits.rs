@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::container::limits::{
     MAX_ENTRY_NAME_BYTES, MAX_HEADER_BYTES, MAX_RANK, MAX_SHARDS, MAX_STATE_TENSORS, MAX_TENSORS,
 };
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// The largest metadata that is read or written, in bytes. A checkpoint of 100,000 tensors needs about 20 MB.
 pub const MAX_METADATA_BYTES: u64 = 48 * 1024 * 1024;

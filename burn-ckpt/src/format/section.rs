@@ -15,7 +15,7 @@ use crate::format::collect_module::collect;
 use crate::format::container::read_errors::ReadErrors;
 use crate::format::deferred_tensor::{ReadTiming, deferred};
 use crate::format::module_types::ModuleTypes;
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// String of a module's section: JSON of its [`ModuleTypes`].
 const MODULE_TYPES_KEY: &str = "module_types";

@@ -27,7 +27,7 @@ use crate::format::contents::SHARD_KEY;
 use crate::format::digest::blake3_hex;
 use crate::format::metadata::embedded::bytes_at;
 use crate::format::metadata::{Metadata, ShardInfo};
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// The most values in what a shard says of itself.
 const MAX_CLAIM_VALUES: usize = 100;

@@ -19,7 +19,7 @@ use crate::load::options::LoadOptions;
 use crate::load::prefetch::read_ahead;
 use crate::load::report::LoadReport;
 use crate::panics::panic_message;
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// Loads a section of a checkpoint, that of the options, into a module. The tensors are verified against
 /// `metadata`, if it is given.

@@ -6,7 +6,7 @@ use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
 use crate::format::section::{Section, burnpack_writer};
 use crate::load::prefetch::{Failure, Wanted, read_ahead};
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 impl Section {
     /// The section as a burnpack buffer, from which burn's records are made. Tensors in a file are read ahead

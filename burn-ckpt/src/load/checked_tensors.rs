@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::container::read_errors::ReadErrors;
 use crate::format::digest::blake3_hex;
 use crate::format::metadata::{Metadata, TensorInfo};
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// The tensors of a section, verified when they are read. Reads none yet.
 pub(crate) fn verified(

@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::DType;
 
 use crate::error::{Error, Result};
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// How many tensors of another type an error names.
 const MAX_NAMED: usize = 4;

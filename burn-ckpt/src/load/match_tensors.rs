@@ -18,7 +18,7 @@ use crate::load::float_types::FloatType;
 use crate::load::options::LoadOptions;
 use crate::load::prefetch::Wanted;
 use crate::load::report::{LoadReport, TensorMismatch};
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// PyTorch's batch normalisations count their batches in a tensor of this name. burn's do not.
 const PYTORCH_COUNTER: &str = "num_batches_tracked";

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::load::options::LoadOptions;
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// Which parameters of a module were loaded, and which tensors of a checkpoint were used. `Display` prints it
 /// as text.

@@ -21,8 +21,8 @@ use crate::format::metadata::{Metadata, TensorInfo, check_size};
 use crate::format::shards::checked_shard_header;
 use crate::load::checked_tensors::{check_hparams, expected_info};
 use crate::load::checkpoint::Checkpoint;
-use crate::printable::shown;
 use crate::scoped_work::{self, ScopedWork};
+use crate::text::printable::shown;
 
 /// One for the SHA-256, which takes the longest, and one for the tensors.
 pub(crate) const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);

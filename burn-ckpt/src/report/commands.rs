@@ -7,11 +7,11 @@ use crate::format::metadata::Metadata;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
 use crate::metrics_log::ended_by_log;
-use crate::printable::shell_word;
 use crate::run_dir::catalog::CatalogEntry;
 use crate::run_dir::layout::{BEST_DIR, DEFAULT_LOGS, LAST_DIR, RunLayout, check_run_id};
 use crate::run_dir::locate::locate;
 use crate::run_dir::training_progress::{epochs_done, is_done};
+use crate::text::printable::shell_word;
 
 /// What a reader of the page types to work with the run.
 #[derive(Debug, Default)]

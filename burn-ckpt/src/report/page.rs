@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::byte_size::size;
 use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT};
 use crate::metrics_log::{Scope, Split};
-use crate::printable::without_controls;
 use crate::report::curves::{Curve, CurveName, MAX_NAMES};
 use crate::report::number_block::{NumberBlock, Place, Precision};
 use crate::report::run_data::RunData;
+use crate::text::byte_size::size;
+use crate::text::printable::without_controls;
 
 /// The most bytes of a page, as long as the curves can be thinned that far.
 const MAX_PAGE_BYTES: usize = 1_000_000;

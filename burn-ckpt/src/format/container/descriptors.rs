@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use crate::format::container::limits::{
     MAX_ENTRY_NAME_BYTES, MAX_HEADER_DEPTH, MAX_RANK, MAX_SCALARS, MAX_STRINGS, MAX_TENSORS,
 };
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// The header as it is stored.
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::container::descriptors::{Descriptor, Descriptors};
 use crate::format::container::open_file::OpenFile;
 use crate::format::metadata::embedded::{EmbeddedMetadata, METADATA_ENTRY, SEAL_BYTES, SEAL_ENTRY, bytes_at};
-use crate::printable::shown;
+use crate::text::printable::shown;
 
 /// Checks that the entries of a file of version 2 follow one another, the metadata and the seal last, and
 /// that all other bytes are zero. `header` is the file's, compared with its digest.

@@ -15,9 +15,9 @@ use crate::format::metadata::embedded::{Ending, OWN_ENTRIES, UNKNOWN_DIGEST};
 use crate::format::metadata::{Metadata, ShardInfo};
 use crate::format::section::Section;
 use crate::format::shards::ShardOf;
-use crate::printable::shown;
 use crate::save::container::encode_header::{encode_header, longest_entry};
 use crate::save::container::plan_file::PlannedFile;
+use crate::text::printable::shown;
 
 /// How often a limit of a file's size is raised to find the one that is enough: for the largest tensor, the
 /// number of files, and the index, each of which depends on the one before.
