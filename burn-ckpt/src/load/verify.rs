@@ -28,7 +28,7 @@ use crate::text::printable::shown;
 pub(crate) const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Called with the number of bytes that have just been hashed. An error ends the verification.
-type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
 
 impl Checkpoint {
     /// Reads the whole file, and its shards, and compares size and SHA-256 with the metadata. Without a

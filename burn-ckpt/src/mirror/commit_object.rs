@@ -174,7 +174,9 @@ impl MirroredCheckpoint {
     }
 
     /// Whether it is the second name of a state of another history.
-    pub(crate) fn is_fork(&self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_fork(&self) -> bool {
         let below = self.name.strip_prefix(FORKS_DIR).and_then(|name| name.strip_prefix('/'));
         below.and_then(|name| name.split('/').next()).is_some_and(|term| term.parse::<u64>().is_ok())
     }

@@ -19,7 +19,7 @@ use crate::error::chain::chain;
 use crate::error::mirror_failure::MirrorFailure;
 use crate::error::{Error, Result};
 use crate::format::container::bounded_json::parse;
-use crate::mirror::object_names::LEASE_NAME;
+use crate::mirror::object_names::lease;
 use crate::mirror::store::{Store, Version};
 use crate::mirror::writer::Writer;
 
@@ -99,7 +99,7 @@ impl Lease {
         writer: &Writer,
         least_term: &dyn Fn() -> Result<u64>,
     ) -> Result<Self> {
-        let key = format!("{run_id}/{LEASE_NAME}");
+        let key = lease(run_id);
         for attempt in 0..ATTEMPTS {
             pause_before(attempt);
             let there = read(store, &key)?;
@@ -254,6 +254,16 @@ impl Lease {
             _ => log::warn!("{text}"),
         }
         error
+    }
+
+    /// Removes the lease of a run of which nothing else is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lease::keep`].
+    pub(crate) fn remove(mut self) -> Result<()> {
+        self.renew()?;
+        self.store.delete(&self.key)
     }
 
     fn give_back(&mut self) -> Result<()> {

@@ -31,6 +31,11 @@ pub(crate) fn commit(run_id: &str, checkpoint: &str) -> String {
     format!("{run_id}/{CHECKPOINT_DIR}/{checkpoint}{COMMIT_SUFFIX}")
 }
 
+/// The object that says who writes.
+pub(crate) fn lease(run_id: &str) -> String {
+    format!("{run_id}/{LEASE_NAME}")
+}
+
 /// The evaluations of a checkpoint.
 pub(crate) fn evaluations(run_id: &str, checkpoint: &str) -> String {
     format!("{run_id}/{CHECKPOINT_DIR}/{checkpoint}{EVALUATION_SUFFIX}")

@@ -20,8 +20,8 @@ pub(super) fn resume<C: DeserializeOwned>(
     program: &mut C,
 ) -> Result<()> {
     if is_address(run) {
-        let reason = "it is an address: give the run's directory, its id or a checkpoint on disk; or start the run with its \
-                      id where only the mirror has it: --run-id ID --ckpt-path auto --mirror ADDRESS";
+        let reason = "it is an address: copy the run (burn-ckpt cp ADDRESS DIRECTORY), and give the copy; or start it with the \
+                      same settings where only the mirror has it: --run-id ID --ckpt-path auto --mirror ADDRESS";
         return Err(Error::config("--resume", reason));
     }
     let ResumedRun { run_dir, ckpt_path, metadata } = find(run, trainer)?;

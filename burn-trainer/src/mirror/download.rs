@@ -5,7 +5,6 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::METRICS_FILE;
@@ -43,9 +42,6 @@ impl DamagedObjects {
         checkpoint.files.iter().any(|file| self.0.contains(Path::new(&run.address_of(&file.object))))
     }
 }
-
-/// One for the SHA-256, and one for the tensors.
-const VERIFYING_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Downloads what the run resumes from, if it is newer than what is `present`. Returns whether anything was
 /// downloaded.
@@ -231,7 +227,7 @@ impl Disk<'_> {
         };
         let paths = self.present.entries.iter().map(|entry| entry.path.as_path()).filter(is_outside);
         let mut places = [place.as_path()].into_iter().chain(paths);
-        places.any(|place| is_same(checkpoint, place, progress))
+        places.any(|place| checkpoint.is_whole_at(place, progress))
     }
 }
 
@@ -242,14 +238,6 @@ fn remove_links(layout: &RunLayout) -> Result<()> {
         storage::remove_file(&link).map_err(Error::io("remove", &link))?;
     }
     Ok(())
-}
-
-/// Whether the state on disk is the mirror's, and whole. Reads all of it. What ends `progress` is an error of
-/// the download that follows.
-fn is_same(checkpoint: &MirroredCheckpoint, place: &Path, progress: KeepsLease<'_>) -> bool {
-    let opened = Checkpoint::open(place);
-    let verified = opened.and_then(|opened| opened.verify_while(VERIFYING_THREADS, progress));
-    verified.is_ok_and(|metadata| metadata.checkpoint_checksum == checkpoint.sha256())
 }
 
 /// The log of metrics up to a checkpoint, in place of the one on disk once it has arrived. Where it is
@@ -298,8 +286,9 @@ mod tests {
             read.fetch_add(bytes, Ordering::SeqCst);
             Ok(())
         };
-        assert!(is_same(checkpoint, &path, &keeps_lease));
+        assert!(checkpoint.is_whole_at(&path, &keeps_lease));
         assert!(read.load(Ordering::SeqCst) >= std::fs::metadata(&path).unwrap().len());
-        assert!(!is_same(checkpoint, &path, &|_| Err(io::Error::other("another process has the lease"))));
+        let lost = |_| Err(io::Error::other("another process has the lease"));
+        assert!(!checkpoint.is_whole_at(&path, &lost));
     }
 }

@@ -19,15 +19,18 @@ const MAX_TRIES: u32 = 5;
 /// not whole is removed. Evaluations are not copied. With --force, a checkpoint of several files that another
 /// of several replaces is NAME-replaced.ckpt until the new one is complete. Exit status 1 if the copy could
 /// not be made, or is not whole.
+///
+/// From a mirror a whole run can be copied: s3://BUCKET/PREFIX/RUN to DEST/RUN, with evaluations, links and
+/// the log of metrics. What is there already stays, so a copy that was interrupted continues.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint: a file, a link, RUN/best, RUN/last
+    /// A checkpoint: a file, a link, RUN/best, RUN/last; or the address of a run in a mirror
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
     /// A directory, where the copy keeps its name, or the name of the copy: NAME.ckpt
     #[arg(value_name = "DEST")]
     destination: PathBuf,
-    /// Replace a checkpoint of that name, after the one that is copied was verified
+    /// Replace a checkpoint of that name, after the one that is copied was verified; of a run, what differs
     #[arg(long)]
     force: bool,
     /// Print JSON

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::directories::{entry, is_directory, is_there, sync_directory};
+use crate::disk::links::point;
+use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
 use crate::file_names::CHECKPOINT_SUFFIX;
 use crate::format::container::bounded_json::parse;
 use crate::mirror::object_names::{check_relative, link, link_of_key};
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::store::Store;
+use crate::run_dir::layout::RunLayout;
 
 pub(crate) const LINK_FORMAT: &str = "burn-ckpt mirror link";
 const MAX_LINK_BYTES: u64 = 16 * 1024;
@@ -37,6 +41,29 @@ impl MirroredRun {
     /// [`Error::Mirror`] when it cannot be read.
     pub fn link_target(&self, name: &str) -> Result<Option<String>> {
         if_readable(read_link(&self.store, &self.run_id, name))
+    }
+
+    /// Makes the links of the run on disk, of those whose checkpoint is there. `existing` says whether a link
+    /// of that name is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when one cannot be made; [`Error::Mirror`] when one cannot be read.
+    #[doc(hidden)]
+    pub fn download_links(&self, run: &RunLayout, existing: Existing) -> Result<()> {
+        let directory = run.checkpoint_dir();
+        for name in self.links() {
+            let place = directory.join(name);
+            if existing == Existing::Keep && entry(&place)?.is_some() {
+                continue;
+            }
+            let Some(target) = self.link_target(name)? else { continue };
+            let checkpoint = directory.join(target);
+            if is_there(&checkpoint)? {
+                point(&place, &checkpoint)?;
+            }
+        }
+        if is_directory(&directory)? { sync_directory(&directory) } else { Ok(()) }
     }
 
     /// The names of the links that are not in the format of one, each with the error.

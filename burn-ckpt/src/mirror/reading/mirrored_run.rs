@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::file_names::CHECKPOINT_SUFFIX;
 use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
-use crate::mirror::object_names::{LEASE_NAME, checkpoint_of_commit, link};
+use crate::mirror::object_names::{checkpoint_of_commit, lease, link};
 use crate::mirror::reading::checkpoint_files::CheckpointFiles;
 use crate::mirror::store::{Listed, Store};
 use crate::retention::MetricMode;
@@ -237,7 +237,7 @@ impl MirroredRun {
     /// Whether the mirror has nothing of the run but who writes to it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let lease = format!("{}/{LEASE_NAME}", self.run_id);
+        let lease = lease(&self.run_id);
         self.objects.keys().all(|key| *key == lease)
     }
 

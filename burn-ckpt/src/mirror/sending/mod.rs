@@ -10,6 +10,7 @@ pub(crate) mod local_names;
 mod metrics_log;
 pub(crate) mod mirror_keep;
 mod own_directory;
+mod remove_run;
 pub(crate) mod retention;
 pub(crate) mod run_mirror;
 pub(crate) mod upload;

@@ -1,6 +1,8 @@
 //! The program `burn-ckpt` with addresses of directories: what its verbs take and say. With each store:
 //! `real_servers/program.rs`.
 
+mod whole_runs;
+
 use std::fs;
 
 use burn_ckpt::mirror::{RunMirror, Store, Writer};

@@ -8,8 +8,8 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::verb_result::Failure;
 
-/// The arguments that take an address too: what only reads checkpoints, and `prune`.
-const TAKES_ADDRESS: [(&str, &str); 10] = [
+/// The arguments that take an address too: what only reads checkpoints, and what removes them.
+const TAKES_ADDRESS: [(&str, &str); 11] = [
     ("ls", "directory"),
     ("show", "checkpoint"),
     ("verify", "paths"),
@@ -17,13 +17,14 @@ const TAKES_ADDRESS: [(&str, &str); 10] = [
     ("diff", "b"),
     ("cp", "checkpoint"),
     ("prune", "run"),
+    ("rm", "run"),
     ("export", "checkpoint"),
     ("average", "checkpoints"),
     ("import", "like"),
 ];
 /// What to use instead.
-const VERBS: &str = "ls, show, verify, diff, export, average and prune read a mirror, cp gets a checkpoint of it, and mirror sends a \
-                     run to it";
+const VERBS: &str = "ls, show, verify, diff, export and average read a mirror, prune and rm remove from it, cp gets a checkpoint or a run of it, \
+                     and mirror sends a run to it";
 
 /// How to get a program that can.
 const BUILD: &str = "build burn-ckpt with the feature `mirror`";

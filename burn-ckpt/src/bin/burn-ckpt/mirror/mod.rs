@@ -3,8 +3,10 @@
 
 mod condition;
 pub mod cp;
+mod cp_run;
 pub mod ls;
 pub mod prune;
+pub mod rm;
 mod send;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +48,21 @@ pub fn address_of(path: &Path) -> Result<Option<MirrorAddress>, Failure> {
     }
 }
 
+/// The run of an address, if it is that of a run with any checkpoints.
+pub fn run_at(address: &MirrorAddress) -> Result<Option<MirroredRun>, Failure> {
+    let Ok((mirror, run_id)) = address.split_last() else { return Ok(None) };
+    let Some(store) = store_if_there(&mirror)? else { return Ok(None) };
+    // A mirror can have more objects than are listed at once.
+    if !store.is_run(&run_id)? {
+        return Ok(None);
+    }
+    Ok(Some(MirroredRun::open(&store, &run_id)?).filter(has_any))
+}
+
+fn has_any(run: &MirroredRun) -> bool {
+    !run.checkpoints().is_empty() || !run.broken().is_empty()
+}
+
 /// The runs of an address.
 #[derive(Default)]
 pub struct FoundRuns {
@@ -56,16 +73,12 @@ pub struct FoundRuns {
 
 /// The run of an address, or each run of the mirror that it is. Nothing is made there.
 pub fn runs_at(address: &MirrorAddress) -> Result<FoundRuns, Failure> {
-    let has_any = |run: &MirroredRun| !run.checkpoints().is_empty() || !run.broken().is_empty();
-    if let Ok((mirror, run_id)) = address.split_last() {
-        let store = Store::connect_to_read(&mirror)?;
-        // A mirror can have more objects than are listed at once.
-        if store.is_run(&run_id)? {
-            let run = MirroredRun::open(&store, &run_id)?;
-            if has_any(&run) {
-                return Ok(FoundRuns { runs: vec![run], unreadable: Vec::new() });
-            }
-        }
+    if let Ok((mirror, _)) = address.split_last() {
+        // A directory that is not there is an error with its name.
+        Store::connect_to_read(&mirror)?;
+    }
+    if let Some(run) = run_at(address)? {
+        return Ok(FoundRuns { runs: vec![run], unreadable: Vec::new() });
     }
     let mut found = FoundRuns::default();
     if let Some(store) = store_if_there(address)? {
@@ -121,6 +134,26 @@ fn run_addresses(mirror: &MirrorAddress, most: usize) -> Result<Vec<String>, Fai
         }
     }
     Ok(found)
+}
+
+/// The run of an address, of which something is to be removed, and its mirror.
+fn writable_run(address: &MirrorAddress) -> Result<(MirrorAddress, MirroredRun), Failure> {
+    let (mirror, run_id) = address.split_last()?;
+    let store = Store::connect_to_read(&mirror)?;
+    if !store.is_run(&run_id)? {
+        check_has_no_runs(address)?;
+        return Err(not_a_run(address));
+    }
+    let run = MirroredRun::open(&store, &run_id)?;
+    if let Some(other) = run.renamed_from() {
+        let reason = "only reading them is safe: give the objects their name back";
+        return Err(Failure::Other(format!("{address} has the checkpoints of the run {other}. {reason}")));
+    }
+    Ok((mirror, run))
+}
+
+fn not_a_run(address: &MirrorAddress) -> Failure {
+    Failure::Other(format!("{address} is not a run: the mirror has nothing of it"))
 }
 
 /// Fails for the address of a mirror in the place of that of a run, and names the runs.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::ls::metric_mode::{configured_mode, noted_mode};
 use crate::ls::metrics::unknown_metric;
 use crate::mirror::condition::{directory, links};
-use crate::mirror::{check_has_no_runs, with_lease};
+use crate::mirror::{check_has_no_runs, not_a_run, with_lease, writable_run};
 use crate::prune::check_whole::check_whole;
 use crate::prune::rules::{Rule, choose_mode};
 use crate::terminal::figures::{count, size};
@@ -30,23 +30,12 @@ pub fn run(
     dry_run: bool,
     as_json: bool,
 ) -> VerbResult {
-    let (mirror, run_id) = address.split_last()?;
-    let store = Store::connect_to_read(&mirror)?;
-    let not_a_run = || Failure::Other(format!("{address} is not a run: the mirror has nothing of it"));
-    if !store.is_run(&run_id)? {
-        check_has_no_runs(address)?;
-        return Err(not_a_run());
-    }
-    let run = MirroredRun::open(&store, &run_id)?;
+    let (mirror, run) = writable_run(address)?;
     if run.is_empty() {
-        return Err(not_a_run());
+        return Err(not_a_run(address));
     }
     if run.checkpoints().is_empty() && run.broken().is_empty() {
         check_has_no_runs(address)?;
-    }
-    if let Some(other) = run.renamed_from() {
-        let reason = "only reading them is safe: give the objects their name back";
-        return Err(Failure::Other(format!("{address} has the checkpoints of the run {other}. {reason}")));
     }
     let keep = keep(rules, mode, &run)?;
     // As they are before anything is removed: an error here costs nothing.
@@ -65,7 +54,7 @@ pub fn run(
         let mut removed = Removed::default();
         let outcome = with_lease(
             &Store::connect(&mirror)?,
-            &run_id,
+            run.run_id(),
             |_| Ok(()),
             |mirror| {
                 mirror.apply_retention_counted(&keep, &mut removed)?;

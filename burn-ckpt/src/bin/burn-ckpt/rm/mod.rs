@@ -5,9 +5,9 @@
 //! is removed last. A removal that is interrupted leaves a run that can be listed, and removed, or at its end
 //! an empty directory, which can be removed too.
 
+pub mod confirm;
 mod own_files;
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use burn_ckpt::plumbing::{
@@ -23,6 +23,7 @@ use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
+use confirm::is_confirmed;
 use own_files::OwnFiles;
 
 /// Other files that are named after a removal.
@@ -32,12 +33,13 @@ const SHOWN_FILES: usize = 5;
 ///
 /// Removes the run's checkpoints with their links, metadata, evaluations and shards, also those in
 /// directories outside that it has saved to; its metric files, log, tags and notes; and its directory, if
-/// nothing else is in it. What is not the run's stays, and is named. On a terminal the program asks first;
-/// elsewhere --yes is needed. A run that is being written to is an error, and so is a directory that is not a
-/// run's, unless it is empty, as after a removal that was killed.
+/// nothing else is in it. Of a run in a mirror: its checkpoints, links, evaluations, and its part of the log
+/// of metrics. What is not the run's stays, and is named. On a terminal the program asks first; elsewhere
+/// --yes is needed. A run that is being written to is an error, and so is a directory that is not a run's,
+/// unless it is empty, as after a removal that was killed.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The run's directory
+    /// The run's directory, or its address in a mirror
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Do not ask
@@ -52,6 +54,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> VerbResult {
+    #[cfg(feature = "mirror")]
+    if let Some(address) = crate::mirror::address_of(&args.run)? {
+        let Args { yes, dry_run, json, .. } = *args;
+        return crate::mirror::rm::run(&address, crate::mirror::rm::How { yes, dry_run, json });
+    }
     // With a slash at its end, a link would be what it leads to.
     let directory: PathBuf = args.run.components().collect();
     // What a removal leaves that was killed before its last step. Nothing in it can be lost.
@@ -82,7 +89,7 @@ pub fn run(args: &Args) -> VerbResult {
         report(args, &own, &found, &own.left(&layout)?, &layout)?;
         return Ok(true);
     }
-    if asks && !is_confirmed(&found, &layout)? {
+    if asks && !is_confirmed(&found, &layout.run_dir().display().to_string())? {
         say("nothing is removed");
         return Ok(false);
     }
@@ -156,22 +163,6 @@ fn report(
     Ok(())
 }
 
-/// Asks on the terminal. An error without one.
-fn is_confirmed(found: &str, layout: &RunLayout) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::Usage(format!(
-            "there is no terminal to ask on whether to remove {}: add --yes",
-            layout.run_dir().display()
-        )));
-    }
-    let failed = |error: io::Error| Failure::Other(format!("cannot ask: {error}"));
-    let mut terminal = io::stderr().lock();
-    write!(terminal, "remove {found}? [y/N] ").and_then(|()| terminal.flush()).map_err(failed)?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
 /// Removes the run's directory if it is empty. Returns what is left in it.
 fn remove_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let left = list(directory)?;
@@ -202,7 +193,7 @@ fn say_left(left: &[PathBuf], directory: &Path) {
 }
 
 /// The first of these names, and how many more there are.
-fn named(paths: &[PathBuf], name: impl Fn(&Path) -> String) -> String {
+pub fn named<T>(paths: &[T], name: impl Fn(&T) -> String) -> String {
     let names: Vec<String> = paths.iter().take(SHOWN_FILES).map(|path| in_one_line(&name(path))).collect();
     let more = match paths.len().saturating_sub(SHOWN_FILES) {
         0 => String::new(),
