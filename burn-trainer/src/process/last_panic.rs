@@ -4,7 +4,7 @@
 //! such a thread can read the message here. Nothing but a panic hook gets it.
 
 use std::cell::RefCell;
-use std::panic::{set_hook, take_hook};
+use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::Once;
 
 use burn_ckpt::plumbing::panic_message;
@@ -31,17 +31,23 @@ pub(crate) fn note_messages() {
         let _replacing = panic_hook::replacing();
         let before = take_hook();
         set_hook(Box::new(move |info| {
-            let message = panic_message(info.payload());
-            if std::thread::current().name().is_some_and(|name| name.starts_with(DEVICE_THREADS)) {
-                let mut messages = OF_DEVICES.lock();
-                messages.truncate(MAX_OF_DEVICES - 1);
-                messages.push(message.clone());
-            }
-            // It cannot be reached while the thread's last values are destroyed.
-            let _ = LAST.try_with(|last| last.replace(Some(message)));
+            note(info);
             before(info);
         }));
     });
+}
+
+/// Notes the message of a panic of this thread. A hook that takes the place of all others for a while calls
+/// it.
+pub(crate) fn note(info: &PanicHookInfo<'_>) {
+    let message = panic_message(info.payload());
+    if std::thread::current().name().is_some_and(|name| name.starts_with(DEVICE_THREADS)) {
+        let mut messages = OF_DEVICES.lock();
+        messages.truncate(MAX_OF_DEVICES - 1);
+        messages.push(message.clone());
+    }
+    // It cannot be reached while the thread's last values are destroyed.
+    let _ = LAST.try_with(|last| last.replace(Some(message)));
 }
 
 /// The message of the panic by which this thread unwinds now.

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::process::console::warn;
-use crate::process::panic_hook;
 use crate::process::progress::figures::span;
+use crate::process::{last_panic, panic_hook};
 
 /// How long a device may take to open and to compute a few numbers. Opening the cards of a large machine
 /// takes some 20 seconds; a driver that hangs never answers.
@@ -120,6 +120,8 @@ pub(crate) fn first_panic<T>(work: impl FnOnce() -> T) -> std::result::Result<T,
     panic::set_hook(Box::new({
         let first = Arc::clone(&first);
         move |panic| {
+            // It can be of another run, which asks for its message.
+            last_panic::note(panic);
             let mut first = first.lock();
             first.get_or_insert_with(|| panic_message(panic.payload()));
         }
@@ -134,6 +136,8 @@ pub(crate) fn first_panic<T>(work: impl FnOnce() -> T) -> std::result::Result<T,
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
 
     #[test]
@@ -153,6 +157,23 @@ mod tests {
         let reason = r#"Unable to dynamically load the "cuda" shared library - searched for library names: ["libcuda.so"]"#;
         let short = r#"Unable to dynamically load the "cuda" shared library: is the driver installed?"#;
         assert_eq!((in_short(reason), in_short("no adapter")), (short.to_owned(), "no adapter".to_owned()));
+    }
+
+    #[test]
+    fn a_panic_of_another_run_while_a_device_starts_keeps_its_message() {
+        struct Asks(Sender<Option<String>>);
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                self.0.send(last_panic::of_this_thread()).unwrap();
+            }
+        }
+        let (asks, asked) = channel();
+        let other = move || {
+            let _asks = Asks(asks);
+            panic!("of another run");
+        };
+        first_panic(|| std::thread::spawn(other).join().unwrap_err()).unwrap();
+        assert_eq!(asked.recv().unwrap().as_deref(), Some("of another run"));
     }
 
     #[test]
