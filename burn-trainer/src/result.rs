@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use burn::train::renderer::MetricsRenderer;
-use burn_ckpt::FromCheckpoint;
 use burn_ckpt::plumbing::CHECKPOINT_DIR;
 use burn_ckpt::retention::SavedCheckpoint;
+use burn_ckpt::{Checkpoint, FromCheckpoint};
 use indexmap::IndexMap;
 
 use crate::error::Result;
@@ -95,9 +95,10 @@ impl<M> fmt::Debug for FitResult<M> {
 }
 
 impl<M: FromCheckpoint> FitResult<M> {
-    /// The model of the best checkpoint, whatever `model` is: what the run has validated, of which the score
-    /// is. That is the average where [`Ema`](crate::callbacks::Ema) validates; `M::from_checkpoint(path)`
-    /// loads the parameters that were trained. Each tensor is verified while it is loaded.
+    /// The model of the best checkpoint, whatever `model` is: that of which the score is. It is the average
+    /// where [`Ema`](crate::callbacks::Ema) validates the set of the primary metric;
+    /// `M::from_checkpoint(path)` loads the parameters that were trained. Each tensor is verified while it is
+    /// loaded.
     ///
     /// ```no_run
     /// # fn run<M: burn_ckpt::FromCheckpoint>(result: burn_trainer::FitResult<M>) -> burn_trainer::Result<()> {
@@ -110,7 +111,12 @@ impl<M: FromCheckpoint> FitResult<M> {
     /// [`Error::Checkpoint`](crate::Error::Checkpoint) with [`burn_ckpt::Error::NotFound`] if the run has no
     /// best checkpoint, or with the errors of [`burn_ckpt::CheckpointLoader::load`].
     pub fn best_model(&self, device: &Device) -> Result<M> {
-        Ok(M::loader(self.best_path()?).as_validated().load(device)?.model)
+        let path = self.best_path()?;
+        let mut loader = M::loader(path);
+        if let Some(part) = self.part_of_score(&Checkpoint::open(path)?)? {
+            loader = loader.part(&part);
+        }
+        Ok(loader.load(device)?.model)
     }
 }
 
@@ -120,6 +126,14 @@ impl<M> FitResult<M> {
     #[must_use]
     pub fn best(&self) -> Option<&SavedCheckpoint> {
         best_of(&self.checkpoints, self.best_metric.as_deref())
+    }
+
+    /// The part of the best checkpoint of which its score is. `None` for the model.
+    pub(crate) fn part_of_score(&self, best: &Checkpoint) -> burn_ckpt::Result<Option<String>> {
+        match &self.best_metric {
+            Some(metric) => best.part_of_metric(metric),
+            None => best.validated_part(),
+        }
     }
 
     /// The path of the best checkpoint.

@@ -32,6 +32,7 @@ use crate::run::open::OpenRun;
 use crate::run::prepare::{RunSetup, SaverSetup};
 use crate::run_files::experiment_log::ExperimentLog;
 use crate::run_files::file_size_limit;
+use crate::state::position::StepChange;
 use crate::state::speed_meter::SpeedMeter;
 use crate::state::training_data::TrainingData;
 use crate::stopping::stop_control::StopControl;
@@ -244,7 +245,7 @@ impl<M: LearnerModel> Trainer<M> {
     /// `max_epochs`, `max_steps`, the limits of batches, the trainer's [devices](Self::devices), and the
     /// batches that a step accumulates on each of them (`grads_accumulation`; 1 without). A run that resumes
     /// with [`keep_effective_batch`](TrainerConfig::keep_effective_batch) has as many batches in a step as
-    /// before. `max_time`, early stopping and callbacks can end the run before.
+    /// before; without it, the steps that are done count as they are. `max_time`, early stopping and callbacks can end the run before.
     ///
     /// ```no_run
     /// # use std::sync::Arc;
@@ -269,13 +270,15 @@ impl<M: LearnerModel> Trainer<M> {
             return Err(Error::config("Trainer::optimizer_steps", reason));
         };
         let used = config.train_limits().resolve(Some(batches))?;
-        let resumed = run.resume.as_ref().filter(|_| config.keep_effective_batch);
-        let kept = resumed.and_then(|resume| resume.state.batches_per_step);
-        let of_step = kept
-            .unwrap_or_else(|| self.devices.named.len().max(1) as u64 * grads_accumulation.max(1) as u64)
-            .max(1);
-        let steps = used.map_or(batches, |used| used.min(batches)).div_ceil(of_step);
-        let steps = steps.saturating_mul(config.max_epochs as u64);
+        let batches = used.map_or(batches, |used| used.min(batches));
+        let now = self.devices.named.len().max(1) as u64 * grads_accumulation.max(1) as u64;
+        let resumed = run.resume.as_ref().map(|resume| &resume.state);
+        let before = resumed.and_then(|state| state.batches_per_step);
+        let of_step = before.filter(|_| config.keep_effective_batch).unwrap_or(now).max(1);
+        let epochs = config.max_epochs as u64;
+        // Those done can have had another number of batches.
+        let since = resumed.and_then(|state| StepChange::of(state, of_step)).unwrap_or_default();
+        let steps = since.steps_at_end(epochs, batches, of_step);
         Ok(config.max_steps.map_or(steps, |max| max.min(steps)))
     }
 

@@ -307,7 +307,8 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
     }
 
     /// Loads what the run has validated, of which the checkpoint's `val_` metrics are: the
-    /// [part](Checkpoint::validated_part) of an average that validates, if there is one, else the model.
+    /// [part](Checkpoint::validated_part) of an average that validates, if there is one, else the model. Where
+    /// the run's primary metric is of a validation set that was validated with the model, it is the model.
     pub fn as_validated(mut self) -> Self {
         self.is_as_validated = true;
         self
@@ -335,7 +336,7 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
         }
         let checkpoint = Checkpoint::open(&self.path)?;
         if self.is_as_validated {
-            self.options.part = checkpoint.validated_part()?;
+            self.options.part = checkpoint.part_of_validation()?;
         }
         let mut raw = checkpoint.raw_hparams().clone();
         self.update_json.into_iter().for_each(|update| update(&mut raw));

@@ -298,8 +298,8 @@ impl<M: LearnerModel> CallbackContext<'_, M> {
     }
 
     /// Validates another model than the trained one, this time: one with averaged weights, for example. The
-    /// metrics of this validation, and so what is best, are those of that model. If several callbacks call
-    /// it, the last one counts.
+    /// metrics of this validation, and so what is best, are those of that model:
+    /// [`CallbackState`](super::CallbackState) has how a checkpoint says so. The last call counts.
     pub fn validate_with(&mut self, model: M) {
         self.requests.validated = Some(model);
     }

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use super::{arguments, restart};
 use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::{Error, Result, Stage};
-use crate::metrics::is_of_validation;
 use crate::mirror::MirrorResult;
 use crate::process::console::say;
 use crate::process::progress::figures::{count, significant, span};
@@ -133,8 +132,8 @@ fn shown_reason(reason: &EndReason) -> String {
 
 /// Of what a metric in a checkpoint is, if not of the model that it loads.
 fn of_part(metric: &str, path: &Path) -> String {
-    let part = || Checkpoint::open(path).ok()?.validated_part().ok()?;
-    match is_of_validation(metric).then(part).flatten() {
+    let part = Checkpoint::open(path).and_then(|checkpoint| checkpoint.part_of_metric(metric));
+    match part.ok().flatten() {
         Some(part) => format!(", of its part {part}"),
         None => String::new(),
     }

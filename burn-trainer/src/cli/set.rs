@@ -19,6 +19,7 @@ use self::shown_assignment::without_address;
 use self::wrong_value::wrong_value;
 use crate::config::TrainerConfig;
 use crate::error::{Error, Result};
+use crate::strategy::{MetricConfig, StrategyConfig};
 
 /// Applies one assignment. Changes no other field, whatever it is: not even one that JSON cannot hold.
 pub(super) fn set<C: Serialize + DeserializeOwned>(
@@ -41,7 +42,10 @@ pub(super) fn set<C: Serialize + DeserializeOwned>(
     spell_out(trainer, key);
     let trainer_fields = SerializedValue::of(trainer).map_err(to_config)?;
     if trainer_fields.find(key).is_some() {
-        return assign(trainer, &trainer_fields, key, values).map_err(wrong);
+        let primary = trainer.primary_metric.clone();
+        assign(trainer, &trainer_fields, key, values).map_err(wrong)?;
+        rank_by_primary(trainer, primary.as_ref());
+        return Ok(());
     }
     let program_fields = SerializedValue::of(program).map_err(to_config)?;
     if program_fields.find(key).is_some() || is_left_out::<C>(&program_fields, key, &values) {
@@ -152,6 +156,22 @@ pub(super) fn spell_out(trainer: &mut TrainerConfig, key: &str) {
         Some("last") => _ = trainer.last.get_or_insert_default(),
         Some("on_exception") => _ = trainer.on_exception.get_or_insert_default(),
         _ => {}
+    }
+}
+
+/// Has the strategies that rank by the primary metric rank by the new one. Settings from a checkpoint have
+/// its name in each of them.
+fn rank_by_primary(trainer: &mut TrainerConfig, before: Option<&MetricConfig>) {
+    let (Some(before), Some(now)) = (before, trainer.primary_metric.clone()) else { return };
+    if before.name == now.name {
+        return;
+    }
+    for strategy in trainer.strategies.iter_mut().flatten() {
+        if let StrategyConfig::Best(best) = strategy
+            && best.metric.as_ref().is_some_and(|metric| metric.name == before.name)
+        {
+            (best.metric, best.mode) = (None, None);
+        }
     }
 }
 

@@ -26,6 +26,18 @@ pub(crate) fn load<M: LearnerModel>(
     Ok(())
 }
 
+/// Says that the metrics of the checkpoint are not of the weights that are taken.
+fn note_average(checkpoint: &Checkpoint, init_from: &InitFrom) -> Result<()> {
+    if init_from.part.is_none()
+        && let Some(part) = checkpoint.validated_part()?
+    {
+        note(&format!(
+            "these are the parameters that were trained. Their run has validated with {part}: init_from.part {part:?} takes that"
+        ));
+    }
+    Ok(())
+}
+
 /// The same for a model alone.
 pub(crate) fn loaded<M: LearnerModel>(
     model: M,
@@ -41,6 +53,7 @@ pub(crate) fn loaded<M: LearnerModel>(
         let (counts, tensors) = report.split_once('\n').unwrap_or((&report, ""));
         note(&format!("initial weights from {}: {counts}", checkpoint.path().display()));
         tensors.lines().for_each(note);
+        note_average(&checkpoint, init_from)?;
         let mut new = non_finite_tensors(&model.valid())?;
         new.retain(|name| !as_built.contains(name));
         if let [first, ..] = &new[..] {

@@ -172,7 +172,7 @@ mod tests {
             let _asks = Asks(asks);
             panic!("of another run");
         };
-        first_panic(|| std::thread::spawn(other).join().unwrap_err()).unwrap();
+        first_panic(|| thread::spawn(other).join().unwrap_err()).unwrap();
         assert_eq!(asked.recv().unwrap().as_deref(), Some("of another run"));
     }
 

@@ -29,7 +29,7 @@ pub(super) fn load<M: Module>(mut result: FitResult<M>, end_with: EndWith) -> Re
     let checkpoint = Checkpoint::open(&path)?;
     // What the score is of.
     let mut options = LoadOptions::new();
-    options.part = checkpoint.validated_part()?;
+    options.part = result.part_of_score(&checkpoint)?;
     (result.model, _) = checkpoint.load_into_with(result.model, &options)?;
     result.model_checkpoint = Some(path);
     Ok(result)

@@ -79,7 +79,7 @@ impl OpenRun {
         log_broken(&present);
         let mut mirror = MirrorOfRun::open(config, &layout, &present, signals)?;
         let found = find_checkpoint::find_or_download(config, &layout, &elsewhere, &mut present, &mut mirror);
-        let resume = match found {
+        let mut resume = match found {
             // What prevents a resume is removed for the fresh start.
             Err(Error::NothingToResume { .. }) if config.overwrite => None,
             found => found?,
@@ -87,6 +87,9 @@ impl OpenRun {
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         // Another run's checkpoint must not be resumed among the checkpoints of this one.
         let resumes_itself = is_own(resume.as_ref(), &layout, &present)?;
+        if let Some(resume) = &mut resume {
+            resume.is_of_another_run = !resumes_itself;
+        }
         let own = resume.as_ref().filter(|_| resumes_itself);
         let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
         // With `auto` the only checkpoints without one to resume are weights.

@@ -148,6 +148,13 @@ pub(crate) fn prepare<M: LearnerModel>(
     if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
         warm_start::load(learner, init_from, writes.then_some(&*non_finite_as_built))?;
     }
+    if writes
+        && config.init_from.is_some()
+        && let Some(other) = resume.as_ref().filter(|resume| resume.is_of_another_run)
+    {
+        let path = other.checkpoint.path().display();
+        warn(&format!("init_from is left out: the run begins with the whole state of {path} (ckpt_path)"));
+    }
     if let Some(resume) = &mut resume {
         let announce = |run: &OpenRun, resume: &ResumePoint| match writes {
             true => announce(&config, &hparams, run, resume, &data),

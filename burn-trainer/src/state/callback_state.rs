@@ -32,6 +32,11 @@ const VALUE_KEY: &str = "callback.value";
 /// assert!(state.up_to_version(0).is_err());
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
+///
+/// A callback that [validates with a model of its own](crate::callbacks::CallbackContext::validate_with)
+/// stores it by [`with_module`](Self::with_module), with a value that has a field `validates` which is true.
+/// Then [`FitResult::best_model`](crate::FitResult::best_model), `end_with` and evaluations load that model,
+/// as they do with [`Ema`](crate::callbacks::Ema).
 #[derive(Clone, Default)]
 pub struct CallbackState {
     version: u32,

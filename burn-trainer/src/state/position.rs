@@ -35,6 +35,9 @@ pub(crate) struct TrainerState {
     /// Batches in an optimizer step: the number of devices, times the accumulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batches_per_step: Option<u64>,
+    /// Since where a step has so many, if it had another number before. Not in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) step_change: Option<StepChange>,
     /// The items of the epoch in progress, and those of a validation. Not in checkpoints of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<DataLengths>,
@@ -106,6 +109,7 @@ impl TrainerState {
             next_learning_rate: None,
             learning_rate_scale: 1.0,
             batches_per_step: None,
+            step_change: None,
             data: None,
             validation_sets: IndexMap::new(),
             ended: None,
@@ -148,14 +152,49 @@ impl TrainerState {
             return Err("its learning rate is not a number".to_owned());
         }
         let DataLengths { train, valid } = self.data.unwrap_or_default();
-        let others =
-            [("batches_per_step", self.batches_per_step.unwrap_or(1)), ("train", train), ("valid", valid)];
+        let changed = self.step_change.unwrap_or_default();
+        let others = [
+            ("batches_per_step", self.batches_per_step.unwrap_or(1)),
+            ("step_change", changed.epoch.max(changed.batches).max(changed.global_step)),
+            ("train", train),
+            ("valid", valid),
+        ];
         // A loader that does not know its length says the largest there is.
         let is_possible = |count: u64| count < MAX_COUNT || count == usize::MAX as u64;
         if let Some((name, count)) = others.into_iter().find(|(_, count)| !is_possible(*count)) {
             return Err(format!("its trainer state has the {name} {count}, which no run reaches"));
         }
         Ok(())
+    }
+}
+
+/// From where on an optimizer step has another number of batches than before: the run was resumed on another
+/// number of devices, or with another accumulation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepChange {
+    pub(crate) epoch: u64,
+    /// Batches of the epoch that were done.
+    pub(crate) batches: u64,
+    pub(crate) global_step: u64,
+}
+
+impl StepChange {
+    /// The last change of a run that resumes from a state, and has so many batches in a step now.
+    pub(crate) fn of(state: &TrainerState, batches_per_step: u64) -> Option<Self> {
+        let is_other = state.batches_per_step.is_some_and(|before| before != batches_per_step);
+        let Position { epoch, batches, global_step, .. } = state.position.next();
+        if is_other { Some(Self { epoch, batches, global_step }) } else { state.step_change }
+    }
+
+    /// The optimizer steps at the end of so many epochs, each of which has so many batches.
+    pub(crate) fn steps_at_end(self, epochs: u64, batches: u64, batches_per_step: u64) -> u64 {
+        let of_epoch = |done: u64| batches.saturating_sub(done).div_ceil(batches_per_step.max(1));
+        let Some(later) = epochs.checked_sub(self.epoch).and_then(|left| left.checked_sub(1)) else {
+            return self.global_step;
+        };
+        self.global_step
+            .saturating_add(of_epoch(self.batches))
+            .saturating_add(of_epoch(0).saturating_mul(later))
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct ResumePoint {
     pub(crate) metadata: Metadata,
     /// The sections of the program's callbacks, in memory. Empty until the learner's state is restored.
     pub(crate) callbacks: IndexMap<String, Section>,
+    /// Whether it is another run's: what resumes is a new run, which begins with this state.
+    pub(crate) is_of_another_run: bool,
 }
 
 impl ResumePoint {
@@ -42,7 +44,14 @@ impl ResumePoint {
         let state: TrainerState = checkpoint.trainer_state()?;
         state.check().map_err(|reason| unusable(path, reason))?;
         let history = history(path, &checkpoint, &metadata, &state)?;
-        Ok(Self { checkpoint, state, history, metadata, callbacks: IndexMap::new() })
+        Ok(Self {
+            checkpoint,
+            state,
+            history,
+            metadata,
+            callbacks: IndexMap::new(),
+            is_of_another_run: false,
+        })
     }
 
     /// A section whose tensors are compared with their digests as they are read: a disk can answer otherwise

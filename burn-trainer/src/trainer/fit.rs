@@ -10,6 +10,7 @@ use super::{Trainer, fast_dev_run};
 use crate::burn_loops::epoch_end_saves::EpochEndSaves;
 use crate::burn_loops::users_loop::{StartError, UsersLoop};
 use crate::callbacks::built_in::early_stopping::EarlyStoppingCallback;
+use crate::config::BatchLimit;
 use crate::dataloader::LoaderSize;
 use crate::error::{Error, Result};
 use crate::learner_state::{recomputation, restore};
@@ -86,6 +87,10 @@ impl<M: LearnerModel> Trainer<M> {
     fn fit_run(mut self, training: SupervisedTraining<M>, learner: Learner<M>) -> Result<FitResult<M>> {
         let _entered = self.setup.run.output.enter();
         let devices = self.devices.of_run(&learner.model())?;
+        if self.setup.config.fast_dev_run {
+            // Each of them is tried.
+            self.setup.config.limit_train_batches = Some(BatchLimit::Count(devices.len() as u64));
+        }
         let recomputes = self.recomputes(&learner)?;
         self.check_start(&learner)?;
         let RunSetup { config, data, .. } = &self.setup;

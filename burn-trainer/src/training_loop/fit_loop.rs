@@ -33,7 +33,7 @@ use crate::metrics::RunMetrics;
 use crate::saving::run_saves::RunSaves;
 use crate::saving::save_summary::SaveSummary;
 use crate::state::end_reason::EndReason;
-use crate::state::position::{DataLengths, EpochLengths};
+use crate::state::position::{DataLengths, EpochLengths, StepChange};
 use crate::state::resume_point::ResumePoint;
 use crate::state::run_clock::RunClock;
 use crate::state::run_info::RunInfo;
@@ -135,7 +135,8 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for FitLoop<M> {
             devices.settle();
             let data =
                 data.insert(LoopData::<M>::new(&devices, &train, &valid, &validation_sets, rules.batches));
-            state.train(data, resume.is_some())
+            state.train(data, resume.is_some())?;
+            resume.as_ref().map_or(Ok(()), |resume| state.check_trained(resume))
         }));
         let outcome = state.end(ended);
         devices.gather(&mut learner);
@@ -157,6 +158,22 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
         self.callbacks.settle()?;
         Ok(())
+    }
+
+    /// Rejects a new run that begins with another run's state, and for which that state says that it is done:
+    /// it would save nothing, and say that it is complete.
+    fn check_trained(&self, resume: &ResumePoint) -> Result<()> {
+        if !resume.is_of_another_run || !self.progress.finished_before {
+            return Ok(());
+        }
+        let reason = self.progress.end_reason(&self.early_stopping, &self.rules);
+        let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        let (path, run_id) = (resume.checkpoint.path().display(), &resume.metadata.run_id);
+        let reason = format!(
+            "{path} of the run {run_id} ends the run before its first step{reason}: nothing would be trained. Change what ends it, or \
+             begin with the weights alone (init_from)"
+        );
+        Err(Error::config("ckpt_path", reason))
     }
 
     /// What the thread sees that ends the run when this loop does not see a stop.
@@ -185,6 +202,8 @@ impl<M: LearnerModel> LoopState<'_, M> {
     pub(super) fn check_resumed(&mut self, resume: &ResumePoint, keep_effective_batch: bool) -> Result<()> {
         let before = resume.state.batches_per_step;
         self.progress.batch = self.progress.batch.resumed(before, keep_effective_batch)?;
+        let batches_per_step = self.progress.batch.batches_per_step();
+        self.progress.step_change = StepChange::of(&resume.state, batches_per_step);
         let store = self.burn.store;
         restore_scheduler(self.learner.get_mut(), resume, |learner| {
             optimizer_and_scheduler(learner, store, ReadTiming::Later)

@@ -320,7 +320,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
                     }
                     error => chain(error),
                 };
-                let exception = (self.progress.position.global_step > 0).then(reason);
+                let exception = self.progress.has_moved().then(reason);
                 Failure { error, exception }
             }
             Err(panic) => {

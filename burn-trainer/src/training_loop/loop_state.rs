@@ -26,7 +26,7 @@ use crate::saving::run_saves::RunSaves;
 use crate::saving::saver::Saver;
 use crate::state::end_reason::EndReason;
 use crate::state::event::{RunProgress, TrainingEvent};
-use crate::state::position::{EpochLengths, Position, TrainerState};
+use crate::state::position::{EpochLengths, Position, StepChange, TrainerState};
 use crate::state::run_clock::RunClock;
 use crate::state::speed_meter::{Activity, SpeedMeter};
 use crate::stopping::stop_control::LoopStop;
@@ -54,6 +54,8 @@ pub(super) struct LoopProgress {
     pub(super) clock: RunClock,
     pub(super) speed: SpeedMeter,
     pub(super) batch: EffectiveBatch,
+    /// Where a step had another number of batches before.
+    pub(super) step_change: Option<StepChange>,
     pub(super) data: EpochLengths,
     /// The position at which this call began.
     pub(super) begun: Position,
@@ -78,6 +80,7 @@ impl LoopProgress {
             clock,
             speed,
             batch,
+            step_change: None,
             data,
             begun: position,
             finished_before: false,
@@ -128,6 +131,7 @@ impl LoopProgress {
             next_learning_rate: rates.next,
             learning_rate_scale: rates.scale,
             batches_per_step: Some(self.batch.batches_per_step()),
+            step_change: self.step_change,
             data: Some(self.data.of_epoch(self.position.epoch)),
             ended,
             speed: self.speed.totals(),

@@ -51,6 +51,9 @@ struct EmaValue {
     settings: EmaSettings,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since_step: Option<u64>,
+    /// For [`burn_ckpt::Checkpoint::part_of_metric`], as `validates` is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    trained_on: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,6 +140,11 @@ impl<M: LearnerModel> Ema<M> {
         }
     }
 
+    /// The first step that counts.
+    fn first_step(&self) -> u64 {
+        self.settings.start_step.saturating_add(self.settings.every_n_steps)
+    }
+
     fn update(&mut self, model: M, step: u64) {
         let decay = self.settings.decay;
         self.averaged = Some(match self.averaged.take() {
@@ -159,7 +167,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
     }
 
     fn on_fit_start(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
-        let EmaSettings { decay, every_n_steps, start_step, validates } = self.settings;
+        let EmaSettings { decay, every_n_steps, validates, .. } = self.settings;
         if !(0.0..1.0).contains(&decay) {
             return Err(format!("its decay is {decay}: it must be at least 0 and below 1").into());
         }
@@ -170,7 +178,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
         if validates {
             context.claim_validations()?;
             if context.validates() {
-                let first = start_step.saturating_add(every_n_steps);
+                let first = self.first_step();
                 note(&format!(
                     "from step {first} on, the run validates with the averaged parameters of {}: val_ metrics are theirs",
                     self.name
@@ -183,7 +191,9 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
     fn on_train_step_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         let EmaSettings { every_n_steps, start_step, .. } = self.settings;
         let step = context.global_step();
-        if step > start_step && (step - start_step).is_multiple_of(every_n_steps) {
+        // The one step of a fast dev run is averaged, as the average is saved and loaded too.
+        let is_due = step > start_step && (step - start_step).is_multiple_of(every_n_steps);
+        if is_due || context.run().is_fast_dev_run {
             self.update(context.valid_model(), step);
         }
         Ok(())
@@ -199,9 +209,9 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
     fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
         let is_done = context.ended().is_some_and(|ended| ended.outcome.is_done());
         if is_done && self.averaged.is_none() && context.global_step() > 0 {
-            let (step, start) = (context.global_step(), self.settings.start_step);
+            let (step, first) = (context.global_step(), self.first_step());
             warn(&format!(
-                "{} has averaged nothing: it begins after step {start}, and the run ended with step {step}",
+                "{} has averaged nothing: it begins with step {first}, and the run ended with step {step}",
                 self.name
             ));
         }
@@ -209,7 +219,9 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
     }
 
     fn state(&self) -> CallbackResult<Option<CallbackState>> {
-        let value = EmaValue { settings: self.settings.clone(), since_step: self.since_step };
+        let Self { settings, since_step, trained_on, .. } = self;
+        let (settings, trained_on) = (settings.clone(), trained_on.clone());
+        let value = EmaValue { settings, since_step: *since_step, trained_on };
         let state = CallbackState::new(VERSION).with_value(&value)?;
         Ok(self.averaged.as_ref().map(|averaged| state.with_module(averaged).also_with_weights_only()))
     }
@@ -221,8 +233,7 @@ impl<M: LearnerModel> Callback<M> for Ema<M> {
     ) -> CallbackResult<Restored> {
         let Some(state) = state else {
             let reason = "the checkpoint has no average".to_owned();
-            let EmaSettings { start_step, every_n_steps, .. } = self.settings;
-            let has_begun = context.global_step() >= start_step.saturating_add(every_n_steps);
+            let has_begun = context.global_step() >= self.first_step();
             return Ok(if has_begun { Restored::FromStart(reason) } else { Restored::Complete });
         };
         let state = state.up_to_version(VERSION)?;

@@ -14,6 +14,8 @@ use crate::callbacks::gradients::Gradients;
 use crate::callbacks::scalars::LoggedScalar;
 use crate::error::CallbackResult;
 use crate::learner_state::synchronous::is_synchronous;
+use crate::process::console::warn;
+use crate::process::progress::figures::count;
 use crate::state::callback_state::CallbackState;
 
 /// Version of the stored state.
@@ -83,6 +85,9 @@ struct Counts {
     skipped: u64,
     /// Those in a row up to here.
     in_a_row: u64,
+    /// Whether this process has said one on the terminal. The log has each.
+    #[serde(skip)]
+    is_said: bool,
 }
 
 impl Default for GradientGuard {
@@ -203,7 +208,12 @@ impl<L> GradientGuard<L> {
             NonFinite::Skip { most_in_a_row } if self.counts.in_a_row < most_in_a_row => {
                 self.counts.in_a_row += 1;
                 self.counts.skipped += 1;
-                log::warn!("{found}: the step is left out");
+                let left_out = format!("{found}: the step is left out");
+                // What they come to is said at the end.
+                match std::mem::replace(&mut self.counts.is_said, true) {
+                    false => warn(&left_out),
+                    true => log::warn!("{left_out}"),
+                }
                 Ok(true)
             }
             NonFinite::Skip { most_in_a_row } => {
@@ -363,7 +373,11 @@ impl<M: LearnerModel, L: BatchLoss<<M as TrainStep>::Output>> Callback<M> for Gr
         Ok(())
     }
 
-    fn on_fit_end(&mut self, _: &mut CallbackContext<'_, M>) -> CallbackResult {
+    fn on_fit_end(&mut self, context: &mut CallbackContext<'_, M>) -> CallbackResult {
+        if let skipped @ 1.. = self.counts.skipped {
+            let steps = count(context.global_step().saturating_add(skipped), "step");
+            warn(&format!("{skipped} of {steps} were left out, as a loss or gradient was not finite"));
+        }
         self.settle()
     }
 

@@ -57,6 +57,23 @@ fn a_strategy_is_set_by_its_kind_also_in_a_list() {
 }
 
 #[test]
+fn what_ranks_by_the_primary_metric_ranks_by_the_new_one() {
+    let list = r#"{"primary_metric": "val_loss", "strategies": [{"kind": "best", "metric": "val_loss", "mode": "min"},
+        {"kind": "best", "metric": "train_loss", "mode": "min"}]}"#;
+    let mut trainer: TrainerConfig = serde_json::from_str(list).unwrap();
+    set("primary_metric=val_accuracy", &mut trainer, &mut serde_json::json!({})).unwrap();
+    let trainer = trainer.spelled_out();
+    let ranked: Vec<_> = { trainer.strategies.iter().flatten() }
+        .map(|strategy| match strategy {
+            StrategyConfig::Best(best) => (best.metric.as_ref().unwrap().name.clone(), best.mode),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [("val_accuracy".to_owned(), None), ("train_loss".to_owned(), Some(MetricMode::Min))];
+    assert_eq!(ranked, expected);
+}
+
+#[test]
 fn a_part_of_what_is_null_is_an_error_with_what_to_write() {
     let mut program = serde_json::json!({});
     let mut error =

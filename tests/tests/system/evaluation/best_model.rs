@@ -62,6 +62,35 @@ fn the_best_model_of_an_average_is_the_average_of_which_the_score_is() {
 }
 
 #[test]
+fn the_best_model_by_a_set_that_the_average_leaves_to_the_trained_parameters_is_these() {
+    let root = tempfile::tempdir().unwrap();
+    let of_metric = |metric: &str, epochs: usize| {
+        let config = config(root.path(), epochs).with_primary_metric(metric).with_end_with(EndWith::Best);
+        let averaged = |trainer: Trainer<Model>| {
+            let raw = loader(&Script::default());
+            trainer.validation_set("raw", raw).callback(Ema::new(0.9).with_trained_on("raw"))
+        };
+        train_by(config.with_ckpt_path("auto"), Script::default(), averaged).unwrap()
+    };
+    let result = of_metric("val_raw_loss", 2);
+    let best = run_dir(root.path()).join("best_val_raw_loss");
+    let trained = output(&Model::from_checkpoint(&best, &backend::device()).unwrap());
+    assert_eq!(output(&result.best_model(&backend::device()).unwrap()), trained);
+    assert_eq!(output(&result.model), trained);
+    let validated = Model::loader(&best).as_validated().load(&backend::device()).unwrap();
+    assert_eq!((output(&validated.model), validated.part), (trained, None));
+    let checkpoint = validated.checkpoint;
+    for (metric, part) in [("val_loss", Some("ema")), ("val_raw_loss", None), ("train_loss", None)] {
+        assert_eq!(checkpoint.part_of_metric(metric).unwrap().as_deref(), part, "{metric}");
+    }
+    let result = of_metric("val_loss", 3);
+    let averaged = Model::loader(run_dir(root.path()).join("best_val_loss")).part("ema");
+    let averaged = output(&averaged.load(&backend::device()).unwrap().model);
+    assert_eq!(output(&result.best_model(&backend::device()).unwrap()), averaged);
+    assert_eq!(output(&result.model), averaged);
+}
+
+#[test]
 fn the_returned_model_is_that_of_the_last_step_or_of_the_best_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let last = train_scored(ranked(root.path()), &SCORES).unwrap();

@@ -20,7 +20,7 @@ use burn_trainer::strategy::{
 use burn_trainer::{Error, FitResult, Result, Trainer, TrainerConfig};
 use parking_lot::Mutex;
 use system_tests::models::small::{
-    Counting, Model, Script, Storing, config, loader, shuffling, train, train_by, train_scripted,
+    Counting, Model, Script, Storing, config, learner, loader, shuffling, train, train_by, train_scripted,
     train_with_strategy,
 };
 
@@ -53,6 +53,24 @@ fn one_batch_is_trained_validated_saved_and_loaded_back_and_nothing_is_left() {
     assert_eq!(lines.lines().filter(|line| !line.ends_with(",final")).count(), 1);
     drop(result);
     nothing_is_left(root.path(), &run_dir);
+}
+
+#[test]
+fn each_device_is_tried_and_an_average_that_begins_later_too() {
+    let root = tempfile::tempdir().unwrap();
+    let script = Script::default();
+    let devices = [0, 1].map(|_| system_tests::backend::device());
+    let trainer: Trainer<Model> = Trainer::new(trial(root.path()), &script.hparams()).unwrap();
+    let late = Ema::new(0.9).with_start_step(500).with_every_n_steps(3);
+    let trainer = trainer.devices(devices).callback(late);
+    let training = trainer.training(shuffling(8), shuffling(8)).metrics((LossMetric::new(),));
+    let result = trainer.fit(training, learner(script)).unwrap();
+    let state = Checkpoint::open(&result.last().unwrap().path).unwrap();
+    let position = state.trainer_state::<serde_json::Value>().unwrap();
+    assert_eq!((&position["batches"], &position["global_step"]), (&2.into(), &1.into()));
+    assert_eq!(state.validated_part().unwrap().as_deref(), Some("ema"));
+    let log = std::fs::read_to_string(result.run_dir.join("experiment.log")).unwrap();
+    assert!(!log.contains("has averaged nothing"), "{log}");
 }
 
 /// Notes what it was asked, and stores something.

@@ -126,6 +126,12 @@ fn or_its_step_is_left_out_or_nothing_is_checked() {
     assert_eq!(misreported(&[3, 4, 6], 1, skip()).unwrap(), 7);
     assert_eq!(misreported(&[3], 4, skip()).unwrap(), 2);
     assert!(reason(misreported(&[3, 4, 5], 1, skip())).contains("after 2 steps in a row that were left out"));
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1), (Wrong::Loss, &[3, 4, 6]), 1, skip()).unwrap();
+    let log = std::fs::read_to_string(run_dir(root.path()).join("experiment.log")).unwrap();
+    assert_eq!(log.matches(": the step is left out").count(), 3, "{log}");
+    let end = "3 of 10 steps were left out, as a loss or gradient was not finite";
+    assert_eq!(log.matches(end).count(), 1, "{log}");
     assert_eq!(misreported(&[3], 1, GradientGuard::new().with_non_finite(NonFinite::Off)).unwrap(), 10);
     assert_eq!(misreported(&[3], 1, GradientGuard::new().without_loss()).unwrap(), 10);
 }

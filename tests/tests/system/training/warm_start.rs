@@ -7,6 +7,7 @@ use burn_trainer::callbacks::Ema;
 use burn_trainer::config::InitFrom;
 use burn_trainer::{Error, TrainerConfig};
 use system_tests::models::small::{Model, Script, config, train, train_by};
+use system_tests::programs::running::{Running, warmup};
 use system_tests::run_files::{in_memory, run_dir};
 
 /// The digests of the model's tensors, or of a part's, by their names.
@@ -91,6 +92,27 @@ fn a_run_that_resumes_ignores_it_so_the_same_command_starts_and_resumes() {
     let first = first_weights(with(2), Script::default()).unwrap();
     assert_eq!(first, values(done));
     assert!(train(with(2)).unwrap().finished_before);
+}
+
+#[test]
+fn what_the_weights_are_not_and_what_is_left_out_is_said() {
+    let root = in_memory();
+    let said = |run_id: &str, more: &str| {
+        let flags = format!("--run-id {run_id} --set everything=true {more}");
+        Running::start(warmup(root.path(), &flags)).end_well().stderr
+    };
+    said("a", "--epochs 1");
+    let best = run_dir(root.path()).with_file_name("a").join("best").display().to_string();
+    let note = "Their run has validated with ema: init_from.part \"ema\" takes that";
+    assert_eq!(said("b", &format!("--epochs 1 --set init_from={best}")).matches(note).count(), 1);
+    let average = format!(r#"--epochs 1 --set init_from={{"checkpoint":"{best}","part":"ema"}}"#);
+    assert_eq!(said("c", &average).matches(note).count(), 0);
+    // A new run begins with one of the two.
+    let both = said("d", &format!("--epochs 2 --set init_from={best} --ckpt-path {best}"));
+    assert!(
+        both.contains("warning: init_from is left out: the run begins with the whole state of "),
+        "{both}"
+    );
 }
 
 #[test]

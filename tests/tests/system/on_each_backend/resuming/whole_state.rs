@@ -92,7 +92,9 @@ fn early_stopping_stops_where_it_would_have() {
     let result = train_from(config, &|| shuffling(BATCH), learner(Script::default()), |training| {
         training.metric_valid_numeric(metric).early_stopping(stopping)
     });
-    assert!(result.unwrap().finished_before);
+    let Err(Error::Config { setting, reason }) = result else { panic!("a new run that trains nothing") };
+    assert_eq!(setting, "ckpt_path");
+    assert!(reason.contains("ends the run before its first step (a rule of the program)"), "{reason}");
 }
 
 fn metadata_of(checkpoint: &Path) -> std::path::PathBuf {

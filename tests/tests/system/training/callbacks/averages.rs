@@ -194,7 +194,7 @@ fn settings_that_differ_from_the_checkpoints_and_an_average_that_never_began_are
     };
     let late = said(1, Ema::new(DECAY).with_start_step(500));
     assert!(
-        late.contains("ema has averaged nothing: it begins after step 500, and the run ended with step 10"),
+        late.contains("ema has averaged nothing: it begins with step 501, and the run ended with step 10"),
         "{late}"
     );
     let begun = said(2, Ema::new(DECAY));

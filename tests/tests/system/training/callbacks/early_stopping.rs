@@ -157,6 +157,26 @@ fn what_it_has_seen_of_another_metric_or_direction_is_not_used() {
 }
 
 #[test]
+fn a_new_run_that_would_end_before_its_first_step_is_an_error_and_leaves_nothing() {
+    let root = in_memory();
+    let stopping = || score().with_patience(1);
+    assert_eq!(scored(settings(root.path(), stopping()), &[1.0, 2.0]).unwrap().epochs, 2);
+    let newest = run_dir(root.path()).join("last");
+    let other = |early_stopping| {
+        let config = settings(root.path(), early_stopping).with_run_id("other");
+        scored(config.with_ckpt_path(newest.display().to_string()), &[3.0; 6])
+    };
+    let Err(Error::Config { setting, reason }) = other(stopping()) else { panic!("it must not be done") };
+    assert_eq!(setting, "ckpt_path");
+    let why =
+        "of the run r1 ends the run before its first step (val_score has not improved for 1 validation)";
+    assert!(reason.contains(why) && reason.contains("init_from"), "{reason}");
+    let saved = run_dir(root.path()).with_file_name("other").join("checkpoint");
+    assert!(!saved.exists() || system_tests::run_files::files(&saved).is_empty());
+    assert_eq!(other(score().with_patience(9)).unwrap().epochs, 8);
+}
+
+#[test]
 fn with_another_threshold_the_run_continues() {
     let scores = [5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.4, 0.3];
     let root = in_memory();

@@ -200,6 +200,28 @@ fn a_schedule_over_the_run_is_as_long_on_another_number_of_devices_that_keeps_th
 }
 
 #[test]
+fn the_steps_of_the_run_count_those_done_before_it_had_another_number_of_devices() {
+    let root = in_memory();
+    let train = |devices: usize, panic_in_step| {
+        let script = Script { panic_in_step, ..Script::default() };
+        let config = saving(root.path()).with_ckpt_path("auto");
+        let devices = (0..devices).map(|_| backend::device());
+        let trainer = Trainer::<Model>::new(config, &script.hparams()).unwrap().devices(devices);
+        let data = shuffling(BATCH);
+        let counted = trainer.optimizer_steps(&*data, 1).unwrap();
+        let training = trainer.training(data, shuffling(BATCH)).metrics((LossMetric::new(),));
+        (counted, trainer.fit(training, learner(script)).map(|result| result.global_step).ok())
+    };
+    let (of_one, ended) = train(1, Some(10 + 5));
+    assert_eq!(ended, None);
+    let (of_two, ended) = train(2, Some(4));
+    assert_eq!(ended, None);
+    assert!(of_one / 2 < of_two && of_two < of_one, "{of_two} of {of_one}");
+    // The second start on two devices has more steps done.
+    assert_eq!(train(2, None), (of_two, Some(of_two)));
+}
+
+#[test]
 fn an_effective_batch_that_the_devices_cannot_share_is_an_error_before_training() {
     let root = in_memory();
     let script = Script { panic_in_step: Some(10 + 5), ..Script::default() };
