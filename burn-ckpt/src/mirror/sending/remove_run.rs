@@ -41,7 +41,10 @@ impl RunMirror {
     #[doc(hidden)]
     pub fn remove_run(mut self, removed: &mut Removed) -> Result<()> {
         match self.remove_objects(removed) {
-            Ok(()) => self.lease.remove(),
+            Ok(()) => {
+                self.lease.remove()?;
+                self.store.remove_directory_of_run(&self.run_id)
+            }
             Err(error) => Err(self.lease.release_after(error)),
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use object_store::{ObjectStoreExt, PutMode};
 
 use crate::disk::directories::create_directory;
-use crate::disk::storage::{ExistingContent, StoredFile};
+use crate::disk::storage::{self, ExistingContent, StoredFile};
 use crate::error::chain::chain;
 use crate::error::kind::ErrorKind;
 use crate::error::mirror_failure::MirrorFailure;
@@ -53,6 +53,15 @@ impl Store {
         self.conditional(key, self.put_with(key, bytes, PutMode::Overwrite))
     }
 
+    /// Removes what a directory has of a run that is removed: the file of the lock, and empty directories.
+    pub(crate) fn remove_directory_of_run(&self, run_id: &str) -> Result<()> {
+        let Some(directory) = &self.inner.directory else { return Ok(()) };
+        let run_dir = directory.join(run_id);
+        let lock = run_dir.join(LOCK_FILE);
+        storage::remove_file(&lock).map_err(Error::io("remove", &lock))?;
+        remove_if_empty(&run_dir)
+    }
+
     /// An error of the lock's file is one of the store, and not of what is sent to it.
     fn lock_failed(&self, key: &str, error: &Error) -> Error {
         let failure = match error.kind() {
@@ -61,4 +70,18 @@ impl Store {
         };
         self.failure("write", key, failure, chain(error))
     }
+}
+
+/// Removes a directory that has no files, and so those in it.
+fn remove_if_empty(directory: &Path) -> Result<()> {
+    for path in storage::list(directory).map_err(Error::io("list", directory))?.unwrap_or_default() {
+        if storage::entry(&path).map_err(Error::io("read", &path))?.is_some_and(|entry| entry.is_dir()) {
+            remove_if_empty(&path)?;
+        }
+    }
+    let left = storage::list(directory).map_err(Error::io("list", directory))?;
+    if left.is_some_and(|left| left.is_empty()) {
+        storage::remove_directory(directory).map_err(Error::io("remove", directory))?;
+    }
+    Ok(())
 }

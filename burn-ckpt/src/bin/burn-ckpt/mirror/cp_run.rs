@@ -6,8 +6,7 @@ use std::path::Path;
 use burn_ckpt::metrics_log::METRICS_FILE;
 use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun, begin_on_disk};
 use burn_ckpt::plumbing::{
-    CHECKPOINT_SUFFIX, Existing, LockMode, RunLock, check_own, create_directory, entry, is_checkpoint,
-    is_there,
+    CHECKPOINT_SUFFIX, Existing, LockMode, RunLock, check_own, create_directory, entry, is_there,
 };
 use burn_ckpt::{Catalog, RunLayout, chain};
 use serde_json::{Value, json};
