@@ -156,7 +156,7 @@ pub mod plumbing {
     }
     pub use crate::addresses::{is_address, mirror_address};
     pub use crate::average::average_with;
-    pub use crate::compared_settings::{NAMES_AND_PLACES, is_of_result, leaves};
+    pub use crate::compared_settings::{NAMES_AND_PLACES, NOT_OF_THE_RESULT, is_of_result, leaves};
     pub use crate::disk::commit::{remove_checkpoint, remove_written};
     pub use crate::disk::directories::{
         can_be_synced, cannot_be_synced, create_directory, entry, is_directory, is_symlink, is_there, list,

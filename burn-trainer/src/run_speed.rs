@@ -113,7 +113,7 @@ impl RunSpeed {
         })
     }
 
-    /// The sums in a checkpoint's metadata. None where there are none, or they cannot be.
+    /// The sums in a checkpoint's metadata: zeros where it has none, or impossible ones.
     pub(crate) fn from_json(json: &Value) -> Self {
         let found = Self::deserialize(json).unwrap_or_default();
         let Self { step_seconds, data_seconds, save_seconds, validation_seconds, .. } = found;

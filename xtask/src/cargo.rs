@@ -59,7 +59,7 @@ pub fn command() -> Command {
     command.current_dir(root());
     // Cargo takes a relative one from its own directory, which is not that of the cargo that built this
     // program.
-    if let Some(target) = target_in_place_of(&told(TARGET_VARIABLES), target()) {
+    if let Some(target) = target_in_place_of(&env_vars(TARGET_VARIABLES), target()) {
         command.env(TARGET_VARIABLES[0], target);
     }
     // What the cargo that started this program told it about its package. ring's build script looks at that,
@@ -76,11 +76,11 @@ pub fn command() -> Command {
 
 /// The workspace's directory.
 pub fn root() -> PathBuf {
-    let [package, directory] = told(["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"]);
+    let [package, directory] = env_vars(["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR"]);
     root_of(package, directory)
 }
 
-fn told<const N: usize>(names: [&str; N]) -> [Option<OsString>; N] {
+fn env_vars<const N: usize>(names: [&str; N]) -> [Option<OsString>; N] {
     names.map(std::env::var_os)
 }
 

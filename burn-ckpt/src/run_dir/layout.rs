@@ -71,7 +71,7 @@ impl RunLayout {
         &self.run_dir
     }
 
-    /// Whose the staging files of the run are that is in this directory, which must exist.
+    /// The owner of the run's staging files. The directory must exist.
     #[doc(hidden)]
     pub fn staging_owner(&self) -> Result<StagingOwner> {
         Ok(StagingOwner::run_at(&real_path(&self.run_dir)?))

@@ -255,7 +255,7 @@ plain! {
     with_max_waiting_saves, max_waiting_saves: usize;
     /// Sets what a failed save means for the run.
     with_failed_saves, failed_saves: FailedSaves;
-    /// Sets whose parameters the model has that training returns.
+    /// Sets which model training returns.
     with_end_with, end_with: EndWith;
     /// Sets how long a device of another machine may take to answer, in seconds.
     with_device_timeout_seconds, device_timeout_seconds: f64;

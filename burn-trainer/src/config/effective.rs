@@ -230,6 +230,37 @@ mod tests {
     }
 
     #[test]
+    fn each_setting_is_of_the_result_or_named_as_one_that_is_not() {
+        use burn_ckpt::plumbing::{NAMES_AND_PLACES, NOT_OF_THE_RESULT, STRATEGY_KINDS, is_of_result};
+        let json = serde_json::to_value(TrainerConfig::new().spelled_out()).unwrap();
+        let fields = json.as_object().unwrap().keys().map(String::as_str);
+        let settings: Vec<&str> = fields.chain(STRATEGY_KINDS).collect();
+        for named in NAMES_AND_PLACES.iter().chain(&NOT_OF_THE_RESULT) {
+            assert!(settings.contains(named), "there is no setting {named}");
+        }
+        let of_result: Vec<&str> = settings.into_iter().filter(|setting| is_of_result(setting)).collect();
+        let expected = [
+            "primary_metric",
+            "min_epochs",
+            "min_steps",
+            "early_stopping",
+            "max_steps",
+            "max_time",
+            "limit_train_batches",
+            "limit_valid_batches",
+            "overfit_batches",
+            "fast_dev_run",
+            "validation",
+            "validate_at_start",
+            "seed",
+            "init_from",
+            "keep_effective_batch",
+            "gradient_checkpointing",
+        ];
+        assert_eq!(of_result, expected);
+    }
+
+    #[test]
     fn a_list_replaces_the_three_and_an_empty_one_saves_nothing() {
         let config = |json: &str| serde_json::from_str::<TrainerConfig>(json).unwrap();
         let primary = r#""primary_metric": "val_loss""#;

@@ -208,7 +208,7 @@ pub struct TrainerConfig {
     /// sent each checkpoint on a thread of its own, and a start with `ckpt_path` on an empty disk resumes
     /// from it. Needs the feature `mirror`.
     pub mirror: Option<MirrorConfig>,
-    /// Whose parameters the model has that training returns; see [`EndWith`].
+    /// Which model training returns: that of the last step, or the best one. See [`EndWith`].
     pub end_with: EndWith,
     /// A run ends with an error within this many seconds after a device of another machine stops answering,
     /// plus the time to finish a checkpoint that was already read from the device. A device that has not

@@ -386,7 +386,7 @@ mod tests {
         assert!(all["a b"].starts_with("a_b_") && all["!"].starts_with("metric_"), "{all:?}");
         let (again, _) = keys(&["?", "Loss", "a_b", "!", "a-b", "a b"]);
         assert!(again.iter().all(|(name, key)| all[name] == *key), "{again:?}");
-        // A name as it stands is that of its metric, and what two could be is none.
+        // A name as it stands is found, and one that two metrics could have is not.
         assert_eq!(table.find("val_a-b").unwrap().0, format!("val_{}", all["a-b"]));
         assert_eq!(table.find("val/a_b").unwrap().0, "val_a_b");
         assert_eq!(table.find(&format!("val_{}", all["a b"])).unwrap().0, format!("val_{}", all["a b"]));

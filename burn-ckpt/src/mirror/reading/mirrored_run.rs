@@ -11,7 +11,6 @@ use crate::mirror::commit_object::{MirroredCheckpoint, newest_finite};
 use crate::mirror::object_names::{checkpoint_of_commit, lease, link};
 use crate::mirror::reading::checkpoint_files::CheckpointFiles;
 use crate::mirror::store::{Listed, Store};
-use crate::retention::MetricMode;
 use crate::run_dir::layout::check_run_id;
 
 /// A run in a mirror, as it was when it was opened.
@@ -165,23 +164,6 @@ impl MirroredRun {
     #[must_use]
     pub fn newest_finite(&self) -> Option<&MirroredCheckpoint> {
         newest_finite(&self.checkpoints)
-    }
-
-    /// The checkpoint with the best value of a metric, of those that are finite.
-    #[must_use]
-    pub fn best_by(&self, metric: &str, mode: MetricMode) -> Option<&MirroredCheckpoint> {
-        use crate::retention::{Candidate, KeepRule, TopK};
-        let scored: Vec<&MirroredCheckpoint> = self
-            .checkpoints
-            .iter()
-            .filter(|checkpoint| !checkpoint.non_finite && checkpoint.metrics.contains_key(metric))
-            .collect();
-        let candidates: Vec<Candidate> = (0..)
-            .zip(&scored)
-            .map(|(order, checkpoint)| Candidate::new(checkpoint.metrics[metric], order))
-            .collect();
-        let kept = KeepRule::Best(mode, TopK::Count(1)).kept(&candidates);
-        kept.first().map(|&place| scored[place])
     }
 
     /// The checkpoint that a name stands for: `last`, `best`, `best_val_loss` (the links), or a path as in

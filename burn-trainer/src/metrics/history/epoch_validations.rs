@@ -81,7 +81,7 @@ impl ValidationUnderWay {
         *self = Self { number: self.number + 1, keeps_lines, ..Self::default() };
     }
 
-    /// One of which nothing is kept, or the end of it.
+    /// Begins or ends a trial validation, of which nothing is kept.
     pub(super) fn set_trial(&mut self, is_trial: bool) {
         self.is_trial = is_trial;
     }

@@ -163,6 +163,7 @@ fn a_lock_that_another_process_has_is_waited_for() {
         has_begun.recv().unwrap();
         // The other process takes a moment.
         std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(!renewed.is_finished(), "the lease is renewed under the lock");
         lock.unlock().unwrap();
         renewed.join().unwrap().unwrap();
     });

@@ -121,7 +121,7 @@ fn not_whole(listings: &[Listing], directory: &Path) -> Option<String> {
 
 fn print(listings: &[Listing], args: &Args, output: &mut Output) -> Result<(), Failure> {
     let now = Timestamp::now();
-    // Who names metrics wants to see them.
+    // The summary has no place for the metrics that a user names.
     if !args.all && args.metrics.is_empty() && are_many(listings) {
         let table = table_of_runs(listings, now);
         let runs = count(table.len(), "run");
