@@ -16,6 +16,7 @@ use system_tests::config;
 use system_tests::run_files::{run_dir, without_clock};
 
 mod branches;
+mod catching_up;
 mod failures;
 mod files;
 mod gaps;
