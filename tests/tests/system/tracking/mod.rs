@@ -23,6 +23,8 @@ mod gaps;
 mod lines;
 mod mlflow;
 mod mlflow_failures;
+mod mlflow_resumes;
+mod names;
 mod post_json;
 
 /// What a tracker was told, in all processes of a run.
