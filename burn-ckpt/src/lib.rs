@@ -165,7 +165,9 @@ pub mod plumbing {
     pub use crate::disk::file_identity::{FileIdentity, file_identity};
     pub use crate::disk::links::remove as remove_link;
     pub use crate::disk::run_lock::{LockMode, LockState, RunLock, lock_state};
-    pub use crate::disk::staged_file::{Existing, has_another_name, unfinished_writes_of, write_whole};
+    pub use crate::disk::staged_file::{
+        Existing, Staged, has_another_name, unfinished_writes_of, write_whole,
+    };
     pub use crate::disk::staged_shards::remove_unfinished;
     pub use crate::disk::storage;
     pub use crate::error::pack_error::PackError;
@@ -202,7 +204,7 @@ pub mod plumbing {
     };
     pub use crate::run_dir::display_files::report_page::{REPORT_FILE, is_report_page, remove_report_page};
     pub use crate::run_dir::display_files::tracker_files::{
-        CSV_FILE, event_file_name, event_file_number, state_name, tracker_files,
+        CSV_FILE, UNFINISHED_EVENTS, event_file_name, event_file_number, state_name, tracker_files,
     };
     pub use crate::run_dir::evaluations::MAX_EVALUATION_BYTES;
     pub use crate::run_dir::filename_template::FilenameTemplate;

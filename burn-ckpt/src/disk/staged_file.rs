@@ -14,7 +14,7 @@ const ATTEMPTS: usize = 8;
 
 /// A file of its own beside its destination. Removed when dropped before [`Staged::publish`].
 #[derive(Debug)]
-pub(crate) struct Staged {
+pub struct Staged {
     path: PathBuf,
     pub(crate) destination: PathBuf,
     is_renamed: bool,
@@ -22,7 +22,11 @@ pub(crate) struct Staged {
 
 impl Staged {
     /// Creates an empty staging file for `destination`, whose directory must exist.
-    pub(crate) fn create(destination: &Path, owner: &StagingOwner) -> Result<(Self, StoredFile)> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when it cannot be created.
+    pub fn create(destination: &Path, owner: &StagingOwner) -> Result<(Self, StoredFile)> {
         Self::made_by(destination, owner, StoredFile::create_new)
             .map_err(|(path, error)| Error::io("create", path)(error))
     }
@@ -66,13 +70,30 @@ impl Staged {
         Ok((Self { path, destination: destination.to_path_buf(), is_renamed: false }, made))
     }
 
+    /// The same for another destination in that directory, of which the staging name says nothing.
+    #[must_use]
+    pub fn with_destination(mut self, destination: PathBuf) -> Self {
+        self.destination = destination;
+        self
+    }
+
     /// Where it is until it is published.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Gives the staged file its final name. Atomic: a reader finds the old file or this one.
     pub(crate) fn publish(mut self, existing: Existing) -> Result<()> {
+        self.try_publish(existing)
+    }
+
+    /// The same, and after an error it can be tried again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the file cannot get that name.
+    pub fn try_publish(&mut self, existing: Existing) -> Result<()> {
         let own = identity(&self.path);
         let published = match existing {
             Existing::Replace => match storage::entry(&self.destination) {

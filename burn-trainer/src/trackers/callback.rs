@@ -55,7 +55,8 @@ impl<T: Tracker> TrackerCallback<T> {
     }
 
     /// Sets how long the end of the run waits until everything is sent. What is not sent then is said, and a
-    /// start that resumes the run sends it.
+    /// start that resumes the run sends it. A tracker for a server is still called after that, as long as the
+    /// program lives, and one for files is not.
     #[must_use]
     pub fn with_wait_at_end(self, wait_at_end: Duration) -> Self {
         Self { wait_at_end, ..self }
@@ -85,7 +86,7 @@ impl<M: LearnerModel, T: Tracker> Callback<M> for TrackerCallback<T> {
         let Some(tracker) = self.tracker.take().filter(|_| run.writes && !run.is_fast_dev_run) else {
             return Ok(());
         };
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(run.resumed_from.is_some()));
         let worker = Worker::new(tracker, run.clone(), Arc::clone(&queue));
         let thread = thread::Builder::new().name(format!("tracker {}", self.name));
         // Its lines are those of this run.
@@ -142,16 +143,18 @@ impl Unsent {
             true => "a start that resumes the run sends them",
             false => "a start that resumes the run sends these",
         };
+        // Where the end came before its thread has counted them.
+        let uncounted = if self.has_uncounted { ", and perhaps others from before the resume" } else { "" };
         if self.waiting > 0 && waited.is_zero() && self.last_error.is_none() {
             // It may still get them, as long as the program lives.
             warnings.push(format!(
-                "the tracker {name} had {} to get when the run ended, which does not wait for it (its wait is 0). {place}, and \
-                 {sends} if it did not get them",
+                "the tracker {name} had {}{uncounted} to get when the run ended, which does not wait for it (its wait is 0). \
+                 {place}, and {sends} if it did not get them",
                 lines(self.waiting)
             ));
         } else if self.waiting > 0 {
             warnings.push(format!(
-                "the tracker {name} did not get {}{because}. {place}, and {sends}",
+                "the tracker {name} did not get {}{uncounted}{because}. {place}, and {sends}",
                 lines(self.waiting)
             ));
         } else if !self.has_finished && waited.is_zero() && self.last_error.is_none() {
@@ -165,7 +168,9 @@ impl Unsent {
                 Some(_) => "",
                 None => ". Have it wait longer: trackers_wait_seconds, or TrackerCallback::with_wait_at_end",
             };
-            warnings.push(format!("the tracker {name} {untold}{because}{more}"));
+            let lacks =
+                if self.has_uncounted { ", and may not have all lines from before the resume" } else { "" };
+            warnings.push(format!("the tracker {name} {untold}{lacks}{because}{more}"));
         }
         if self.rejected > 0 {
             warnings.push(format!("the tracker {name} has rejected {}", lines(self.rejected)));
@@ -180,8 +185,14 @@ mod tests {
 
     #[test]
     fn what_did_not_arrive_is_said_with_its_number_and_its_reason() {
-        let unsent =
-            Unsent { waiting: 0, rejected: 0, was_told_of_end: true, has_finished: true, last_error: None };
+        let unsent = Unsent {
+            waiting: 0,
+            has_uncounted: false,
+            rejected: 0,
+            was_told_of_end: true,
+            has_finished: true,
+            last_error: None,
+        };
         let warnings = |unsent: &Unsent| unsent.warnings("t", Duration::from_secs(10), true).join("\n");
         assert_eq!(warnings(&unsent), "");
         let late = Unsent { waiting: 3, was_told_of_end: false, has_finished: false, ..unsent };
@@ -201,8 +212,12 @@ mod tests {
         let unwaited = late.warnings("t", Duration::ZERO, true).join("\n");
         assert!(unwaited.contains("had 3 lines of values to get when the run ended"), "{unwaited}");
         assert!(!unwaited.contains("took longer") && !unwaited.contains("did not get 3"), "{unwaited}");
-        let slow =
-            Unsent { waiting: 0, rejected: 4, was_told_of_end: true, has_finished: true, last_error: None };
+        let uncounted = Unsent { has_uncounted: true, last_error: None, ..late };
+        let text = warnings(&uncounted);
+        assert!(text.contains("3 lines of values, and perhaps others from before the resume: it"), "{text}");
+        let text = warnings(&Unsent { waiting: 0, last_error: None, ..uncounted });
+        assert!(text.contains("may not have all lines from before the resume: it took"), "{text}");
+        let slow = Unsent { rejected: 4, last_error: None, ..unsent };
         assert_eq!(warnings(&slow), "the tracker t has rejected 4 lines of values");
         for (was_told_of_end, said) in [
             (false, "the tracker t was not told that the run has ended"),

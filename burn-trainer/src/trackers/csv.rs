@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use burn_ckpt::metrics_log::Line;
 use burn_ckpt::metrics_log::csv::{RowPlace, heading, heading_start, row};
-use burn_ckpt::plumbing::storage::{self, ExistingContent, StoredFile};
-use burn_ckpt::plumbing::{CSV_FILE, Existing, write_whole};
+use burn_ckpt::plumbing::storage::{self, StoredFile};
+use burn_ckpt::plumbing::{CSV_FILE, Existing};
 use indexmap::IndexSet;
 use serde_json::Value;
 
+use super::rewritten_file::RewrittenFile;
 use super::tracker::{StartAt, Tracker, TrackerError, TrackerResult};
 use crate::callbacks::RunInfo;
-use crate::run_files::line_file::{LineFile, Open};
+use crate::run_files::line_file::Open;
 use crate::run_files::regular_file;
 
 /// Bytes of rows that are copied at once.
@@ -22,7 +23,8 @@ const BLOCK: usize = 1 << 16;
 ///
 /// A row for each line of `metrics.jsonl`, and a column for each metric. When a metric is logged for the
 /// first time, the table is written again with a column for it. A run that resumes writes its table again
-/// from `metrics.jsonl`, so that no row is missing or there twice.
+/// from `metrics.jsonl`, so that no row is missing or there twice. The earlier table stays until the new one
+/// has all rows from before the resume.
 ///
 /// ```
 /// let tracker = burn_trainer::trackers::CsvTracker::new(); // for `Trainer::tracker`
@@ -48,18 +50,21 @@ impl Tracker for CsvTracker {
     fn start(&mut self, run: &RunInfo, _: Option<Value>) -> TrackerResult<StartAt> {
         let path = run.run_dir.join(CSV_FILE);
         if !may_be_replaced(&path)? {
-            let reason =
-                format!("{} is not a table of metrics, and stays as it is: move it away", path.display());
-            return Err(TrackerError::permanent(reason));
+            return Err(TrackerError::permanent(stays(&path)));
         }
-        self.table = Some(Table::begin(path)?);
-        Ok(StartAt::FirstLine)
+        self.table = Some(match run.resumed_from {
+            Some(_) => Table::begin_beside(path)?,
+            None => Table::begin(path)?,
+        });
+        Ok(StartAt::FirstLineOfFile)
     }
 
     fn log(&mut self, lines: &[Line]) -> TrackerResult {
-        let table = self.table.as_mut().ok_or("it was not started")?;
-        table.add(lines).map_err(|error| regular_file::with_path(&table.path, &error))?;
-        Ok(())
+        self.table.as_mut().ok_or("it was not started")?.add(lines)
+    }
+
+    fn caught_up(&mut self) -> TrackerResult {
+        self.table.as_mut().ok_or("it was not started")?.publish()
     }
 }
 
@@ -67,7 +72,7 @@ impl Tracker for CsvTracker {
 struct Table {
     path: PathBuf,
     metrics: IndexSet<String>,
-    file: LineFile,
+    file: RewrittenFile,
 }
 
 impl std::fmt::Debug for Table {
@@ -77,15 +82,36 @@ impl std::fmt::Debug for Table {
 }
 
 impl Table {
-    fn begin(path: PathBuf) -> io::Result<Self> {
+    fn begin(path: PathBuf) -> TrackerResult<Self> {
         let metrics = IndexSet::new();
-        let file = LineFile::new(path.clone(), beginning(&metrics));
+        let file = RewrittenFile::at_its_place(path.clone(), beginning(&metrics), beginning(&metrics));
         let mut table = Self { path, metrics, file };
         table.file.write(&[])?;
         Ok(table)
     }
 
-    fn add(&mut self, lines: &[Line]) -> io::Result<()> {
+    /// A table beside the earlier one, which stays until this one is published.
+    fn begin_beside(path: PathBuf) -> TrackerResult<Self> {
+        let metrics = IndexSet::new();
+        let file = RewrittenFile::beside(path.clone(), &path, beginning(&metrics), beginning(&metrics))?;
+        let mut table = Self { path, metrics, file };
+        table.file.write(&[])?;
+        Ok(table)
+    }
+
+    /// Replaces the earlier table.
+    fn publish(&mut self) -> TrackerResult {
+        if self.file.is_beside() {
+            // A user can have put another file there meanwhile.
+            if !may_be_replaced(&self.path)? {
+                return Err(stays(&self.path).into());
+            }
+            self.file.publish(Existing::Replace, beginning(&self.metrics))?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, lines: &[Line]) -> TrackerResult {
         // A table that was removed begins again before it is read.
         self.file.write(&[])?;
         let mut metrics = self.metrics.clone();
@@ -95,27 +121,27 @@ impl Table {
         }
         let rows: String =
             lines.iter().map(|line| row(&RowPlace::from(line), &line.metrics, &self.metrics)).collect();
-        self.file.write(rows.as_bytes())
+        Ok(self.file.write(rows.as_bytes())?)
     }
 
     /// Writes the table again with columns for more metrics, which earlier rows do not have. A reader sees
     /// the earlier table or the new one.
-    fn widen(&mut self, metrics: IndexSet<String>) -> io::Result<()> {
+    fn widen(&mut self, metrics: IndexSet<String>) -> TrackerResult {
         let added = ",".repeat(metrics.len() - self.metrics.len()) + "\n";
         let skipped = heading(&self.metrics).len() as u64;
-        let mut before = BufReader::new(StoredFile::open(&self.path)?);
+        let path = self.file.path().to_path_buf();
+        let mut before =
+            BufReader::new(StoredFile::open(&path).map_err(|error| regular_file::with_path(&path, &error))?);
         before.seek(SeekFrom::Start(skipped))?;
         // What a failed write has left after the last row is not copied.
         let mut before = before.take(self.file.length().saturating_sub(skipped));
-        let copied = write_whole(&self.path, Existing::Replace, |table| {
+        let write = |table: &mut StoredFile| {
             let copied = copy_rows(&mut before, &heading(&metrics), &added, table);
-            copied.map_err(burn_ckpt::Error::io("write", &self.path))
-        });
-        copied.map_err(io::Error::other)?;
+            copied.map_err(burn_ckpt::Error::io("write", &path))
+        };
+        self.file.replace(write, beginning(&metrics))?;
         self.metrics = metrics;
-        let file = LineFile::new(self.path.clone(), Box::new(opened_at_its_end));
-        self.file = file.beginning_again(beginning(&self.metrics));
-        self.file.write(&[])
+        Ok(self.file.write(&[])?)
     }
 }
 
@@ -145,10 +171,9 @@ fn copy_rows(rows: &mut impl BufRead, heading: &str, added: &str, to: &mut Store
     to.write_all(&block)
 }
 
-fn opened_at_its_end(path: &Path) -> io::Result<(StoredFile, u64)> {
-    let mut file = regular_file::continued(path, ExistingContent::Keep)?;
-    let length = file.seek(SeekFrom::End(0))?;
-    Ok((file, length))
+/// What is said of a file that is a user's.
+fn stays(path: &Path) -> String {
+    format!("{} is not a table of metrics, and stays as it is: move it away", path.display())
 }
 
 /// Whether a file is missing, empty, or a table of a run.
@@ -183,18 +208,48 @@ mod tests {
         let path = root.path().join(CSV_FILE);
         let mut table = Table::begin(path.clone()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "step,epoch,split,scope,batch,time\n");
+        add_two_metrics(&mut table);
+        assert_eq!(fs::read_to_string(&path).unwrap(), OF_TWO_METRICS);
+        assert!(may_be_replaced(&path).unwrap());
+    }
+
+    fn add_two_metrics(table: &mut Table) {
         table.add(&[line(1, &[("a", 0.5)])]).unwrap();
         table.add(&[line(2, &[("a", 0.25), ("b,c", f64::NAN)]), line(3, &[("b,c", 1.0)])]).unwrap();
         table.add(&[line(4, &[("a", 2.0)])]).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "step,epoch,split,scope,batch,time,a,\"b,c\"\n\
-             1,0,train,batch,1,,0.5,\n\
-             2,0,train,batch,2,,0.25,NaN\n\
-             3,0,train,batch,3,,,1.0\n\
-             4,0,train,batch,4,,2.0,\n"
-        );
-        assert!(may_be_replaced(&path).unwrap());
+    }
+
+    const OF_TWO_METRICS: &str = "step,epoch,split,scope,batch,time,a,\"b,c\"\n\
+                                  1,0,train,batch,1,,0.5,\n\
+                                  2,0,train,batch,2,,0.25,NaN\n\
+                                  3,0,train,batch,3,,,1.0\n\
+                                  4,0,train,batch,4,,2.0,\n";
+
+    #[test]
+    fn an_earlier_table_stays_until_the_new_one_has_its_rows() {
+        let root = tempdir().unwrap();
+        let path = root.path().join(CSV_FILE);
+        let earlier = "step,epoch,split,scope,batch,time,a\n1,0,train,batch,1,,0.5\n";
+        let names = || fs::read_dir(root.path()).unwrap().count();
+        fs::write(&path, earlier).unwrap();
+        let mut table = Table::begin_beside(path.clone()).unwrap();
+        add_two_metrics(&mut table);
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names()), (earlier, 2));
+        // Of a process that ends before.
+        drop(table);
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names()), (earlier, 1));
+
+        let mut table = Table::begin_beside(path.clone()).unwrap();
+        add_two_metrics(&mut table);
+        fs::write(&path, "mine").unwrap();
+        let error = table.publish().unwrap_err();
+        assert!(!error.is_permanent && error.to_string().contains("move it away"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        fs::write(&path, earlier).unwrap();
+        table.publish().unwrap();
+        table.add(&[line(5, &[("a", 1.0)])]).unwrap();
+        let expected = format!("{OF_TWO_METRICS}5,0,train,batch,5,,1.0,\n");
+        assert_eq!((fs::read_to_string(&path).unwrap(), names()), (expected, 1));
     }
 
     #[cfg(unix)]

@@ -16,18 +16,21 @@
 //! checkpoint and did not arrive is sent from `metrics.jsonl`; what a killed process has sent beyond the
 //! checkpoint is not sent a second time.
 
-// From top to bottom: `callback`, then `worker`, then `queue` and `state_file`, then `sent_lines` and
-// `tracker`.
+// From top to bottom: `callback`, then `from_log`, then `worker`, then `queue` and `state_file`, then
+// `sent_lines` and `tracker`. Trackers that write files have `rewritten_file`.
 
 mod callback;
 #[cfg(feature = "csv")]
 mod csv;
 #[cfg(any(feature = "mlflow", feature = "tensorboard"))]
 mod flattened;
+mod from_log;
 #[cfg(feature = "mlflow")]
 mod mlflow;
 mod named;
 mod queue;
+#[cfg(any(feature = "csv", feature = "tensorboard"))]
+mod rewritten_file;
 #[cfg(any(feature = "mlflow", feature = "tensorboard"))]
 mod scalar_name;
 mod sent_lines;

@@ -1,5 +1,5 @@
 //! What waits for a tracker's thread: a bounded queue of the newest lines, then how the run ended. Lines for
-//! which it has no room are only counted: the thread reads them from the log.
+//! which it has no room are only counted, and those from before a resume: the thread reads them from the log.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,7 +16,6 @@ pub(super) const MAX_BATCH: usize = 1000;
 const MAX_WAIT: Duration = Duration::from_hours(24 * 365);
 
 /// The queue between the loop and a tracker's thread.
-#[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
@@ -24,6 +23,8 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct QueueState {
+    /// Lines from before the resume that are still to be sent. `None` where they are not counted.
+    before: Option<usize>,
     /// Lines before those in the queue, which are in the log only.
     in_log: usize,
     lines: VecDeque<Line>,
@@ -57,6 +58,8 @@ pub(super) enum Next {
 pub(super) struct Unsent {
     /// Lines that a resumed run sends.
     pub(super) waiting: usize,
+    /// Whether there may be more of them, from before the resume, which are not counted.
+    pub(super) has_uncounted: bool,
     pub(super) rejected: usize,
     pub(super) was_told_of_end: bool,
     /// Whether the tracker has done everything at the run's end.
@@ -65,6 +68,12 @@ pub(super) struct Unsent {
 }
 
 impl Queue {
+    /// An empty one. There can be lines from before a resume.
+    pub(super) fn new(is_resumed: bool) -> Self {
+        let before = if is_resumed { None } else { Some(0) };
+        Self { state: Mutex::new(QueueState { before, ..QueueState::default() }), changed: Condvar::new() }
+    }
+
     /// Adds lines. The oldest ones above a limit are left to the log.
     pub(super) fn push(&self, lines: &[Line], limit: usize) {
         let mut state = self.state.lock();
@@ -83,7 +92,8 @@ impl Queue {
         self.changed.notify_all();
         while !state.is_over && !self.changed.wait_until(&mut state, deadline).timed_out() {}
         Unsent {
-            waiting: state.in_log + state.lines.len() + state.in_work,
+            waiting: state.before.unwrap_or_default() + state.in_log + state.lines.len() + state.in_work,
+            has_uncounted: state.before.is_none(),
             rejected: state.rejected,
             was_told_of_end: state.was_told_of_end,
             has_finished: state.has_finished,
@@ -112,6 +122,30 @@ impl Queue {
         let count = state.lines.len().min(MAX_BATCH);
         state.in_work = count;
         Next::Lines(state.lines.drain(..count).collect())
+    }
+
+    /// Whether there is more to send now.
+    pub(super) fn has_more(&self) -> bool {
+        let state = self.state.lock();
+        state.in_log > 0 || !state.lines.is_empty()
+    }
+
+    /// So many lines from before the resume are to be sent. `None`: they are not counted.
+    pub(super) fn set_before(&self, count: Option<usize>) {
+        self.state.lock().before = count;
+    }
+
+    /// Whether the lines from before the resume are counted.
+    pub(super) fn has_counted_before(&self) -> bool {
+        self.state.lock().before.is_some()
+    }
+
+    /// So many lines from before the resume are done, this number of them rejected.
+    pub(super) fn done_before(&self, count: usize, rejected: usize) {
+        let mut state = self.state.lock();
+        state.before = state.before.map(|before| before.saturating_sub(count));
+        state.rejected += rejected;
+        state.last_error = None;
     }
 
     /// How many of the lines that are in the log only the thread may work on next.
@@ -169,6 +203,11 @@ impl Queue {
     /// Whether the time after the run's end is over: the run's directory is another process's then.
     pub(super) fn is_too_late(&self) -> bool {
         self.state.lock().deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether the time after the run's end is over soon.
+    pub(super) fn is_over_within(&self, time: Duration) -> bool {
+        self.state.lock().deadline.is_some_and(|deadline| Instant::now() + time >= deadline)
     }
 
     /// Whether the run has ended.

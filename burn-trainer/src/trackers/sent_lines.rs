@@ -26,6 +26,9 @@ pub(super) struct SentLines {
     validation_values: KnownValues,
     #[serde(default)]
     epoch_values: KnownValues,
+    /// Whether only places are noted.
+    #[serde(skip)]
+    has_no_values: bool,
 }
 
 /// Places with the digest of the line that was sent, in the order of the places.
@@ -46,6 +49,11 @@ pub(super) enum Compared {
 }
 
 impl SentLines {
+    /// None, of which only the places will be known: for files, which are written again.
+    pub(super) fn without_values() -> Self {
+        Self { has_no_values: true, ..Self::default() }
+    }
+
     /// Whether a line was sent at this place, or at a later one of its scope.
     pub(super) fn reach(&self, line: &Line) -> bool {
         let place = place(line);
@@ -85,7 +93,9 @@ impl SentLines {
             }
             _ => return,
         };
-        values.note(place, digest(line));
+        if !self.has_no_values {
+            values.note(place, digest(line));
+        }
     }
 }
 
@@ -176,6 +186,15 @@ mod tests {
         assert_eq!([0.5, 0.25].map(|value| lines.compare(&with(value))), [Compared::Forgotten; 2]);
         assert_eq!(lines.compare(&batch(1, 0, 0)), Compared::Same);
         assert_eq!(lines.batch_values.0.len(), MAX_KNOWN);
+    }
+
+    #[test]
+    fn without_values_only_places_are_known() {
+        let mut lines = SentLines::without_values();
+        (1..=3).for_each(|number| lines.note(&batch(0, number, number)));
+        assert!(lines.reach(&batch(0, 3, 3)) && !lines.reach(&batch(0, 4, 4)));
+        assert_eq!(lines.compare(&batch(0, 4, 4)), Compared::New);
+        assert!(lines.batch_values.0.is_empty());
     }
 
     #[test]

@@ -54,6 +54,16 @@ pub trait Tracker: Send + 'static {
     /// Any; see [`TrackerError`]. The same lines are logged again then.
     fn log(&mut self, lines: &[Line]) -> TrackerResult;
 
+    /// All lines from before a resume were logged: those that follow are new. It is called once in each
+    /// process, also in that of a new run.
+    ///
+    /// # Errors
+    ///
+    /// Any; see [`TrackerError`].
+    fn caught_up(&mut self) -> TrackerResult {
+        Ok(())
+    }
+
     /// From this line on the run logs other values than an earlier process, which has sent lines of this
     /// place and after it: the run resumed from an earlier checkpoint, or with other settings.
     /// [`log`](Self::log) is given the new lines next.
@@ -85,7 +95,7 @@ pub trait Tracker: Send + 'static {
     }
 
     /// What [`start`](Self::start) needs when the run resumes, such as the run's id on a server. It is
-    /// written to the run's directory after each successful call.
+    /// written to the run's directory after successful calls, once a second while many lines are sent.
     fn state(&self) -> Option<Value> {
         None
     }
@@ -99,8 +109,12 @@ pub enum StartAt {
     /// checkpoint is left out when the run logs it again with the same values; see [`Tracker::branch`] for
     /// others. For a server, which keeps what it has.
     FirstUnsent,
-    /// All. For a file, which is written again.
+    /// All. For a server that does not have the run yet, or not any more.
     FirstLine,
+    /// All, at each start: for files in the run's directory, which are written again. Which lines they have
+    /// is not noted. When the time after the run's end is over, the tracker is not called any more: the
+    /// directory can be another process's then.
+    FirstLineOfFile,
 }
 
 /// Why a call failed, and whether to repeat it. Made from any error by `?`, it is repeated.

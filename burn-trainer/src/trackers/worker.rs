@@ -1,15 +1,15 @@
 //! A tracker's thread: it starts the tracker, sends what was logged before a resume, then what is logged, and
-//! tells it how the run ended. What fails is tried again. Lines that the queue has no room for are read from
-//! the log.
+//! tells it how the run ended. What fails is tried again. `from_log` has what is read from the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn_ckpt::metrics_log::{self, Line, METRICS_FILE};
+use burn_ckpt::metrics_log::Line;
 use burn_ckpt::plumbing::panic_message;
+use serde_json::Value;
 
-use super::queue::{MAX_BATCH, Next, Queue};
+use super::queue::{Next, Queue};
 use super::sent_lines::{Compared, SentLines};
 use super::state_file::StateFile;
 use super::tracker::{StartAt, Tracker, TrackerError, TrackerResult};
@@ -17,23 +17,29 @@ use crate::callbacks::{RunEnd, RunInfo};
 use crate::process::console::warn;
 use crate::retry_pause::RetryPause;
 
-/// Lines wait this long for others, to be sent together.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Lines wait this long for others, to be sent together. What was sent is written down once in this time.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// Characters of an error that are shown.
 const MAX_MESSAGE: usize = 500;
 
 /// The tracker on its thread.
 pub(super) struct Worker<T> {
-    tracker: T,
+    pub(super) tracker: T,
     name: String,
-    run: RunInfo,
-    queue: Arc<Queue>,
+    pub(super) run: RunInfo,
+    pub(super) queue: Arc<Queue>,
     file: StateFile,
     /// What the tracker has, of this process and earlier ones.
-    sent: SentLines,
+    pub(super) sent: SentLines,
     /// What the run has logged up to here, sent by whatever process.
-    logged: SentLines,
+    pub(super) logged: SentLines,
     uncompared: Option<Uncompared>,
+    /// Whether the tracker writes files in the run's directory.
+    pub(super) is_of_files: bool,
+    /// When what was sent was written down, with which state of the tracker, and whether more was sent since.
+    noted_at: Instant,
+    noted_state: Option<Value>,
+    is_unnoted: bool,
     has_reported: bool,
 }
 
@@ -47,7 +53,7 @@ struct Uncompared {
 }
 
 /// Why the thread ends early.
-enum EndsEarly {
+pub(super) enum EndsEarly {
     /// The time after the run's end is over.
     TooLate,
     /// The tracker cannot be started.
@@ -67,6 +73,10 @@ impl<T: Tracker> Worker<T> {
             sent: SentLines::default(),
             logged: SentLines::default(),
             uncompared: None,
+            is_of_files: false,
+            noted_at: Instant::now(),
+            noted_state: None,
+            is_unnoted: false,
             has_reported: false,
         }
     }
@@ -103,6 +113,9 @@ impl<T: Tracker> Worker<T> {
                 Next::End(end) => return self.end(&end),
             }
             sent_at = Instant::now();
+            if !self.queue.has_more() {
+                self.note_unnoted();
+            }
         }
     }
 
@@ -118,9 +131,9 @@ impl<T: Tracker> Worker<T> {
         }
         let _ = self.retried(|worker| worker.tracker.end(end))?;
         self.queue.note_told_of_end();
-        self.note_sent();
+        self.note_called();
         let _ = self.retried(|worker| worker.tracker.upload(end))?;
-        self.note_sent();
+        self.note_called();
         Ok(())
     }
 
@@ -132,85 +145,31 @@ impl<T: Tracker> Worker<T> {
                 // A file that is a user's is an error all the same.
                 None => worker.file.read().map(|_| Default::default())?,
             };
+            // A server that does not answer lacks the lines after these, which are counted then.
+            worker.sent = stored.sent;
             let start_at = worker.tracker.start(&worker.run, stored.state)?;
-            worker.sent = match start_at {
-                StartAt::FirstUnsent => stored.sent,
-                StartAt::FirstLine => SentLines::default(),
-            };
+            if start_at != StartAt::FirstUnsent {
+                worker.sent = SentLines::default();
+                worker.forget_count();
+            }
+            if start_at == StartAt::FirstLineOfFile {
+                (worker.sent, worker.logged) = (SentLines::without_values(), SentLines::without_values());
+                worker.is_of_files = true;
+            }
             Ok(())
         })?;
         started.map_err(EndsEarly::NotStarted)?;
         self.note_sent();
+        if self.is_of_files {
+            // It gets all of them, which can take longer than the end of the run waits.
+            self.count_those_before();
+        }
         Ok(())
-    }
-
-    /// Sends the lines from before the resume that the tracker does not have.
-    fn send_those_before(&mut self) -> Result<(), EndsEarly> {
-        let mut lines = Vec::new();
-        let before = match self.run.logged_before() {
-            Ok(before) => before,
-            Err(error) => {
-                self.report(&format!("it does not get the values from before the resume: {error}"));
-                return Ok(());
-            }
-        };
-        for line in before.filter_map(Result::ok) {
-            match self.sent.compare(&line) {
-                Compared::New => lines.push(line.clone()),
-                // An earlier process could not send what it has logged with other settings. A log that is
-                // written again from the history need not have the same lines.
-                Compared::Other if self.run.written_again.is_none() => {
-                    self.log(std::mem::take(&mut lines))?;
-                    self.sent = self.logged.clone();
-                    self.branch(&line)?;
-                    lines.push(line.clone());
-                }
-                _ => {}
-            }
-            self.logged.note(&line);
-            if lines.len() == MAX_BATCH {
-                self.log(std::mem::take(&mut lines))?;
-            }
-        }
-        self.log(lines).map(drop)
-    }
-
-    /// Sends lines for which the queue had no room, until it has the next ones.
-    fn send_from_log(&mut self) -> Result<(), EndsEarly> {
-        let mut log = match metrics_log::read(self.run.run_dir.join(METRICS_FILE)) {
-            Ok(log) => log.filter_map(Result::ok),
-            Err(error) => return self.wait_for_log(&error.to_string()),
-        };
-        let mut is_any = false;
-        loop {
-            let limit = self.queue.next_in_log();
-            let lines: Vec<Line> = log.by_ref().filter(|line| !self.logged.reach(line)).take(limit).collect();
-            if lines.is_empty() {
-                return match is_any || limit == 0 {
-                    true => Ok(()),
-                    false => self.wait_for_log(&format!("{METRICS_FILE} does not have these lines")),
-                };
-            }
-            is_any = true;
-            self.queue.take_from_log(lines.len());
-            if !self.send(lines)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The log's last lines are written some time after they are logged, or when the disk has room again.
-    fn wait_for_log(&self, reason: &str) -> Result<(), EndsEarly> {
-        self.queue.note_log_read();
-        match self.queue.has_ended() || self.queue.pause(reason.to_owned(), INTERVAL) {
-            true => Ok(()),
-            false => Err(EndsEarly::TooLate),
-        }
     }
 
     /// Sends the lines that were not sent yet. Returns whether those after them are next: not where the run
     /// left what was sent before them.
-    fn send(&mut self, lines: Vec<Line>) -> Result<bool, EndsEarly> {
+    pub(super) fn send(&mut self, lines: Vec<Line>) -> Result<bool, EndsEarly> {
         let count = lines.len();
         let mut unsent = Vec::new();
         let mut branch = None;
@@ -264,7 +223,7 @@ impl<T: Tracker> Worker<T> {
     }
 
     /// Tells the tracker, and the user, that the run logs other values than were sent.
-    fn branch(&mut self, first: &Line) -> Result<(), EndsEarly> {
+    pub(super) fn branch(&mut self, first: &Line) -> Result<(), EndsEarly> {
         warn(&format!(
             "the tracker {} was sent other values from epoch {}, step {} on by an earlier process: this run resumed from an \
              earlier checkpoint, or with other settings. It is sent the new ones too",
@@ -273,18 +232,46 @@ impl<T: Tracker> Worker<T> {
             first.step
         ));
         let _ = self.retried(|worker| worker.tracker.branch(first))?;
-        self.note_sent();
+        self.note_called();
         Ok(())
     }
 
-    fn log(&mut self, lines: Vec<Line>) -> Result<usize, EndsEarly> {
+    /// Returns how many lines were rejected.
+    pub(super) fn log(&mut self, lines: Vec<Line>) -> Result<usize, EndsEarly> {
         if lines.is_empty() {
             return Ok(0);
         }
         let logged = self.retried(|worker| worker.tracker.log(&lines))?;
         lines.iter().for_each(|line| self.sent.note(line));
-        self.note_sent();
+        self.note_logged();
         Ok(logged.map_or(lines.len(), |()| 0))
+    }
+
+    /// Writes down what was sent, not more than once a second.
+    fn note_logged(&mut self) {
+        self.is_unnoted |= self.is_to_note();
+        // Later it cannot be written any more.
+        if self.noted_at.elapsed() >= INTERVAL || self.queue.is_over_within(INTERVAL) {
+            self.note_unnoted();
+        }
+    }
+
+    /// Writes down what was sent and the tracker's state, after another call.
+    fn note_called(&mut self) {
+        self.is_unnoted |= self.is_to_note();
+        self.note_unnoted();
+    }
+
+    /// Whether the next start needs to know what was sent. Files are written again, whatever they have.
+    fn is_to_note(&self) -> bool {
+        !self.is_of_files || self.tracker.state() != self.noted_state
+    }
+
+    /// Writes down what was sent since it was last written.
+    pub(super) fn note_unnoted(&mut self) {
+        if self.is_unnoted {
+            self.note_sent();
+        }
     }
 
     /// Writes down what was sent. It is tried again after the next lines.
@@ -293,19 +280,26 @@ impl<T: Tracker> Worker<T> {
         if self.queue.is_too_late() {
             return;
         }
-        if let Err(error) = self.file.write(&self.sent, self.tracker.state()) {
+        (self.noted_at, self.is_unnoted) = (Instant::now(), false);
+        self.noted_state = self.tracker.state();
+        if let Err(error) = self.file.write(&self.sent, self.noted_state.clone()) {
+            self.is_unnoted = true;
             self.report(&format!("{error}. After a resume it may get values twice"));
         }
     }
 
     /// Calls the tracker until it succeeds. The error is a permanent one.
-    fn retried<R>(
+    pub(super) fn retried<R>(
         &mut self,
         mut call: impl FnMut(&mut Self) -> TrackerResult<R>,
     ) -> Result<Result<R, String>, EndsEarly> {
         let mut pause = RetryPause::default();
         let mut had_ended = self.queue.has_ended();
         loop {
+            // Files of the run's directory may be another process's by now.
+            if self.is_of_files && self.queue.is_too_late() {
+                return Err(EndsEarly::TooLate);
+            }
             let error: TrackerError = match call(self) {
                 Ok(value) => return Ok(Ok(value)),
                 Err(error) => error,
@@ -316,6 +310,11 @@ impl<T: Tracker> Worker<T> {
                 return Ok(Err(message));
             }
             self.report(&format!("{message}. Training continues, and values wait until it works"));
+            // The process can be killed before it works.
+            self.note_unnoted();
+            if !self.queue.has_counted_before() {
+                self.count_those_before();
+            }
             if !self.queue.pause(message, pause.after_error()) {
                 return Err(EndsEarly::TooLate);
             }
@@ -327,7 +326,7 @@ impl<T: Tracker> Worker<T> {
     }
 
     /// Warns, the first time.
-    fn report(&mut self, message: &str) {
+    pub(super) fn report(&mut self, message: &str) {
         match std::mem::replace(&mut self.has_reported, true) {
             false => warn(&format!("the tracker {}: {message}", self.name)),
             true => log::warn!("the tracker {}: {message}", self.name),

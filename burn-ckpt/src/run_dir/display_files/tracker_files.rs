@@ -18,6 +18,9 @@ const STATE_START: &str = "{\"format\":\"burn-trainer tracker\",";
 /// How the names of TensorBoard's event files begin, and how those of burn-trainer end.
 const EVENTS_PREFIX: &str = "events.out.tfevents.";
 const EVENTS_SUFFIX: &str = ".burn-trainer";
+/// What the staging name of an event file stands for. TensorBoard reads each file with `tfevents` in its
+/// name.
+pub const UNFINISHED_EVENTS: &str = "events.burn-trainer";
 
 /// The name of a tracker's state.
 #[must_use]
@@ -40,7 +43,7 @@ pub fn event_file_number(name: &str) -> Option<u64> {
 
 /// Whether a name is that of a file which a tracker writes whole.
 pub(in crate::run_dir) fn is_written_whole(name: &str) -> bool {
-    name == CSV_FILE || is_state(name)
+    name == CSV_FILE || name == UNFINISHED_EVENTS || is_state(name)
 }
 
 fn is_state(name: &str) -> bool {

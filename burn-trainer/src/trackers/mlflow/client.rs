@@ -19,6 +19,14 @@ const MAX_ANSWER: u64 = 64 << 20;
 /// Characters of a server's message that are shown.
 const MAX_MESSAGE: usize = 300;
 
+/// What a server answers in place of a result.
+struct Refusal {
+    status: u16,
+    /// Whether the answer is MLflow's own, and not that of a proxy before it.
+    is_of_mlflow: bool,
+    error: TrackerError,
+}
+
 /// A connection to a server.
 pub(super) struct Client {
     agent: Agent,
@@ -42,11 +50,24 @@ impl Client {
 
     /// Calls an endpoint with a body of JSON.
     pub(super) fn post(&self, endpoint: &str, body: &Value) -> TrackerResult<Value> {
+        self.posted(endpoint, body)?.map_err(|refusal| refusal.error)
+    }
+
+    /// The same. The inner error is the one of a body that the server does not accept.
+    pub(super) fn post_content(&self, endpoint: &str, body: &Value) -> TrackerResult<TrackerResult> {
+        match self.posted(endpoint, body)? {
+            Ok(_) => Ok(Ok(())),
+            Err(Refusal { status: 400, error, .. }) => Ok(Err(error)),
+            Err(refusal) => Err(refusal.error),
+        }
+    }
+
+    fn posted(&self, endpoint: &str, body: &Value) -> TrackerResult<Result<Value, Refusal>> {
         let mut request = self.agent.post(self.address(endpoint)).content_type("application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        self.answer(request.send(body.to_string()))?.map_err(|(_, error)| error)
+        self.answer(request.send(body.to_string()))
     }
 
     /// Asks an endpoint.
@@ -55,7 +76,7 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        self.answer(request.call())?.map_err(|(_, error)| error)
+        self.answer(request.call())?.map_err(|refusal| refusal.error)
     }
 
     /// Asks an endpoint about what has this name. `None` where it is not there.
@@ -71,8 +92,8 @@ impl Client {
         }
         match self.answer(request.call())? {
             Ok(found) => Ok(Some(found)),
-            Err((404, _)) => Ok(None),
-            Err((_, error)) => Err(error),
+            Err(Refusal { status: 404, is_of_mlflow: true, .. }) => Ok(None),
+            Err(refusal) => Err(refusal.error),
         }
     }
 
@@ -86,7 +107,7 @@ impl Client {
         // However large it is.
         let request =
             request.config().timeout_global(None).timeout_recv_response(Some(UPLOAD_SILENCE)).build();
-        self.answer(request.send(file))?.map(drop).map_err(|(_, error)| error)
+        self.answer(request.send(file))?.map(drop).map_err(|refusal| refusal.error)
     }
 
     /// Removes a file from the server's artifacts.
@@ -96,14 +117,11 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        self.answer(request.call())?.map(drop).map_err(|(_, error)| error)
+        self.answer(request.call())?.map(drop).map_err(|refusal| refusal.error)
     }
 
     /// What came of a request, without secrets.
-    fn answer(
-        &self,
-        response: Result<Response<Body>, ureq::Error>,
-    ) -> TrackerResult<Result<Value, (u16, TrackerError)>> {
+    fn answer(&self, response: Result<Response<Body>, ureq::Error>) -> TrackerResult<Result<Value, Refusal>> {
         let answered =
             response.map_err(TrackerError::from).and_then(|response| answer(response, &self.secrets));
         answered.map_err(|error| TrackerError {
@@ -118,10 +136,7 @@ impl Client {
 }
 
 /// The JSON of an answer, or the status and the error that the server gives.
-fn answer(
-    mut response: Response<Body>,
-    secrets: &[String],
-) -> TrackerResult<Result<Value, (u16, TrackerError)>> {
+fn answer(mut response: Response<Body>, secrets: &[String]) -> TrackerResult<Result<Value, Refusal>> {
     let status = response.status().as_u16();
     let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string()?;
     // An upload has no answer.
@@ -133,7 +148,7 @@ fn answer(
             None => Err("the server's answer is not JSON: MLFLOW_TRACKING_URI is the address of something else than MLflow".into()),
         };
     }
-    Ok(Err((status, error(status, body.as_ref(), secrets))))
+    Ok(Err(refusal(status, body.as_ref(), secrets)))
 }
 
 /// A text without secrets.
@@ -141,9 +156,11 @@ fn masked(text: &str, secrets: &[String]) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
-/// What a server answers in place of a result. It is worth another try if the fault is the server's.
-fn error(status: u16, body: Option<&Value>, secrets: &[String]) -> TrackerError {
+/// What a server answers in place of a result. It is worth another try if the fault is the server's, or can
+/// be mended without the run: a token expires, and a proxy answers while its server starts again.
+fn refusal(status: u16, body: Option<&Value>, secrets: &[String]) -> Refusal {
     let field = |name: &str| body.and_then(|body| body[name].as_str()).unwrap_or_default();
+    let is_of_mlflow = !field("error_code").is_empty();
     // Before it is cut, within a secret perhaps.
     let said = masked(&[field("error_code"), field("message")].join(" "), secrets);
     let said = said.chars().take(MAX_MESSAGE).collect::<String>();
@@ -154,10 +171,12 @@ fn error(status: u16, body: Option<&Value>, secrets: &[String]) -> TrackerError 
         _ => "",
     };
     let message = format!("the server answers {status} {said}").trim_end().to_owned() + hint;
-    match status {
-        408 | 429 | 500.. => message.into(),
+    let error = match status {
+        401 | 403 | 408 | 429 | 500.. => message.into(),
+        404 if !is_of_mlflow => message.into(),
         _ => TrackerError::permanent(message),
-    }
+    };
+    Refusal { status, is_of_mlflow, error }
 }
 
 #[cfg(test)]
@@ -166,19 +185,23 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_fault_of_the_server_is_tried_again_and_a_wrong_call_is_not() {
+    fn a_fault_that_can_be_mended_is_tried_again_and_a_wrong_call_is_not() {
+        let error = |status, body: Option<&Value>, secrets: &[String]| refusal(status, body, secrets).error;
         for (status, is_permanent) in [
             (400, true),
-            (401, true),
-            (403, true),
-            (404, true),
+            (401, false),
+            (403, false),
+            (404, false),
             (408, false),
+            (413, true),
             (429, false),
             (500, false),
             (503, false),
         ] {
             assert_eq!(error(status, None, &[]).is_permanent, is_permanent, "{status}");
         }
+        let missing = json!({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such run"});
+        assert!(error(404, Some(&missing), &[]).is_permanent);
         let body = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "x\n".repeat(1_000)});
         let text = error(400, Some(&body), &[]).to_string();
         assert!(text.starts_with("the server answers 400 INVALID_PARAMETER_VALUE x x"), "{text}");

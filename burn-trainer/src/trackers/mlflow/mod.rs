@@ -1,14 +1,16 @@
 //! MLflow: a run on a server, by its REST API.
 //!
-//! From top to bottom: this file, then `requests`, `history` and `artifacts`, then `client`, then `settings`.
+//! From top to bottom: this file, then `rejected_names`, `history` and `artifacts`, then `requests` and
+//! `shared_names`, then `client`, then `settings`.
 
 mod artifacts;
 mod client;
 mod history;
+mod rejected_names;
 mod requests;
 mod settings;
+mod shared_names;
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -19,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::client::Client;
-use self::requests::Metric;
+use self::history::{NewMetrics, ServerValues};
+use self::rejected_names::RejectedNames;
 use self::settings::Settings;
+use self::shared_names::SharedNames;
 use super::tracker::{StartAt, Tracker, TrackerResult};
 use crate::callbacks::{RunEnd, RunInfo};
 use crate::error::Result;
@@ -56,10 +60,13 @@ pub struct Mlflow {
     client: Client,
     settings: Settings,
     run: Option<ServerRun>,
-    /// The last step of each metric that the server had when the run resumed.
-    had: HashMap<String, u64>,
-    /// The values that the server has of these metrics, as far as they were asked for.
-    had_values: HashMap<String, HashSet<(u64, u64)>>,
+    /// The time of lines that have none. The same in each process of the run: a value of the same time can be
+    /// sent twice.
+    without_time: Timestamp,
+    /// What the server had when the run resumed.
+    had: ServerValues,
+    metric_names: SharedNames,
+    rejected: RejectedNames,
     /// The artifacts that the server has, so that they are not sent again when a later one fails.
     uploaded: HashSet<String>,
 }
@@ -74,6 +81,9 @@ struct ServerRun {
     /// later steps.
     #[serde(default)]
     branched_at: Option<u64>,
+    /// The step of the last value of each metric that is known to be sent.
+    #[serde(default)]
+    last_steps: HashMap<String, u64>,
 }
 
 impl Mlflow {
@@ -89,8 +99,10 @@ impl Mlflow {
             client: Client::new(&settings),
             settings,
             run: None,
-            had: HashMap::new(),
-            had_values: HashMap::new(),
+            without_time: Timestamp::UNIX_EPOCH,
+            had: ServerValues::default(),
+            metric_names: SharedNames::default(),
+            rejected: RejectedNames::default(),
             uploaded: HashSet::new(),
         })
     }
@@ -118,20 +130,16 @@ impl Mlflow {
         )?;
         let info = &created["run"]["info"];
         let text = |field: &str| info[field].as_str().unwrap_or_default().to_owned();
-        let server_run =
-            ServerRun { run_id: text("run_id"), artifact_uri: text("artifact_uri"), branched_at: None };
+        let server_run = ServerRun {
+            run_id: text("run_id"),
+            artifact_uri: text("artifact_uri"),
+            branched_at: None,
+            last_steps: HashMap::new(),
+        };
         if server_run.run_id.is_empty() {
             return Err("the server's answer has no run id".into());
         }
         self.run = Some(server_run);
-        Ok(())
-    }
-
-    fn log_params(&self, run: &RunInfo) -> TrackerResult {
-        let run_id = &self.run()?.run_id;
-        for params in requests::params(run).chunks(requests::MAX_PARAMS) {
-            self.client.post("runs/log-batch", &json!({ "run_id": run_id, "params": params }))?;
-        }
         Ok(())
     }
 
@@ -156,29 +164,23 @@ impl Mlflow {
     /// The values of lines without those that the server has: in the moment of a kill values can be sent of
     /// which the run does not know. With other settings the run has other values of these steps: then the
     /// server gets both.
-    fn new_metrics(&mut self, lines: &[Line]) -> TrackerResult<Vec<Metric>> {
-        let mut metrics = Vec::new();
-        let mut branched_at = None;
-        for metric in requests::metrics(lines) {
-            if self.had.get(&metric.key).is_some_and(|last| metric.step <= *last) {
-                let run_id = self.run()?.run_id.clone();
-                let known = match self.had_values.entry(metric.key.clone()) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(unknown) => {
-                        unknown.insert(history::values(&self.client, &run_id, &metric.key)?)
-                    }
-                };
-                if known.contains(&(metric.step, metric.bits())) {
-                    continue;
-                }
-                branched_at.get_or_insert(metric.step);
-            }
-            metrics.push(metric);
-        }
-        if let Some(step) = branched_at {
+    fn new_metrics(&mut self, lines: &[Line]) -> TrackerResult<NewMetrics> {
+        let metrics = requests::metrics(lines, self.without_time);
+        metrics.iter().for_each(|metric| self.metric_names.note_metric(&metric.key, &metric.name));
+        let run = self.run.as_ref().ok_or("it was not started")?;
+        let new = self.had.without_known(metrics, &run.last_steps, &self.client, &run.run_id)?;
+        if let Some(step) = new.branched_at {
             self.note_branch(step)?;
         }
-        Ok(metrics)
+        Ok(new)
+    }
+
+    /// These are sent.
+    fn note_sent(&mut self, new: NewMetrics) {
+        self.had.take_known(&new);
+        if let Some(run) = &mut self.run {
+            run.last_steps.extend(new.steps);
+        }
     }
 
     /// From this step on the server has values of a branch that the run has left, possibly of later steps.
@@ -202,10 +204,11 @@ impl Mlflow {
         if found["run"]["info"]["lifecycle_stage"] == "deleted" {
             return Ok(false);
         }
-        let metrics = found["run"]["data"]["metrics"].as_array().cloned().unwrap_or_default();
-        let last = |metric: &Value| Some((text_of(&metric["key"]), requests::step_of(metric)?));
-        let had = metrics.iter().filter(|_| server_run.branched_at.is_none());
-        self.had = had.filter_map(last).collect();
+        // Of a run with a branch it is not known which values are those of the branch.
+        self.had = match server_run.branched_at {
+            None => ServerValues::of(&found["run"]["data"]["metrics"]),
+            Some(_) => ServerValues::default(),
+        };
         self.client.post("runs/update", &json!({ "run_id": server_run.run_id, "status": "RUNNING" }))?;
         // It has not ended. The parameters stay those of the first start.
         let (run_id, data) = (&server_run.run_id, &found["run"]["data"]);
@@ -250,6 +253,7 @@ impl Tracker for Mlflow {
     }
 
     fn start(&mut self, run: &RunInfo, state: Option<Value>) -> TrackerResult<StartAt> {
+        self.without_time = run.start;
         // A call that failed can have made the run.
         if self.run.is_none() {
             let stored = state.and_then(|state| serde_json::from_value::<ServerRun>(state).ok());
@@ -260,22 +264,26 @@ impl Tracker for Mlflow {
             }
             self.create(run)?;
         }
-        self.log_params(run)?;
+        rejected_names::log_params(&self.client, &self.run()?.run_id, &requests::params(run))?;
+        let mut names = SharedNames::default();
+        requests::names_of_params(run).iter().for_each(|(key, name)| names.note_param(key, name));
         Ok(StartAt::FirstLine)
     }
 
     fn log(&mut self, lines: &[Line]) -> TrackerResult {
-        let metrics = self.new_metrics(lines)?;
-        let run_id = &self.run()?.run_id;
-        for metrics in metrics.chunks(requests::MAX_METRICS) {
-            self.client.post("runs/log-batch", &json!({ "run_id": run_id, "metrics": metrics }))?;
+        let new = self.new_metrics(lines)?;
+        let run = self.run.as_ref().ok_or("it was not started")?;
+        let logged = self.rejected.log_metrics(&self.client, &run.run_id, &new.metrics);
+        // What is rejected is not sent again either.
+        if logged.as_ref().err().is_none_or(|error| error.is_permanent) {
+            self.note_sent(new);
         }
-        Ok(())
+        logged
     }
 
     fn branch(&mut self, first: &Line) -> TrackerResult {
         // The server keeps both values of a step.
-        (self.had, self.had_values) = Default::default();
+        self.had = ServerValues::default();
         self.note_branch(first.step)
     }
 

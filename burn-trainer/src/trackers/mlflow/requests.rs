@@ -1,8 +1,12 @@
 //! The bodies of requests, within MLflow's limits.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use burn_ckpt::metrics_log::Line;
 use burn_ckpt::plumbing::with_named_strategies;
 use jiff::Timestamp;
+use regex::Regex;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -20,11 +24,16 @@ const MAX_PARAM: usize = 500;
 const MAX_TAG: usize = 5000;
 /// What the names of settings of the trainer begin with.
 const SETTING: &str = "trainer.";
+/// What is neither a letter nor a number for Python, whose `\w` decides: Rust has marks among the letters.
+static MARK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N}]").ok());
 
 /// A value of a metric.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Metric {
     pub(super) key: String,
+    /// What it is called in the log.
+    #[serde(skip)]
+    pub(super) name: String,
     value: Value,
     timestamp: i64,
     pub(super) step: u64,
@@ -47,15 +56,15 @@ pub(super) fn bits_of(value: &Value) -> u64 {
     if text.is_nan() { f64::NAN.to_bits() } else { text.clamp(f64::MIN, f64::MAX).to_bits() }
 }
 
-/// The values of lines.
-pub(super) fn metrics(lines: &[Line]) -> Vec<Metric> {
-    let now = Timestamp::now();
+/// The values of lines, with a time for those lines that have none.
+pub(super) fn metrics(lines: &[Line], without_time: Timestamp) -> Vec<Metric> {
     let of_line = |line: &Line| -> Vec<Metric> {
         // That of the line: the same value of the same time is one value for MLflow, so that a request may be
         // repeated.
-        let timestamp = line.time.unwrap_or(now).as_millisecond();
+        let timestamp = line.time.unwrap_or(without_time).as_millisecond();
         let metrics = line.metrics.iter().map(|(name, value)| Metric {
             key: key(&scalar_name(line, name)),
+            name: name.clone(),
             value: number(*value),
             timestamp,
             step: line.step,
@@ -77,17 +86,23 @@ pub(super) fn step_of(metric: &Value) -> Option<u64> {
 
 /// Parameters: hyperparameters, and the trainer's settings as `trainer.*`. Each name once.
 pub(super) fn params(run: &RunInfo) -> Vec<Value> {
+    let mut keys = HashSet::new();
+    let all = all_params(run).into_iter().map(|(name, value)| (key(&name), value));
+    let param = |(key, value): (String, String)| json!({ "key": key, "value": shortened(&value, MAX_PARAM) });
+    all.filter(|(key, _)| keys.insert(key.clone())).map(param).collect()
+}
+
+/// The names of all parameters, on the server and here.
+pub(super) fn names_of_params(run: &RunInfo) -> Vec<(String, String)> {
+    all_params(run).into_iter().map(|(name, _)| (key(&name), name)).collect()
+}
+
+fn all_params(run: &RunInfo) -> Vec<(String, String)> {
     let hparams = flattened(&run.hparams).into_iter();
     let config = with_named_strategies(&run.trainer_config);
     let settings = flattened(&config).into_iter().filter(|(_, value)| !value.is_null());
     let settings = settings.map(|(name, value)| (format!("{SETTING}{name}"), value));
-    let mut names = std::collections::HashSet::new();
-    let all = hparams.chain(settings).map(|(name, value)| (key(&name), value));
-    let param = |(name, value): (String, &Value)| {
-        let value = text_of(value);
-        json!({ "key": name, "value": shortened(&value, MAX_PARAM) })
-    };
-    all.filter(|(name, _)| names.insert(name.clone())).map(param).collect()
+    hparams.chain(settings).map(|(name, value)| (name, text_of(value))).collect()
 }
 
 /// The parameters that are others than those on the server, which are of the first start: `lr=0.1, ..`.
@@ -136,15 +151,27 @@ pub(super) fn tag(name: &str, value: &str) -> Value {
     json!({ "key": key(name), "value": shortened(value, MAX_TAG) })
 }
 
-/// A name of the characters that MLflow allows.
+/// A name that MLflow allows.
 fn key(name: &str) -> String {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/');
-    let name: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).take(MAX_KEY).collect();
-    // A path that is not in its shortest form is an error for MLflow.
-    match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+    let name: String = name.chars().map(|c| if is_allowed(c) { c } else { '_' }).take(MAX_KEY).collect();
+    // A path that is not in its shortest form is an error for MLflow, and one that leads upwards.
+    let name = match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         true => name.replace('/', "_"),
         false => name,
+    };
+    match name.strip_prefix("..") {
+        Some(rest) => format!("__{rest}"),
+        None if matches!(name.as_str(), "" | ".") => "_".to_owned(),
+        None => name,
     }
+}
+
+fn is_allowed(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/');
+    }
+    let is_mark = |c: char| MARK.as_ref().is_none_or(|mark| mark.is_match(c.encode_utf8(&mut [0; 4])));
+    c.is_alphanumeric() && !is_mark(c)
 }
 
 fn shortened(text: &str, limit: usize) -> String {
@@ -175,7 +202,7 @@ mod tests {
         let values = IndexMap::from([("val_a@b".to_owned(), f64::NEG_INFINITY), ("val_c".to_owned(), 0.5)]);
         let line = Line::new(7, 1, Split::Valid, Scope::Validation, values)
             .with_time(Timestamp::from_millisecond(1_700_000_000_123).unwrap());
-        let text = serde_json::to_string(&metrics(&[line.clone(), line])).unwrap();
+        let text = serde_json::to_string(&metrics(&[line.clone(), line], Timestamp::UNIX_EPOCH)).unwrap();
         let value = |key: &str, value: &str| {
             format!("{{\"key\":\"{key}\",\"value\":{value},\"timestamp\":1700000000123,\"step\":7}}")
         };
@@ -185,11 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_a_time_has_the_same_one_whenever_it_is_sent() {
+        let values = IndexMap::from([("val_loss".to_owned(), 0.5)]);
+        let line = Line::new(7, 1, Split::Valid, Scope::Validation, values);
+        let time = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
+        let metrics = metrics(&[line], time);
+        assert_eq!((metrics[0].timestamp, metrics[0].name.as_str()), (1_700_000_000_123, "val_loss"));
+    }
+
+    #[test]
     fn what_is_too_long_is_cut() {
         assert_eq!(shortened("abc", 3), "abc");
         assert_eq!(shortened("äbcdefg", 5), "äb...");
         assert_eq!(key(&"n".repeat(1_000)).len(), MAX_KEY);
         assert_eq!(["a/b", "/a", "a/../b", "a:b"].map(key), ["a/b", "_a", "a_.._b", "a_b"]);
+        assert_eq!(
+            ["..loss", "...", "../a", "..", ".", "", ".a"].map(key),
+            ["__loss", "__.", "___a", "__", "_", "_", ".a"]
+        );
+        // A vowel sign, and a letter in a circle.
+        assert_eq!(["größe²", "損失", "का", "Ⓐ"].map(key), ["größe²", "損失", "क_", "_"]);
         let value = tag("t", &"x".repeat(9_999))["value"].as_str().unwrap().len();
         assert_eq!(value, MAX_TAG);
     }

@@ -6,21 +6,24 @@ mod event;
 mod message;
 mod record;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use burn_ckpt::metrics_log::Line;
-use burn_ckpt::plumbing::{event_file_name, event_file_number, storage};
+use burn_ckpt::metrics_log::{Line, METRICS_FILE};
+use burn_ckpt::plumbing::{Existing, UNFINISHED_EVENTS, event_file_name, event_file_number, storage};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use self::event::SessionStatus;
 use self::message::Message;
 use super::flattened::{flattened, text_of};
+use super::rewritten_file::RewrittenFile;
 use super::scalar_name::scalar_name;
 use super::tracker::{StartAt, Tracker, TrackerResult};
 use crate::callbacks::{RunEnd, RunInfo};
-use crate::run_files::line_file::LineFile;
+use crate::process::console::warn;
+use crate::run_files::line_file::Open;
 use crate::run_files::regular_file;
 use crate::state::end_reason::RunOutcome;
 
@@ -33,14 +36,21 @@ const MAX_VALUE: usize = 500;
 /// It has the values of each batch (`train_loss_step`), of each epoch's training (`train_loss_epoch`) and of
 /// each validation (`val_loss`), as 32-bit numbers; the hyperparameters, for the HParams tab; settings,
 /// environment and notes, for the Text tab. A run that resumes writes its file again from `metrics.jsonl`,
-/// under a new name, so that no value is missing or there twice.
+/// under a new name, so that no value is missing or there twice. The earlier file stays until the new one has
+/// all values from before the resume.
 ///
 /// ```
 /// let tracker = burn_trainer::trackers::TensorBoard::new(); // for `Trainer::tracker`
 /// ```
 #[derive(Default)]
 pub struct TensorBoard {
-    file: Option<LineFile>,
+    file: Option<RewrittenFile>,
+    /// The first event, with which a file begins again that was removed.
+    version: Vec<u8>,
+    /// The files of earlier processes.
+    earlier: Vec<PathBuf>,
+    /// The metrics that had a value which is too large for 32 bits.
+    too_large: HashSet<String>,
 }
 
 impl TensorBoard {
@@ -52,9 +62,17 @@ impl TensorBoard {
 
     fn write(&mut self, events: impl Iterator<Item = Message>) -> TrackerResult {
         let bytes: Vec<u8> = events.flat_map(|event| record::record(event.as_bytes())).collect();
-        let file = self.file.as_mut().ok_or("it was not started")?;
-        file.write(&bytes).map_err(|error| regular_file::with_path(file.path(), &error))?;
-        Ok(())
+        Ok(self.file.as_mut().ok_or("it was not started")?.write(&bytes)?)
+    }
+
+    /// Warns of the first value of a metric that has no place in 32 bits.
+    fn note_too_large(&mut self, metric: &str, value: f64) {
+        if value.is_finite() && (value as f32).is_infinite() && self.too_large.insert(metric.to_owned()) {
+            warn(&format!(
+                "the tracker tensorboard: {metric} has a value of {value:e}, which is infinite in the 32 bits of TensorBoard. \
+                 {METRICS_FILE} has it"
+            ));
+        }
     }
 }
 
@@ -77,14 +95,12 @@ impl Tracker for TensorBoard {
         let number = after_all.unwrap_or_default().max(now.as_second().unsigned_abs());
         let path = run.run_dir.join(event_file_name(number));
         let time = seconds(now);
-        let version = record::record(event::version(time).as_bytes());
-        let again = move |path: &Path| {
-            let mut file = regular_file::create(path)?;
-            file.write_all(&version)?;
-            Ok((file, version.len() as u64))
-        };
-        let file = LineFile::new(path, Box::new(|path| Ok((regular_file::create(path)?, 0))));
-        self.file = Some(file.beginning_again(Box::new(again)));
+        self.version = record::record(event::version(time).as_bytes());
+        let (empty, again) = (beginning(Vec::new()), beginning(self.version.clone()));
+        self.file = Some(match run.resumed_from {
+            Some(_) => RewrittenFile::beside(path, &run.run_dir.join(UNFINISHED_EVENTS), empty, again)?,
+            None => RewrittenFile::at_its_place(path, empty, again),
+        });
         let mut events = vec![event::version(time)];
         if run.resumed_from.is_some() {
             // A TensorBoard that is open drops what it has of the run.
@@ -97,13 +113,25 @@ impl Tracker for TensorBoard {
         events.push(event::text(time, "environment", &list(&run.environment())));
         events.extend(run.notes.iter().map(|notes| event::text(time, "notes", notes)));
         self.write(events.into_iter())?;
-        for (_, path) in earlier {
-            storage::remove_file(&path)?;
+        self.earlier = earlier.into_iter().map(|(_, path)| path).collect();
+        Ok(StartAt::FirstLineOfFile)
+    }
+
+    fn caught_up(&mut self) -> TrackerResult {
+        let again = beginning(self.version.clone());
+        self.file.as_mut().ok_or("it was not started")?.publish(Existing::Keep, again)?;
+        for path in &self.earlier {
+            storage::remove_file(path)?;
         }
-        Ok(StartAt::FirstLine)
+        Ok(())
     }
 
     fn log(&mut self, lines: &[Line]) -> TrackerResult {
+        for line in lines {
+            for (metric, value) in &line.metrics {
+                self.note_too_large(metric, *value);
+            }
+        }
         self.write(lines.iter().map(|line| {
             let values = line.metrics.iter().map(|(name, value)| (scalar_name(line, name), value));
             event::scalars(seconds(line.time.unwrap_or_else(Timestamp::now)), line.step, values)
@@ -123,6 +151,15 @@ impl Tracker for TensorBoard {
 fn event_files(run_dir: &Path) -> TrackerResult<Vec<(u64, PathBuf)>> {
     let files = storage::list(run_dir)?.unwrap_or_default().into_iter();
     Ok(files.filter_map(|path| Some((event_file_number(path.file_name()?.to_str()?)?, path))).collect())
+}
+
+/// Creates a file that begins with these bytes.
+fn beginning(bytes: Vec<u8>) -> Open {
+    Box::new(move |path: &Path| {
+        let mut file = regular_file::create(path)?;
+        file.write_all(&bytes)?;
+        Ok((file, bytes.len() as u64))
+    })
 }
 
 fn seconds(time: Timestamp) -> f64 {

@@ -21,7 +21,7 @@ use system_tests::run_files::{checkpoints, run_dir};
 use super::{Recorder, Told, log, patient, saving_every_4_steps, without_times};
 
 /// A server that answers as MLflow, and has a run of 60 steps.
-fn mlflow(request: &Request) -> Reply {
+pub fn mlflow(request: &Request) -> Reply {
     let body = if request.line.contains("experiments/get-by-name") {
         r#"{"experiment":{"experiment_id":"7"}}"#
     } else if request.line.contains("runs/create") {
@@ -127,6 +127,7 @@ fn values_that_a_killed_process_has_sent_unnoted_do_not_hide_those_of_other_sett
         let path = run_dir(root.path()).join("tracker-mlflow.json");
         let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         state["sent"]["batch"] = serde_json::json!([0, 30]);
+        state["state"]["last_steps"]["train_loss_step"] = 30.into();
         fs::write(&path, state.to_string()).unwrap();
     };
     let earlier = checkpoints(root.path()).join("last/epoch=0-step=30.ckpt");

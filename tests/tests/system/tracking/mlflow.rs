@@ -24,14 +24,14 @@ const ARGUMENTS: &str = "--run-id r1 --save-every-steps 8 --ckpt-path auto --set
                          --set trackers=[\"mlflow\",\"csv\",\"tensorboard\"] --set trackers_wait_seconds=600";
 
 /// An MLflow server with its files in a directory. It is killed with this.
-struct MlflowServer {
+pub struct MlflowServer {
     child: Child,
-    uri: String,
+    pub uri: String,
 }
 
 impl MlflowServer {
     /// Starts it, and waits until it answers.
-    fn start(files: &Path, port: u16) -> Self {
+    pub fn start(files: &Path, port: u16) -> Self {
         let log = fs::File::create(files.join("server.log")).unwrap();
         let mut command = Command::new(python_of_trackers());
         command.args(["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port"]);
@@ -60,7 +60,7 @@ impl MlflowServer {
     }
 
     /// The points of a metric, in the order of their steps.
-    fn curve(&self, run_id: &str, metric: &str) -> Vec<(u64, f64)> {
+    pub fn curve(&self, run_id: &str, metric: &str) -> Vec<(u64, f64)> {
         let query = [("run_id", run_id), ("metric_key", metric), ("max_results", "10000")];
         let points =
             self.get("metrics/get-history", &query)["metrics"].as_array().cloned().unwrap_or_default();
@@ -72,9 +72,9 @@ impl MlflowServer {
         points
     }
 
-    /// The only run of the experiment.
-    fn only_run(&self) -> Value {
-        let experiment = self.get("experiments/get-by-name", &[("experiment_name", "sines & co")]);
+    /// The only run of an experiment.
+    pub fn only_run(&self, experiment: &str) -> Value {
+        let experiment = self.get("experiments/get-by-name", &[("experiment_name", experiment)]);
         let id = experiment["experiment"]["experiment_id"].as_str().unwrap();
         let body = serde_json::json!({ "experiment_ids": [id] }).to_string();
         let request = ureq::post(format!("{}/api/2.0/mlflow/runs/search", self.uri));
@@ -94,6 +94,10 @@ impl Drop for MlflowServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A training program that logs to a server.
@@ -123,7 +127,7 @@ fn logged(run: &Path) -> IndexMap<String, Vec<(u64, f64)>> {
 
 /// Compares the server's curves with those of the log.
 fn assert_is_logged(server: &MlflowServer, run: &Path) -> Value {
-    let on_server = server.only_run();
+    let on_server = server.only_run("sines & co");
     let id = on_server["info"]["run_id"].as_str().unwrap();
     let curves = logged(run);
     assert!(curves.contains_key("train_loss_step") && curves.contains_key("val_loss"));
@@ -133,7 +137,7 @@ fn assert_is_logged(server: &MlflowServer, run: &Path) -> Value {
     on_server
 }
 
-fn value_of<'a>(list: &'a Value, key: &str) -> &'a str {
+pub fn value_of<'a>(list: &'a Value, key: &str) -> &'a str {
     let found = list.as_array().unwrap().iter().find(|entry| entry["key"] == key);
     found.unwrap_or_else(|| panic!("{key} in {list}"))["value"].as_str().unwrap()
 }
@@ -142,7 +146,7 @@ fn value_of<'a>(list: &'a Value, key: &str) -> &'a str {
 fn a_run_on_a_real_server_is_complete_after_kills_of_the_run_and_of_the_server() {
     let (root, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let run = run_dir(root.path());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut server = MlflowServer::start(files.path(), port);
 
     // The run is killed when the server has values from beyond the checkpoint.

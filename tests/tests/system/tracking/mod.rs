@@ -16,12 +16,15 @@ use system_tests::config;
 use system_tests::run_files::{run_dir, without_clock};
 
 mod branches;
+mod catching_up;
 mod failures;
 mod files;
 mod gaps;
 mod lines;
 mod mlflow;
 mod mlflow_failures;
+mod mlflow_resumes;
+mod names;
 mod post_json;
 
 /// What a tracker was told, in all processes of a run.
