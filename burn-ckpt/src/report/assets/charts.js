@@ -238,7 +238,8 @@ class Chart {
     context.save();
     for (const { run, series, colour, isBatch } of this.drawn) {
       if (isBatch) continue;
-      for (const checkpoint of run.checkpoints) {
+      // Those of a part that was trained again are on no curve.
+      for (const checkpoint of run.checkpoints.filter(({ is_trained_again }) => !is_trained_again)) {
         const place = this.state.x === "steps" ? checkpoint.global_step : checkpoint.seconds;
         const x = plot.valToPos(place, "x", true);
         if (place === null || x < left || x > left + width) continue;
