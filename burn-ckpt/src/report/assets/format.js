@@ -67,6 +67,16 @@ function setting(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+// What a setting says only with another value than this.
+const USUAL = { "trainer.early_stopping": { min_delta: 0, check_finite: true } };
+
+// A setting as the verb `runs` writes it: a table by its fields that say something, its metric first.
+function settingInWords(path, value) {
+  if (!isTable(value)) return setting(value);
+  const said = Object.entries(value).filter(([name, field]) => field !== null && field !== USUAL[path]?.[name]);
+  return said.map(([name, field]) => (name === "metric" ? setting(field) : `${name} ${setting(field)}`)).join(", ") || setting(value);
+}
+
 // A text that can be long, a panic's message say: its beginning, and the whole where the mouse rests.
 const SHOWN_LETTERS = 160;
 

@@ -77,7 +77,11 @@ function runsTable({ runs, not_compared }, state, redraw) {
     { title: "steps", value: (run) => run.global_step, isNumber: true },
     { title: "time", value: (run) => run.training_time_seconds, shown: (run) => duration(run.training_time_seconds), isNumber: true },
     { title: "items/s", value: (run) => run.speed?.items_per_second, shown: (run) => rate(run.speed?.items_per_second), isNumber: true },
-    ...differing(runs, not_compared).map((key) => ({ title: key, value: (run) => run.settings[key], shown: (run) => setting(run.settings[key]) })),
+    ...differing(runs, not_compared).map((key) => {
+      const value = (run) => settingAt(run.settings, key);
+      const shown = (run) => settingInWords(key, value(run));
+      return { title: key, value: (run) => (isTable(value(run)) ? shown(run) : value(run)), shown };
+    }),
   ];
   const marked = runs.filter((run) => run.best_differs && run.best);
   const notes = marked.map((run) => make("p", { class: "soft" }, `* ${run.label}: the best checkpoint ${run.best_differs}`));

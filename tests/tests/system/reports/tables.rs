@@ -1,5 +1,6 @@
 //! The tables of a page: what is in them, and that they fit a small screen.
 
+use burn_trainer::config::EarlyStopping;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::json;
 use system_tests::programs::browser;
@@ -162,4 +163,29 @@ fn the_values_of_a_chart_are_those_of_the_curves_that_are_shown() {
     assert_eq!((&answer["all"], &answer["one"]), (&json!(["r1", "r2"]), &json!(["r2"])), "{answer}");
     // What does not change the values does not change their order.
     assert_eq!((&answer["sorted"], &answer["again"]), (&json!(1), &json!(["r1", "r2"])), "{answer}");
+}
+
+#[test]
+fn early_stopping_that_some_runs_do_not_have_is_one_column_as_of_the_verb_runs() {
+    let root = tempfile::tempdir().unwrap();
+    let stopping = EarlyStopping::new("val_loss").with_patience(7);
+    train(config(root.path(), 1).with_run_id("r1")).unwrap();
+    train(config(root.path(), 1).with_run_id("r2").with_early_stopping(stopping.clone())).unwrap();
+    let logs = root.path().join("burn_trainer_logs");
+    let shown = |runs: &[&str]| {
+        let runs: Vec<_> = runs.iter().map(|run| logs.join(run)).collect();
+        let runs: Vec<_> = runs.iter().map(|run| run.as_path()).collect();
+        browser::ask(
+            &report(root.path(), &runs),
+            "async () => [...document.querySelectorAll('#runs tr')].map((row) => [...row.children].slice(7).map((cell) => cell.textContent))",
+        )
+    };
+    let name = "trainer.early_stopping";
+    assert_eq!(shown(&["r1", "r2"]), json!([[name], ["-"], ["val_loss, patience 7"]]));
+    // Two that have it differ in a field of it.
+    train(config(root.path(), 1).with_run_id("r3").with_early_stopping(stopping.with_min_delta(0.5)))
+        .unwrap();
+    assert_eq!(shown(&["r2", "r3"]), json!([["trainer.early_stopping.min_delta"], ["0"], ["0.5"]]));
+    let third = "val_loss, patience 7, min_delta 0.5";
+    assert_eq!(shown(&["r1", "r2", "r3"]), json!([[name], ["-"], ["val_loss, patience 7"], [third]]));
 }
