@@ -230,7 +230,7 @@ pub mod plumbing {
     };
     pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};
-    pub use crate::start_changes::{OtherOrigin, SettingChange, changes_of};
+    pub use crate::start_changes::{OtherOrigin, SettingChange, changes_of, is_trained_again};
     pub use crate::strategy_names::{STRATEGY_KINDS, metric_name, primary_metric, with_named_strategies};
     pub use crate::text::byte_size::size;
     pub use crate::text::printable::{

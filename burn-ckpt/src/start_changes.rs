@@ -75,12 +75,9 @@ impl OtherOrigin {
         });
         changed.extend(differences(&mut Some(other), Some(one)));
         let setting = |change: SettingChange| (change.name, change.after.unwrap_or(Value::Null));
-        let is_before = |start: &RunStart| {
-            start.timestamp > checkpoint.checkpoint_timestamp && start.global_step < checkpoint.global_step
-        };
         Self {
             settings: changed.into_iter().map(setting).collect(),
-            is_trained_again: newest.starts.iter().any(is_before),
+            is_trained_again: is_trained_again(checkpoint, newest),
         }
     }
 
@@ -97,6 +94,16 @@ impl OtherOrigin {
         let said: Vec<String> = with.into_iter().chain(again).collect();
         (!said.is_empty()).then(|| said.join(", and "))
     }
+}
+
+/// Whether the part of the run that a checkpoint is of was trained again after it: a later start resumed from
+/// an earlier step. `newest` is the run's newest checkpoint, whose metadata has the starts.
+#[must_use]
+pub fn is_trained_again(checkpoint: &Metadata, newest: &Metadata) -> bool {
+    let is_before = |start: &RunStart| {
+        start.timestamp > checkpoint.checkpoint_timestamp && start.global_step < checkpoint.global_step
+    };
+    newest.starts.iter().any(is_before)
 }
 
 fn value_in_words(value: Option<&Value>) -> String {

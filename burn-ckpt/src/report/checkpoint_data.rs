@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::run_dir::catalog::CatalogEntry;
 use crate::run_dir::layout::{BEST_DIR, LAST_DIR, RunLayout};
 use crate::run_dir::locate::{LinkReplacement, resolve};
+use crate::start_changes::is_trained_again;
 
 /// A checkpoint of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +28,8 @@ pub(super) struct CheckpointData {
     non_finite: Option<String>,
     pub(super) is_best: bool,
     is_last: bool,
+    /// Whether the part of the run that it is of was trained again: the curves are of other states then.
+    is_trained_again: bool,
 }
 
 impl CheckpointData {
@@ -36,7 +39,7 @@ impl CheckpointData {
     }
 }
 
-/// The run's checkpoints as the page lists them. `metric` ranks them.
+/// The run's checkpoints as the page lists them. `metric` ranks them. The last entry has its whole metadata.
 pub(super) fn checkpoints(
     layout: &RunLayout,
     entries: &[CatalogEntry],
@@ -48,6 +51,7 @@ pub(super) fn checkpoints(
         Err(Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     };
+    let newest = entries.last().map(|newest| &newest.metadata);
     let (best, last) = (linked(BEST_DIR, metric)?, linked(LAST_DIR, None)?);
     let data = |CatalogEntry { path, metadata }: &CatalogEntry| {
         // The run may have deleted it since it was listed.
@@ -66,6 +70,7 @@ pub(super) fn checkpoints(
             non_finite: metadata.found_non_finite().map(ToString::to_string),
             is_best: real == best,
             is_last: real == last,
+            is_trained_again: newest.is_some_and(|newest| is_trained_again(metadata, newest)),
         }))
     };
     entries.iter().filter_map(|entry| data(entry).transpose()).collect()

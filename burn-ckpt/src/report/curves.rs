@@ -145,6 +145,11 @@ impl Curve {
         }
     }
 
+    /// How many of its values a logarithmic axis has no place for: finite ones that are not above 0.
+    pub(super) fn without_logarithm(&self) -> usize {
+        self.values.iter().filter(|value| value.is_finite() && **value <= 0.0).count()
+    }
+
     pub(super) fn push(&mut self, step: u64, value: f64) {
         self.steps.push(step);
         self.values.push(value);

@@ -51,6 +51,9 @@ struct SeriesData<'a> {
     /// Which of the run's axes.
     axis: usize,
     values: Place,
+    /// How many values a logarithmic axis has no place for, also those that are thinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_logarithm: Option<usize>,
 }
 
 /// What a curve's values cover.
@@ -225,6 +228,7 @@ fn with_curves(run: &RunData, detail: Detail, block: &mut NumberBlock) -> Value 
     let speed = run.curves.speed.iter();
     let speed = speed.map(|(name, curve)| (*name, Split::Train, PageScope::Speed("speed"), curve));
     for (name, split, scope, curve) in logged.chain(speed) {
+        let without_logarithm = Some(curve.without_logarithm()).filter(|count| *count > 0);
         let Curve { steps, values, .. } = curve.thinned(points);
         let known = axes.iter().position(|(known, _)| *known == steps);
         let axis = known.unwrap_or_else(|| {
@@ -232,7 +236,8 @@ fn with_curves(run: &RunData, detail: Detail, block: &mut NumberBlock) -> Value 
             axes.push((steps, place));
             axes.len() - 1
         });
-        series.push(SeriesData { name, split, scope, axis, values: block.values(&values) });
+        let values = block.values(&values);
+        series.push(SeriesData { name, split, scope, axis, values, without_logarithm });
     }
     let clock = run.curves.clock.thinned(points);
     let mut data = json!(run);

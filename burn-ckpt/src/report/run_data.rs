@@ -26,7 +26,7 @@ use crate::run_dir::locate::run_at;
 use crate::run_dir::other_runs::scan_with;
 use crate::run_dir::outside_directories::outside_directories;
 use crate::run_dir::tags::LaterTags;
-use crate::run_dir::training_progress::epochs_done;
+use crate::run_dir::training_progress::{epochs_done, is_at_epoch_end};
 use crate::start_changes::OtherOrigin;
 use crate::strategy_names::{primary_metric, with_named_strategies};
 
@@ -51,6 +51,8 @@ pub(super) struct RunData {
     /// In the newest checkpoint, as the steps and the time are; of a run without one, in the log.
     epochs: u64,
     max_epochs: Option<u64>,
+    /// Whether the newest checkpoint is at the end of an epoch.
+    is_at_epoch_end: bool,
     global_step: u64,
     training_time_seconds: f64,
     /// What was logged after the newest checkpoint.
@@ -131,7 +133,6 @@ impl RunData {
         let best = checkpoints.iter().find(|checkpoint| checkpoint.is_best).cloned();
         let best_differs = best.as_ref().and_then(|best| differs(best, &catalog.entries, &newest));
         let Offered { commands, how_to_resume } = offered(&layout, &catalog.entries, primary.as_deref());
-        let devices = texts(&newest.environment, DEVICES).join(", ");
         warnings.splice(0..0, problems.iter().cloned());
         Ok(Self {
             path: layout.run_dir().display().to_string(),
@@ -145,10 +146,11 @@ impl RunData {
             started: starts.first().copied().unwrap_or(newest.start_timestamp),
             max_epochs: newest.trainer_config.pointer("/max_epochs").and_then(Value::as_u64),
             epochs: progress.epochs,
+            is_at_epoch_end: is_at_epoch_end(&state),
             global_step: progress.steps,
             training_time_seconds: progress.seconds,
             not_saved: progress.not_saved,
-            device: (!devices.is_empty()).then_some(devices),
+            device: device(&newest.environment),
             commands,
             how_to_resume,
             environment: with_few_packages(&newest.environment),
@@ -340,6 +342,11 @@ fn layout_of(path: &Path) -> Result<RunLayout> {
             "it is not a run's directory, which has a directory `{CHECKPOINT_DIR}` or the log `{METRICS_FILE}`"
         ),
     })
+}
+
+/// What a run computed on. `None` if the environment does not say it.
+fn device(environment: &Value) -> Option<String> {
+    Some(texts(environment, DEVICES).join(", ")).filter(|devices| !devices.is_empty())
 }
 
 fn text(value: &Value, pointer: &str) -> Option<String> {

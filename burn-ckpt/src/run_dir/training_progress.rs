@@ -77,8 +77,13 @@ impl RunEnd {
 /// The epochs that are done in a checkpoint.
 #[must_use]
 pub fn epochs_done(metadata: &Metadata, trainer_state: &Value) -> u64 {
-    let is_at_its_end = trainer_state["epoch_complete"].as_bool().unwrap_or_default();
-    metadata.epoch.saturating_add(u64::from(is_at_its_end))
+    metadata.epoch.saturating_add(u64::from(is_at_epoch_end(trainer_state)))
+}
+
+/// Whether a checkpoint is of the end of its epoch.
+#[must_use]
+pub fn is_at_epoch_end(trainer_state: &Value) -> bool {
+    trainer_state["epoch_complete"].as_bool().unwrap_or_default()
 }
 
 /// Whether the training is complete in a checkpoint: it says so, or it is of an earlier version, which does

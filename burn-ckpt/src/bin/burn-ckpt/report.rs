@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> VerbResult {
     let are_all_read = unreadable.is_empty();
     let mut output = Output::new();
     if goes_to_output {
-        output.bytes(RunReport::new(reported).html()?.as_bytes())?;
+        output.text(&RunReport::new(reported).html()?)?;
         output.flush()?;
         return Ok(are_all_read);
     }

@@ -115,9 +115,10 @@ class Chart {
     this.curves = curves.map((curve) => ({ ...curve, ...look(curve, names, isSingle) }));
     this.plot = make("div", { class: "plot", tabindex: 0, role: "img", onkeydown: (event) => this.key(event) });
     this.note = make("p", { class: "bad", hidden: true });
+    this.leftOut = make("p", { class: "soft", hidden: true });
     this.keys = make("ul", { class: "key" });
-    const values = folded("Values", () => [this.values()]);
-    this.element = make("section", { class: "chart", "aria-label": quantity }, make("h3", {}, quantity), this.plot, this.note, this.keys, values);
+    this.table = folded("Values", () => [this.values()]);
+    this.element = make("section", { class: "chart", "aria-label": quantity }, make("h3", {}, quantity), this.plot, this.note, this.leftOut, this.keys, this.table);
   }
 
   shown() {
@@ -128,6 +129,7 @@ class Chart {
     this.uplot?.destroy();
     this.uplot = null;
     this.plot.replaceChildren();
+    const before = this.drawn ?? [];
     this.drawn = this.shown();
     const axis = ({ series }) => (this.state.x === "steps" ? series.axis.steps : series.axis.seconds);
     const values = this.drawn.flatMap(({ series }) => series.values);
@@ -138,7 +140,13 @@ class Chart {
     const missing = this.drawn.filter(({ series }) => !series.values.some(Number.isFinite)).map(({ label }) => label);
     this.note.hidden = missing.length === 0 || missing.length === this.drawn.length;
     this.note.textContent = `no finite values: ${missing.join(", ")}`;
-    if (values.length && !values.some((value) => this.isDrawable(value))) {
+    // A table that shows the curves that are drawn stays as it is sorted.
+    if (this.drawn.length !== before.length || this.drawn.some((curve, order) => curve !== before[order])) fill(this.table, () => [this.values()]);
+    const isEmpty = values.length > 0 && !values.some((value) => this.isDrawable(value));
+    const withoutLogarithm = this.drawn.filter(({ series }) => series.without_logarithm > 0).map(({ label, series }) => `${label} (${number(series.without_logarithm)})`);
+    this.leftOut.hidden = !this.state.log || isEmpty || withoutLogarithm.length === 0;
+    this.leftOut.textContent = `values without a logarithm: ${withoutLogarithm.join(", ")}`;
+    if (isEmpty) {
       const isFinite = values.some(Number.isFinite);
       this.plot.append(make("p", { class: isFinite ? "empty" : "empty bad" }, isFinite ? "no values above 0, which a logarithmic axis needs" : "no finite values"));
       return;
@@ -238,7 +246,8 @@ class Chart {
     context.save();
     for (const { run, series, colour, isBatch } of this.drawn) {
       if (isBatch) continue;
-      for (const checkpoint of run.checkpoints) {
+      // Those of a part that was trained again are on no curve.
+      for (const checkpoint of run.checkpoints.filter(({ is_trained_again }) => !is_trained_again)) {
         const place = this.state.x === "steps" ? checkpoint.global_step : checkpoint.seconds;
         const x = plot.valToPos(place, "x", true);
         if (place === null || x < left || x > left + width) continue;

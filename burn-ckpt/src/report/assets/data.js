@@ -66,15 +66,25 @@ function isTable(value) {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
+// The value of a path among settings by their paths: one, or the table of those below it.
+function settingAt(settings, path) {
+  if (path in settings) return settings[path];
+  const below = Object.entries(settings).filter(([key]) => key.startsWith(`${path}.`));
+  return below.length ? Object.fromEntries(below.map(([key, value]) => [key.slice(path.length + 1), value])) : undefined;
+}
+
 // The settings that are not the same in all runs, without those of names, places and saving: first those with
-// several values, then those that only some runs have. A run without a checkpoint has no settings that are
-// known.
+// several values, then those that only some runs have. What is a table in some runs and one value in others, as
+// null, is one setting. A run without a checkpoint has no settings that are known.
 function differing(runs, notCompared) {
   const known = runs.map((run) => run.settings).filter((settings) => Object.keys(settings).length > 0);
-  const names = [...new Set(known.flatMap((settings) => Object.keys(settings)))];
+  const all = new Set(known.flatMap((settings) => Object.keys(settings)));
+  const tables = (key) => key.split(".").map((_, place, parts) => parts.slice(0, place + 1).join("."));
+  const names = [...new Set([...all].map((key) => tables(key).find((table) => all.has(table))))];
   const isCompared = (key) => !key.startsWith("trainer.") || !notCompared.includes(key.split(".")[1]);
-  const values = (key) => new Set(known.filter((settings) => key in settings).map((settings) => JSON.stringify(settings[key])));
-  const isPartial = (key) => known.some((settings) => !(key in settings));
+  const found = (key) => known.map((settings) => JSON.stringify(settingAt(settings, key)));
+  const values = (key) => new Set(found(key).filter((value) => value !== undefined));
+  const isPartial = (key) => found(key).includes(undefined);
   const compared = names.filter(isCompared);
   const several = compared.filter((key) => values(key).size > 1);
   return [...several, ...compared.filter((key) => values(key).size === 1 && isPartial(key))];

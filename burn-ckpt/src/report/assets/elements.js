@@ -12,8 +12,13 @@ function make(tag, attributes = {}, ...children) {
 
 // What is made when it is opened: a page of many runs has much that nobody opens.
 function folded(title, content) {
-  const shown = make("details", { ontoggle: () => shown.open && shown.replaceChildren(shown.firstChild, ...content()) }, make("summary", {}, title));
+  const shown = make("details", { ontoggle: () => fill(shown, content) }, make("summary", {}, title));
   return shown;
+}
+
+// Makes what a folded element shows again, if it is open.
+function fill(shown, content) {
+  if (shown.open) shown.replaceChildren(shown.firstChild, ...content());
 }
 
 // A table. `columns` are {title, value(row), shown(row), isNumber, isText}: texts are wrapped. With `isSortable` its headings sort it.

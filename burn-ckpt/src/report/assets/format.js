@@ -1,10 +1,16 @@
 // How the page writes numbers, times and sizes.
 
 const DIGITS = 5;
+const RATE_DIGITS = 4;
 
-// To a whole number, where there is one.
-function rounded(value) {
-  return Number.isFinite(value) ? Math.round(value) : null;
+// A speed, with the digits that `burn-ckpt runs` gives it: four, or all before the point.
+function rate(value) {
+  if (!Number.isFinite(value)) return "";
+  const size = Math.abs(value);
+  if (size > 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(RATE_DIGITS - 1);
+  const beforePoint = size > 0 ? Math.floor(Math.log10(size)) + 1 : RATE_DIGITS;
+  const digits = Math.max(0, RATE_DIGITS - beforePoint);
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 function number(value, digits = DIGITS) {
@@ -59,6 +65,16 @@ function moment(timestamp) {
 function setting(value) {
   if (value === null || value === undefined) return "-";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+// What a setting says only with another value than this.
+const USUAL = { "trainer.early_stopping": { min_delta: 0, check_finite: true } };
+
+// A setting as the verb `runs` writes it: a table by its fields that say something, its metric first.
+function settingInWords(path, value) {
+  if (!isTable(value)) return setting(value);
+  const said = Object.entries(value).filter(([name, field]) => field !== null && field !== USUAL[path]?.[name]);
+  return said.map(([name, field]) => (name === "metric" ? setting(field) : `${name} ${setting(field)}`)).join(", ") || setting(value);
 }
 
 // A text that can be long, a panic's message say: its beginning, and the whole where the mouse rests.

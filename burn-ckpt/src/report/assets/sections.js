@@ -38,7 +38,7 @@ function facts(run) {
     ["training time", duration(run.training_time_seconds)],
     run.not_saved && ["logged, not saved", notSaved(run.not_saved)],
     speed?.items > 0 && ["items trained on", items(run)],
-    speed?.items_per_second && ["speed", `${number(Math.round(speed.items_per_second))} items/s`],
+    speed?.items_per_second && ["speed", `${rate(speed.items_per_second)} items/s`],
     speed && ["waiting for data", percent(speed.data_share)],
     speed && ["spent on saves", percent(speed.save_share)],
     model && ["model", `${model.type}, ${number(model.parameters)} parameters`],
@@ -47,10 +47,10 @@ function facts(run) {
   return make("dl", { class: "facts" }, ...entries.filter(Boolean).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
 
-// How many items the run was trained on, and in each epoch, if all epochs had as many.
-function items({ speed, epochs }) {
+// How many items the run was trained on, and in each epoch, if all epochs had as many and none is in progress.
+function items({ speed, epochs, is_at_epoch_end }) {
   const each = speed.items / epochs;
-  return number(speed.items) + (epochs > 1 && Number.isInteger(each) ? ` (${number(each)} an epoch)` : "");
+  return number(speed.items) + (is_at_epoch_end && epochs > 1 && Number.isInteger(each) ? ` (${number(each)} an epoch)` : "");
 }
 
 // What was logged after the newest checkpoint.
@@ -76,8 +76,12 @@ function runsTable({ runs, not_compared }, state, redraw) {
     { title: "epochs done", value: (run) => run.epochs, isNumber: true },
     { title: "steps", value: (run) => run.global_step, isNumber: true },
     { title: "time", value: (run) => run.training_time_seconds, shown: (run) => duration(run.training_time_seconds), isNumber: true },
-    { title: "items/s", value: (run) => rounded(run.speed?.items_per_second), isNumber: true },
-    ...differing(runs, not_compared).map((key) => ({ title: key, value: (run) => run.settings[key], shown: (run) => setting(run.settings[key]) })),
+    { title: "items/s", value: (run) => run.speed?.items_per_second, shown: (run) => rate(run.speed?.items_per_second), isNumber: true },
+    ...differing(runs, not_compared).map((key) => {
+      const value = (run) => settingAt(run.settings, key);
+      const shown = (run) => settingInWords(key, value(run));
+      return { title: key, value: (run) => (isTable(value(run)) ? shown(run) : value(run)), shown };
+    }),
   ];
   const marked = runs.filter((run) => run.best_differs && run.best);
   const notes = marked.map((run) => make("p", { class: "soft" }, `* ${run.label}: the best checkpoint ${run.best_differs}`));

@@ -110,6 +110,46 @@ fn two_steps_of_a_run_differ_in_what_training_changes() {
 }
 
 #[test]
+fn a_section_whose_tensors_all_have_other_values_is_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[3.0, 1.0], 1).unwrap();
+    let (a, b) = (last(root.path(), 0), last(root.path(), 1));
+    let printed = |a: &Path, b: &Path, more: &[&str]| {
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"diff", &a, &b];
+        arguments.extend(more.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
+        let (out, _) = ended_with(&burn_ckpt(&arguments), 1);
+        let tensors = out.split_once("\ntensors: ").unwrap().1;
+        tensors.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let of = |section: &str| Checkpoint::open(&a).unwrap().section(section).unwrap().tensors.len();
+    let (model, optimizer) = (of("model"), of("optimizer"));
+    let lines = printed(&a, &b, &[]);
+    let shown = |section: &str| {
+        let mut rows = lines.iter().filter_map(|line| line.split_once("  "));
+        rows.find(|(name, _)| *name == section).unwrap_or_else(|| panic!("{lines:?}")).1.trim()
+    };
+    assert_eq!(shown("model"), format!("all {model} tensors have other values (--all)"));
+    assert_eq!(shown("optimizer"), format!("all {optimizer} tensors have other values (--all)"));
+    // The history has grown, which is not another value.
+    assert!(lines.len() == 4 && shown("history.epochs").contains(" in A, "), "{lines:?}");
+    assert_eq!(printed(&a, &b, &["--all"]).len(), 2 + model + optimizer);
+    // Two tensors were not trained.
+    let frozen = root.path().join("frozen.ckpt");
+    let from = Checkpoint::open(&a).unwrap().section("model").unwrap().tensors;
+    changed(&b, &frozen, |contents| {
+        let tensors = &mut contents.sections["model"].tensors;
+        for name in ["input.weight", "input.bias"] {
+            let place = tensors.iter().position(|tensor| tensor.name == name).unwrap();
+            tensors[place] = from.iter().find(|tensor| tensor.name == name).unwrap().clone();
+        }
+    });
+    let lines = printed(&a, &frozen, &[]);
+    let expected =
+        format!("{} tensors have other values (--all), and not input.weight, input.bias", model - 2);
+    assert!(lines[1].ends_with(&expected), "{lines:?}");
+}
+
+#[test]
 fn a_section_that_one_lacks_is_one_line() {
     let root = tempfile::tempdir().unwrap();
     let strategy = Last::new().with_save_weights_only(true);

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use burn_trainer::TrainerConfig;
+use burn_trainer::config::EarlyStopping;
 use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::{config, train};
@@ -84,4 +85,33 @@ fn verbs_print_json() {
     assert_eq!(states, ["verified", "verified", "damaged"]);
     assert!(found[0]["checkpoint_checksum"].as_str().unwrap().starts_with("sha256:"), "{out}");
     assert!(found[2]["checkpoint_checksum"].is_null() && found[2]["problem"].is_string(), "{out}");
+}
+
+#[test]
+fn early_stopping_that_some_runs_do_not_have_is_one_column_of_runs() {
+    let root = tempfile::tempdir().unwrap();
+    let stopping = EarlyStopping::new("val_loss");
+    train(config(root.path(), 1).with_run_id("a")).unwrap();
+    train(config(root.path(), 1).with_run_id("b").with_early_stopping(stopping.clone())).unwrap();
+    let last = |more: &[&str]| -> Vec<String> {
+        let output = burn_ckpt_command().arg("runs").arg(root.path()).args(more).output().unwrap();
+        let text = stdout(&output);
+        text.lines().map(|line| line.rsplit("  ").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(last(&[]), ["early_stopping", "-", "val_loss, patience 3"]);
+    let text = stdout(&burn_ckpt(&[&"runs", &root.path()]));
+    assert_eq!(
+        text.lines().next().unwrap().split_whitespace().filter(|name| name.contains("early")).count(),
+        1
+    );
+    // It can be named, sorted by, and its fields are still settings.
+    assert_eq!(last(&["--columns", "run,early_stopping"]), ["early_stopping", "-", "val_loss, patience 3"]);
+    assert_eq!(last(&["--sort", "early_stopping", "--columns", "run"]), ["run", "b", "a"]);
+    assert_eq!(last(&["--columns", "run,early_stopping.patience"])[2], "3");
+    let one = stopping.with_patience(5).with_check_finite(false);
+    train(config(root.path(), 1).with_run_id("c").with_early_stopping(one)).unwrap();
+    let third = "val_loss, patience 5, check_finite false";
+    assert_eq!(last(&[]), ["early_stopping", "-", "val_loss, patience 3", third]);
+    let json: Value = serde_json::from_str(&stdout(&burn_ckpt(&[&"runs", &root.path(), &"--json"]))).unwrap();
+    assert_eq!(json[1]["trainer_config"]["early_stopping.patience"], 3);
 }

@@ -3,10 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::train::SupervisedTraining;
+use burn::train::metric::LossMetric;
+use burn_ckpt::retention::{MetricMode, TopK};
+use burn_trainer::TrainerConfig;
+use burn_trainer::strategy::{Best, Last, StrategyConfig};
 use serde_json::{Value, json};
+use system_tests::models::small::{Model, Script, ScriptedMetric};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
-use system_tests::run_files::{copy_tree, run_dir};
-use system_tests::{config, train};
+use system_tests::run_files::{checkpoints, copy_tree, run_dir};
+use system_tests::{config, train, train_with};
 
 use super::terminals::{shown, widest, without_colors};
 
@@ -228,5 +234,62 @@ fn a_narrow_chart_keeps_the_numbers_apart_from_what_they_are_of() {
         let (first, last) = (words[0], words[words.len() - 1]);
         assert!(first == "10" && last == "30", "{columns}: {text}");
         assert!(words.len() < 3 || words[1] == "step", "{columns}: {text}");
+    }
+}
+
+/// Trains with a loss, and with a score whose value after each epoch's validation is given. Keeps the
+/// checkpoint of each epoch, the best by the score, and the worst by the loss.
+fn train_ranked(config: TrainerConfig, scores: &[f64]) {
+    let best = |metric: &str, mode| StrategyConfig::Best(Best::new().with_metric(metric).with_mode(mode));
+    let config = config.with_primary_metric("val_score").with_strategies([
+        best("val_loss", MetricMode::Max),
+        best("val_score", MetricMode::Min),
+        StrategyConfig::Last(Last::new().with_topk(TopK::All)),
+    ]);
+    let score = ScriptedMetric::new("Score", scores);
+    let with_metrics = |training: SupervisedTraining<Model>| {
+        training.metrics((LossMetric::new(),)).metric_valid_numeric(score)
+    };
+    train_with(config, Script::default(), with_metrics).unwrap();
+}
+
+/// The axis below a chart, as symbols.
+fn axis(run: &Path, metric: &str) -> String {
+    let mut command = burn_ckpt_command();
+    let text = stdout(&command.arg("plot").arg(run).arg(metric).env("LC_ALL", "C").output().unwrap());
+    text.lines().find_map(|line| line.trim_start().strip_prefix('+')).unwrap().to_owned()
+}
+
+fn places(axis: &str, mark: char) -> Vec<usize> {
+    axis.match_indices(mark).map(|(place, _)| place).collect()
+}
+
+#[test]
+fn of_two_metrics_that_rank_checkpoints_the_best_by_the_primary_one_is_marked() {
+    let root = tempfile::tempdir().unwrap();
+    train_ranked(config(root.path(), 3), &[3.0, 1.0, 2.0]);
+    let linked = |name: &str| fs::canonicalize(checkpoints(root.path()).join(name)).unwrap();
+    assert!(linked("best_val_score.ckpt").ends_with("epoch=1-step=20.ckpt"));
+    assert!(!linked("best_val_loss.ckpt").ends_with("epoch=1-step=20.ckpt"));
+    for metric in ["val_loss", "val_score", "train_loss"] {
+        let axis = axis(&run_dir(root.path()), metric);
+        // In the middle of 10 and 30.
+        assert_eq!(places(&axis, '^'), [axis.len() / 2], "{metric}: {axis}");
+        assert_eq!(places(&axis, '\''), [0, axis.len() - 1], "{metric}: {axis}");
+    }
+}
+
+#[test]
+fn a_part_that_was_trained_again_is_not_marked_on_any_curve() {
+    let root = tempfile::tempdir().unwrap();
+    train_ranked(config(root.path(), 4), &[5.0, 4.0, 1.0, 3.0]);
+    let first = checkpoints(root.path()).join("last/epoch=1-step=20.ckpt");
+    let again = config(root.path(), 4).with_ckpt_path(first.to_str().unwrap()).with_max_steps(35);
+    train_ranked(again, &[2.0, 6.0]);
+    for metric in ["val_loss", "train_loss"] {
+        let axis = axis(&run_dir(root.path()), metric);
+        // Not the one at 30 that is still the best, and not the one at 40.
+        assert_eq!(places(&axis, '^'), [0; 0], "{metric}: {axis}");
+        assert_eq!(places(&axis, '\'').len(), 3, "{metric}: {axis}");
     }
 }

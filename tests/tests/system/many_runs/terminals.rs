@@ -128,3 +128,32 @@ fn each_column_of_a_log_that_is_dropped_has_a_name() {
     assert!(dropped.contains(&"best") && dropped.contains(&"ended"), "{text}");
     assert!(dropped.iter().all(|name| !name.is_empty()), "{text}");
 }
+
+#[test]
+fn names_of_a_log_control_no_terminal_and_a_file_gets_them_as_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = root.path().join("burn_trainer_logs/r1");
+    let path = run.join("metrics.jsonl");
+    let log = std::fs::read_to_string(&path).unwrap();
+    let line =
+        r#"{"step":10,"epoch":0,"split":"train","scope":"epoch","metrics":{"a\u001b]0;b\u0007\u009b2J":1}}"#;
+    std::fs::write(&path, format!("{log}{line}\n")).unwrap();
+    let run = run.display().to_string();
+    let (name, escaped) = ("a\u{1b}]0;b\u{7}\u{9b}2J", r"a\u{1b}]0;b\u{7}\u{9b}2J");
+    let controls = |text: &str| text.contains(['\u{1b}', '\u{7}', '\u{9b}']);
+    let verbs: [&[&str]; 5] = [
+        &["csv", &run],
+        &["csv", &run, "--json"],
+        &["log", &run],
+        &["plot", &run, name],
+        &["report", &run, "-o", "-"],
+    ];
+    for arguments in verbs {
+        let text = shown(24, 400, arguments, &[("NO_COLOR", "1")]);
+        assert!(!controls(&text) && text.contains("]0;b"), "{arguments:?}: {text:?}");
+    }
+    assert!(shown(24, 80, &["csv", &run], &[]).lines().next().unwrap().ends_with(escaped));
+    let piped = stdout(&burn_ckpt(&[&"csv", &run]));
+    assert!(piped.lines().next().unwrap().ends_with(name), "{piped:?}");
+}

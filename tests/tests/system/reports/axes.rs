@@ -1,11 +1,13 @@
 //! The numbers along the axes of a chart: they are the values, no two are the same, and none is cut.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use system_tests::programs::browser;
+use system_tests::programs::commands::{burn_ckpt, stdout};
 
 use super::page::report;
 
@@ -98,4 +100,41 @@ fn the_numbers_of_an_axis_are_evenly_spaced_as_their_lines_are_and_none_is_cut()
         let is_inside = |value: &&f64| low - lines[0] < **value && **value < high + lines[0];
         assert_eq!(values.iter().filter(is_inside).count(), values.len(), "{name}: {texts:?}");
     }
+}
+
+#[test]
+fn values_that_a_logarithmic_axis_has_no_place_for_are_counted_as_the_verb_plot_counts_them() {
+    let root = tempfile::tempdir().unwrap();
+    // More values than are drawn of a curve.
+    let long: Vec<f64> = (0..5_000).map(|epoch| if epoch % 3 == 0 { -1.0 } else { 1.0 }).collect();
+    let short: Vec<f64> = (0..5_000).map(f64::from).collect();
+    let metrics: [(&str, &[f64]); 4] = [
+        ("val_loss", &long),
+        ("train_loss", &short),
+        ("positive", &vec![0.5; 5_000]),
+        ("none", &vec![0.0; 5_000]),
+    ];
+    let run = logged(root.path(), &metrics);
+    let answer = browser::ask(
+        &report(root.path(), &[&run]),
+        "async () => {
+           const notes = () => [...document.querySelectorAll('.chart')].map((chart) => [chart.querySelector('h3').textContent,
+             [...chart.querySelectorAll(':scope > p')].filter((note) => !note.hidden).map((note) => note.textContent)]);
+           const plain = notes();
+           const log = [...document.querySelectorAll('.controls label')].find((label) => label.textContent.includes('logarithmic'));
+           log.querySelector('input').click();
+           return { plain, log: notes() };
+         }",
+    );
+    let notes = |key: &str| -> BTreeMap<String, Vec<String>> {
+        let notes: Vec<(String, Vec<String>)> = serde_json::from_value(answer[key].clone()).unwrap();
+        notes.into_iter().collect()
+    };
+    assert!(notes("plain").values().all(Vec::is_empty), "{answer}");
+    let log = notes("log");
+    assert_eq!(log["loss"], ["values without a logarithm: val_loss (1,667), train_loss (1)"]);
+    // That a chart is empty is said in its place.
+    assert!(log["positive"].is_empty() && log["none"].is_empty(), "{answer}");
+    let plot = stdout(&burn_ckpt(&[&"plot", &run, &"loss", &"--log"]));
+    assert!(plot.contains("1667 without a logarithm") && plot.contains(" 1 without a logarithm"), "{plot}");
 }

@@ -34,20 +34,34 @@ fn the_lines_of_thirty_runs_differ_and_that_of_a_name_is_pointed_at() {
     assert_eq!(of_loss.len(), 60, "training and validation of each");
 }
 
+/// What the page of a run says of the items that it was trained on, and their number.
+fn items(root: &Path) -> (String, u64) {
+    let answer = browser::ask(
+        &report(root, &[&run_dir(root)]),
+        "async () => {
+           const [run] = (await readData()).runs;
+           const fact = [...document.querySelectorAll('.facts div')].map((fact) => fact.textContent).find((text) => text.startsWith('items trained on'));
+           return [fact, run.speed.items];
+         }",
+    );
+    serde_json::from_value(answer).unwrap()
+}
+
 #[test]
 fn the_items_that_a_run_was_trained_on_are_counted() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 3)).unwrap();
-    let answer = browser::ask(
-        &report(root.path(), &[&run_dir(root.path())]),
-        "async () => {
-           const [run] = (await readData()).runs;
-           const fact = [...document.querySelectorAll('.facts div')].map((fact) => fact.textContent).find((text) => text.startsWith('items trained on'));
-           return { fact, items: run.speed.items };
-         }",
-    );
-    let items = answer["items"].as_u64().unwrap();
-    assert_eq!(answer["fact"], format!("items trained on{items} ({} an epoch)", items / 3));
+    let (said, items) = items(root.path());
+    assert_eq!(said, format!("items trained on{items} ({} an epoch)", items / 3));
+}
+
+#[test]
+fn within_an_epoch_the_items_are_not_divided_among_those_that_are_done() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 3).with_max_steps(25)).unwrap();
+    let (said, items) = items(root.path());
+    assert_eq!(items % 2, 0, "half of them is a whole number");
+    assert_eq!(said, format!("items trained on{items}"));
 }
 
 /// Replaces the log of the run `number` with one of so many epochs, each of another length than those of the

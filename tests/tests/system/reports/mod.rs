@@ -4,6 +4,7 @@ mod axes;
 mod curves;
 mod diverged;
 mod left_out;
+mod marks;
 mod one_run;
 mod page;
 mod resume_commands;

@@ -1,9 +1,11 @@
 //! The tables of a page: what is in them, and that they fit a small screen.
 
+use burn_trainer::config::EarlyStopping;
 use burn_trainer::strategy::{Best, Last, StrategyConfig};
+use serde_json::json;
 use system_tests::programs::browser;
-use system_tests::programs::commands::{burn_ckpt, ended_with};
-use system_tests::run_files::run_dir;
+use system_tests::programs::commands::{burn_ckpt, ended_with, stdout};
+use system_tests::run_files::{copy_tree, edit_metadata, run_dir};
 use system_tests::{config, train};
 
 use super::page::report;
@@ -102,4 +104,88 @@ fn a_run_without_a_checkpoint_makes_no_setting_differ() {
     );
     let expected = ["run", "status", "best val_loss", "epochs done", "steps", "time", "items/s"];
     assert_eq!(headings, serde_json::json!(expected));
+}
+
+#[test]
+fn a_slow_run_has_a_speed_and_the_verb_runs_has_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    let last = run.join("checkpoint/last.ckpt").canonicalize().unwrap();
+    for (speed, shown) in [(0.3, "0.3000"), (1992.4, "1992"), (12.346, "12.35"), (2e-5, "2.000e-5")] {
+        edit_metadata(&last, |metadata| metadata["speed"]["items_per_second"] = json!(speed));
+        let verb = stdout(&burn_ckpt(&[&"runs", &run, &"--columns", &"items/s"]));
+        assert_eq!(verb.lines().nth(1).map(str::trim), Some(shown), "{verb}");
+        let fact = "async () => [...document.querySelectorAll('.facts div')].map((fact) => fact.textContent).find((text) => text.startsWith('speed'))";
+        let fact = browser::ask(&report(root.path(), &[&run]), fact);
+        assert_eq!(fact.as_str().unwrap().replace(',', ""), format!("speed{shown} items/s"));
+        let cell = "async () => {
+            const place = [...document.querySelectorAll('#runs thead th')].findIndex((heading) => heading.textContent === 'items/s');
+            return document.querySelector('#runs tbody tr').children[place].textContent;
+          }";
+        let copy = root.path().join("copy");
+        copy_tree(&run, &copy);
+        let cell = browser::ask(&report(root.path(), &[&run, &copy]), cell);
+        assert_eq!(cell.as_str().unwrap().replace(',', ""), shown);
+        std::fs::remove_dir_all(copy).unwrap();
+    }
+}
+
+#[test]
+fn the_values_of_a_chart_are_those_of_the_curves_that_are_shown() {
+    let root = tempfile::tempdir().unwrap();
+    for run in ["r1", "r2"] {
+        train(config(root.path(), 2).with_run_id(run)).unwrap();
+    }
+    let logs = root.path().join("burn_trainer_logs");
+    let page = report(root.path(), &[&logs.join("r1"), &logs.join("r2")]);
+    let answer = browser::ask(
+        &page,
+        "async () => {
+           const values = document.querySelector('.chart details');
+           values.open = true;
+           values.dispatchEvent(new Event('toggle'));
+           const shown = () => [...new Set([...values.querySelectorAll('tbody tr')].map((row) => row.firstChild.textContent.split(':')[0]))];
+           const [all, box] = [shown(), document.querySelector('#runs input')];
+           box.click();
+           const one = shown();
+           values.querySelector('thead button').click();
+           const log = [...document.querySelectorAll('.controls label')].find((label) => label.textContent.includes('logarithmic')).querySelector('input');
+           log.click();
+           const sorted = values.querySelectorAll('thead [aria-sort]').length;
+           values.open = false;
+           box.click();
+           values.open = true;
+           values.dispatchEvent(new Event('toggle'));
+           return { all, one, sorted, again: shown() };
+         }",
+    );
+    assert_eq!((&answer["all"], &answer["one"]), (&json!(["r1", "r2"]), &json!(["r2"])), "{answer}");
+    // What does not change the values does not change their order.
+    assert_eq!((&answer["sorted"], &answer["again"]), (&json!(1), &json!(["r1", "r2"])), "{answer}");
+}
+
+#[test]
+fn early_stopping_that_some_runs_do_not_have_is_one_column_as_of_the_verb_runs() {
+    let root = tempfile::tempdir().unwrap();
+    let stopping = EarlyStopping::new("val_loss").with_patience(7);
+    train(config(root.path(), 1).with_run_id("r1")).unwrap();
+    train(config(root.path(), 1).with_run_id("r2").with_early_stopping(stopping.clone())).unwrap();
+    let logs = root.path().join("burn_trainer_logs");
+    let shown = |runs: &[&str]| {
+        let runs: Vec<_> = runs.iter().map(|run| logs.join(run)).collect();
+        let runs: Vec<_> = runs.iter().map(|run| run.as_path()).collect();
+        browser::ask(
+            &report(root.path(), &runs),
+            "async () => [...document.querySelectorAll('#runs tr')].map((row) => [...row.children].slice(7).map((cell) => cell.textContent))",
+        )
+    };
+    let name = "trainer.early_stopping";
+    assert_eq!(shown(&["r1", "r2"]), json!([[name], ["-"], ["val_loss, patience 7"]]));
+    // Two that have it differ in a field of it.
+    train(config(root.path(), 1).with_run_id("r3").with_early_stopping(stopping.with_min_delta(0.5)))
+        .unwrap();
+    assert_eq!(shown(&["r2", "r3"]), json!([["trainer.early_stopping.min_delta"], ["0"], ["0.5"]]));
+    let third = "val_loss, patience 7, min_delta 0.5";
+    assert_eq!(shown(&["r1", "r2", "r3"]), json!([[name], ["-"], ["val_loss, patience 7"], [third]]));
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use burn_trainer::strategy::{Best, StrategyConfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, sha256sum};
 use system_tests::programs::running::{Ended, Running, warmup};
 use system_tests::programs::test_hooks::{Gate, Split, TestHooks};
-use system_tests::run_files::{checkpoints, last_tensor_byte, run_dir};
+use system_tests::run_files::{checkpoints, edit_metadata, last_tensor_byte, run_dir};
 use system_tests::{config, train, train_and_keep_all};
 
 fn watch(run: &Path, arguments: &[&str]) -> Command {
@@ -210,9 +210,14 @@ fn a_metric_that_no_checkpoint_of_a_run_that_is_done_has_is_an_error_with_those_
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let typo = ended(watch(&run_dir(root.path()), &["--metric", "val_los"]), 1);
-    let expected =
-        "error: the run saves no checkpoint as best_val_los; it has, or will have, best_val_loss, last\n";
+    let expected = "error: the run saves no checkpoint as best_val_los; it has, or will have, best_val_loss, last; did you mean val_loss?\n";
     assert!(typo.stdout.is_empty() && typo.stderr == expected, "{typo:?}");
+    // The words are those of a link, which is written in another way.
+    let typo = ended(watch(&run_dir(root.path()), &["--metric", "val-loss"]), 1);
+    assert!(
+        typo.stderr.ends_with("has, or will have, best_val_loss, last; did you mean val_loss?\n"),
+        "{typo:?}"
+    );
     let new = ended(watch(&run_dir(root.path()), &["--metric", "val_loss", "--only-new"]), 0);
     assert!(new.stderr.contains("it is done; 0 checkpoints"), "{new:?}");
 }
@@ -240,6 +245,56 @@ fn a_metric_that_a_run_will_not_have_is_an_error_while_the_run_trains() {
     assert!(typo.stderr.ends_with(expected), "{typo:?}");
     gate.open();
     training.end_well();
+}
+
+#[test]
+fn before_the_first_checkpoint_the_log_says_which_metrics_there_are() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let run = run_dir(root.path());
+    // As of a run that trains, and has saved nothing.
+    std::fs::remove_dir_all(run.join("checkpoint")).unwrap();
+    let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("\"ended\"")).collect();
+    let write = |lines: &[&str]| std::fs::write(run.join("metrics.jsonl"), lines.join("\n") + "\n").unwrap();
+    write(&lines);
+    for (typo, near) in [("val_los", "val_loss"), ("val_lss", "val_loss"), ("train_los", "train_loss")] {
+        let typo = ended(watch(&run, &["--metric", typo]), 1);
+        let said = typo.stderr.starts_with("error: the run logs no metric ");
+        assert!(said && typo.stderr.ends_with(&format!("; did you mean {near}?\n")), "{typo:?}");
+    }
+    let waits = |metric: &str, line: &str| {
+        let mut watching = Running::start(watch(&run, &["--metric", metric]));
+        watching.wait_for("the line", |said| said.contains("it has no checkpoint, and no process"));
+        watching.send("TERM");
+        let ended = watching.end();
+        assert_eq!(ended.code(), Some(143));
+        assert_eq!(ended.stderr.matches("waiting for the metric ").count(), usize::from(!line.is_empty()));
+        assert!(ended.stderr.contains(line), "{ended:?}");
+    };
+    waits("val_bleu", "waiting for the metric val_bleu: so far the run logs ");
+    waits("val_loss", "");
+    // Within the first epoch nothing is known yet.
+    let batches: Vec<&str> = lines.into_iter().filter(|line| !line.contains("\"validation\"")).collect();
+    write(&batches);
+    waits("val_los", "");
+}
+
+#[test]
+fn of_a_run_with_a_strategy_of_its_own_a_near_metric_is_meant_and_another_name_may_come() {
+    let root = tempfile::tempdir().unwrap();
+    train_and_keep_all(root.path(), &[2.0, 1.0], 1).unwrap();
+    let last = std::fs::canonicalize(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    edit_metadata(&last, |metadata| metadata["trainer_config"]["strategies"] = json!([{ "kind": "mine" }]));
+    let said =
+        |metric: &str, status| ended(watch(&run_dir(root.path()), &["--metric", metric]), status).stderr;
+    let typo = said("val_scor", 1);
+    assert_eq!(typo, "error: the run logs no metric val_scor; it logs val_score; did you mean val_score?\n");
+    // It is done, and has none.
+    let other = said("best_of_both", 1);
+    let line = "waiting for a checkpoint saved as best_of_both: so far there are best_val_score, last\n";
+    assert!(other.starts_with(line) && other.contains("no checkpoint for \"best_of_both\""), "{other}");
+    assert!(!said("val_score", 0).contains("waiting"));
 }
 
 #[test]

@@ -32,10 +32,26 @@ pub struct MetadataChanges {
 
 /// A tensor that differs, of a section that both have.
 pub struct TensorChange {
+    /// With the section's before it.
     pub name: String,
     /// Type and shape in each checkpoint that has it.
     pub a: Option<Value>,
     pub b: Option<Value>,
+}
+
+impl TensorChange {
+    /// Whether it differs in its values alone.
+    pub fn is_of_values(&self) -> bool {
+        self.a.is_some() && self.a == self.b
+    }
+}
+
+/// A section that both have.
+pub struct ComparedSection {
+    pub name: String,
+    /// Those of its tensors that do not differ.
+    pub same: Vec<String>,
+    pub different: Vec<TensorChange>,
 }
 
 /// A section that only one of the two has.
@@ -52,9 +68,8 @@ pub struct Differences {
     pub metadata: Option<MetadataChanges>,
     pub hparams: Vec<Change>,
     pub sections: Vec<OnlyIn>,
-    pub tensors: Vec<TensorChange>,
-    /// How many tensors were compared: all of the sections that both have.
-    pub compared: usize,
+    /// The sections that both have, with their tensors.
+    pub compared: Vec<ComparedSection>,
     pub scalars: Vec<Change>,
     /// The strings of sections, except those of the optimizer, which are burn's random parameter ids.
     pub strings: Vec<Change>,
@@ -69,12 +84,12 @@ impl Differences {
         let parts_of_a: Vec<&Part> = shared.iter().map(|(a, _)| *a).collect();
         let parts_of_b: Vec<&Part> = shared.iter().map(|(_, b)| *b).collect();
         let digests = [digests(a, &parts_of_a)?, digests(b, &parts_of_b)?];
-        let (mut tensors, mut compared) = (Vec::new(), 0);
+        let mut compared = Vec::new();
         let (mut scalars, mut strings) = (Vec::new(), Vec::new());
         for (a, b) in shared {
             let names: IndexSet<&str> =
                 a.tensors.iter().chain(&b.tensors).map(|tensor| tensor.name.as_str()).collect();
-            compared += names.len();
+            let (mut same, mut different) = (Vec::new(), Vec::new());
             let (in_a, in_b) = (by_name(a), by_name(b));
             for name in names {
                 let full = format!("{}.{name}", a.name);
@@ -82,11 +97,14 @@ impl Differences {
                     in_a.get(name).map(|tensor| (type_and_shape(tensor), digests[0].of(tensor, &full))),
                     in_b.get(name).map(|tensor| (type_and_shape(tensor), digests[1].of(tensor, &full))),
                 ];
-                if a != b {
-                    let [a, b] = [a, b].map(|side| side.map(|(type_and_shape, _)| type_and_shape));
-                    tensors.push(TensorChange { name: full, a, b });
+                if a == b {
+                    same.push(name.to_owned());
+                    continue;
                 }
+                let [a, b] = [a, b].map(|side| side.map(|(type_and_shape, _)| type_and_shape));
+                different.push(TensorChange { name: full, a, b });
             }
+            compared.push(ComparedSection { name: a.name.clone(), same, different });
             scalars.extend(changes(&format!("{}.", a.name), &scalars_of(a), &scalars_of(b)));
             if a.name != Section::OPTIMIZER {
                 strings.extend(changes(&format!("{}.", a.name), &strings_of(a), &strings_of(b)));
@@ -106,7 +124,6 @@ impl Differences {
             metadata: metadata_changes(a, b),
             hparams: changes("", &flat(&a.hparams), &flat(&b.hparams)),
             sections: only(a, b, true).into_iter().chain(only(b, a, false)).collect(),
-            tensors,
             compared,
             scalars,
             strings,
@@ -130,7 +147,17 @@ impl Differences {
         in_metadata
             || [&self.hparams, &self.scalars, &self.strings].iter().any(|changes| !changes.is_empty())
             || !self.sections.is_empty()
-            || !self.tensors.is_empty()
+            || self.tensors().next().is_some()
+    }
+
+    /// The tensors that differ, of all sections that both have.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorChange> {
+        self.compared.iter().flat_map(|section| &section.different)
+    }
+
+    /// How many tensors were compared.
+    pub fn tensors_compared(&self) -> usize {
+        self.compared.iter().map(|section| section.same.len() + section.different.len()).sum()
     }
 }
 

@@ -20,7 +20,8 @@ use differences::Differences;
 /// the names, tags and places of runs and files, times, and the reasons of saves.
 ///
 /// Tensors are compared by the digests in the metadata, without reading them. For a file without metadata the
-/// digests are computed. (`burn-ckpt verify` compares a file with its metadata.)
+/// digests are computed. (`burn-ckpt verify` compares a file with its metadata.) A section in which almost
+/// all tensors have other values is one line; --all lists each.
 ///
 /// Exit status: 0 if there is no difference, 1 if there is one. Also 1, with a line on standard error, if the
 /// checkpoints cannot be compared, or one of them is damaged.

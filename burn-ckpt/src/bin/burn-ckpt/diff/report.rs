@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::differences::{Change, Differences, OnlyIn, TensorChange};
+use super::differences::{Change, ComparedSection, Differences, OnlyIn, TensorChange};
 use crate::terminal::figures::{count, grouped, number, value};
 use crate::terminal::output::Output;
 use crate::terminal::table::{Align, Table};
@@ -10,6 +10,9 @@ use crate::verb_result::Failure;
 
 /// How many lines of a list are shown by default.
 const SHOWN: usize = 20;
+/// So many tensors of a section, and more, are one row if at most so many others of it are the same.
+const LEAST_IN_ONE_ROW: usize = 4;
+const MOST_NAMED_AS_SAME: usize = 3;
 /// How many characters of a value are shown by default.
 const SHOWN_OF_A_VALUE: usize = 60;
 
@@ -42,14 +45,34 @@ pub fn print(differences: &Differences, all: bool, output: &mut Output) -> Resul
         let (tensors, scalars) = (count(section.tensors, "tensor"), count(section.scalars, "scalar"));
         output.line(format!("section {}: only in {side} ({tensors}, {scalars})", section.name))?;
     }
-    if !differences.tensors.is_empty() {
-        let (differ, of) = (differences.tensors.len(), count(differences.compared, "tensor"));
+    let differ = differences.tensors().count();
+    if differ > 0 {
+        let of = count(differences.tensors_compared(), "tensor");
         let by = source_of_digests(differences);
-        let rows = differences.tensors.iter().map(|change| vec![change.name.clone(), tensor(change)]);
         let title = format!("tensors: {} of {of} differ ({by})", grouped(differ));
+        let rows = differences.compared.iter().flat_map(|section| tensors_of(section, all));
         print_list(&title, rows.collect(), all, output)?;
     }
     Ok(())
+}
+
+/// The rows of a section's tensors. Where almost all have other values, as after some steps of training, they
+/// are one row.
+fn tensors_of(section: &ComparedSection, all: bool) -> Vec<Vec<String>> {
+    let row = |change: &TensorChange| vec![change.name.clone(), tensor(change)];
+    let of_values = section.different.iter().filter(|change| change.is_of_values()).count();
+    let same = section.same.len();
+    if all || of_values < LEAST_IN_ONE_ROW || same > MOST_NAMED_AS_SAME {
+        return section.different.iter().map(row).collect();
+    }
+    let tensors = count(of_values, "tensor");
+    let which = match same {
+        0 if of_values == section.different.len() => format!("all {tensors} have other values (--all)"),
+        0 => format!("{tensors} have other values (--all)"),
+        _ => format!("{tensors} have other values (--all), and not {}", section.same.join(", ")),
+    };
+    let others = section.different.iter().filter(|change| !change.is_of_values()).map(row);
+    std::iter::once(vec![section.name.clone(), which]).chain(others).collect()
 }
 
 /// Says what was compared, for two checkpoints that do not differ.
@@ -133,8 +156,8 @@ pub fn as_json(differences: &Differences, a: &str, b: &str) -> Value {
         "scalars": of(Some(&differences.scalars)),
         "strings": of(Some(&differences.strings)),
         "sections": differences.sections.iter().map(section).collect::<Vec<_>>(),
-        "tensors": differences.tensors.iter().map(tensor_json).collect::<Vec<_>>(),
-        "tensors_compared": differences.compared,
+        "tensors": differences.tensors().map(tensor_json).collect::<Vec<_>>(),
+        "tensors_compared": differences.tensors_compared(),
         "tensor_digests_from": differences.digests_known.map(source),
     })
 }

@@ -23,7 +23,9 @@ use crate::verb_result::VerbResult;
 /// does not have is empty; values that are not finite are NaN, inf and -inf. Numbers have all of their
 /// digits. Reads metrics.jsonl, also while the run writes it; for a run without one, as of an earlier
 /// version, the epochs in its newest checkpoint. With --json each row is a line of JSON with the keys of
-/// metrics.jsonl, and a key that the row does not have is absent.
+/// metrics.jsonl, and a key that the row does not have is absent. The speed of some lines is in the JSON
+/// alone. In a file or a pipe names are as they were logged; on a terminal their control characters are
+/// escaped.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory
@@ -69,7 +71,7 @@ fn print_table(args: &Args, layout: &RunLayout, output: &mut Output) -> VerbResu
         }
         Ok(())
     })?;
-    output.bytes(heading(&names).as_bytes())?;
+    output.text(&heading(&names))?;
     for_each(layout, |values| {
         // Rows that came meanwhile can have other names.
         rows = match rows.checked_sub(1) {
@@ -79,7 +81,7 @@ fn print_table(args: &Args, layout: &RunLayout, output: &mut Output) -> VerbResu
         if !args.is_wanted(&values) {
             return Ok(());
         }
-        output.bytes(row(&values.place, &values.metrics, &names).as_bytes())
+        output.text(&row(&values.place, &values.metrics, &names))
     })
 }
 
@@ -93,6 +95,7 @@ fn json_row(values: &Values) -> Value {
         ("scope", Some(json!(place.scope))),
         ("batch", place.batch.map(Value::from)),
         ("time", place.time.map(|time| time_text(time).into())),
+        ("speed", values.speed.map(|speed| json!(speed))),
         ("metrics", Some(json_metrics(&values.metrics))),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()

@@ -98,6 +98,7 @@ fn values(first: u64, epochs: Vec<IndexMap<String, f64>>) -> Vec<Values> {
         let of = |step, split, scope, metrics| Values {
             place: RowPlace { step, epoch, split, scope, batch: None, time: None },
             metrics,
+            speed: None,
         };
         found.push(of(step_of_validation, Split::Valid, Scope::Validation, valid));
         found.push(of(step_at_end, Split::Train, Scope::Epoch, train));

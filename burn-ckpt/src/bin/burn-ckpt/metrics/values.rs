@@ -1,7 +1,7 @@
 //! A set of values that a run has logged.
 
-use burn_ckpt::metrics_log::Line;
 use burn_ckpt::metrics_log::csv::RowPlace;
+use burn_ckpt::metrics_log::{Line, LineSpeed};
 use indexmap::IndexMap;
 
 /// The values of one moment.
@@ -9,11 +9,13 @@ use indexmap::IndexMap;
 pub struct Values {
     pub place: RowPlace,
     pub metrics: IndexMap<String, f64>,
+    /// `None` in most lines of a log, and in a history.
+    pub speed: Option<LineSpeed>,
 }
 
 impl From<Line> for Values {
     fn from(line: Line) -> Self {
-        Self { place: RowPlace::from(&line), metrics: line.metrics }
+        Self { place: RowPlace::from(&line), metrics: line.metrics, speed: line.speed }
     }
 }
 

@@ -76,7 +76,7 @@ impl RunCurves {
     /// For more metrics than a table has columns for.
     pub fn add(&mut self, values: Values) -> Result<(), Failure> {
         names::add(&mut self.known, &values)?;
-        let Values { place: RowPlace { step, epoch, scope, .. }, metrics } = values;
+        let Values { place: RowPlace { step, epoch, scope, .. }, metrics, .. } = values;
         for (name, value) in metrics {
             self.of.entry((name, scope)).or_default().push(Point { step, epoch, value });
         }

@@ -1,17 +1,12 @@
 //! At which steps a run has checkpoints.
 
-use burn_ckpt::metrics_log::Scope;
-use burn_ckpt::plumbing::is_directory;
+use burn_ckpt::plumbing::{is_directory, is_trained_again, primary_metric};
 use burn_ckpt::{Metadata, RunLayout, chain};
 
-use crate::ls::listing::Listing;
+use crate::ls::listing::{Listing, Row};
+use crate::ls::metric_mode::is_best_by;
 use crate::ls::not_whole::NotWhole;
-use crate::metrics::values::is_same;
-use crate::plot::curves::Curve;
 use crate::terminal::output::say;
-
-/// How the links to the best checkpoints begin.
-const BEST_LINK: &str = "best";
 
 /// The steps of a run's checkpoints.
 #[derive(Debug, Default)]
@@ -22,8 +17,9 @@ pub struct SavedSteps {
 
 impl SavedSteps {
     /// As far as they can be read, which is said: they are only marks. Not those of a part of the run that
-    /// was trained again after a resume from an earlier checkpoint: there the curves are of other states.
-    pub fn of_run(layout: &RunLayout, curves: &[Curve]) -> Self {
+    /// was trained again after a resume from an earlier checkpoint: there the curves are of other states. The
+    /// best is that of the primary metric alone.
+    pub fn of_run(layout: &RunLayout) -> Self {
         let mut saved = Self::default();
         let listing = is_directory(&layout.checkpoint_dir())
             .and_then(|is_there| is_there.then(|| Listing::of_run(layout)).transpose());
@@ -38,25 +34,21 @@ impl SavedSteps {
                 return saved;
             }
         };
-        for row in rows.iter().filter(|row| row.problem.is_none()) {
-            let Some(metadata) = row.metadata.as_ref().filter(|metadata| is_on(curves, metadata)) else {
+        let whole: Vec<&Row> = rows.iter().filter(|row| row.problem.is_none()).collect();
+        let newest = whole.last().and_then(|row| Some((row, row.metadata.as_ref()?)));
+        let primary = newest.and_then(|(_, metadata)| primary_metric(&metadata.trainer_config));
+        // The starts are in the whole metadata alone. The run may have deleted the newest one meanwhile.
+        let newest = newest.and_then(|(row, _)| Metadata::of_checkpoint(&row.path).ok());
+        for row in &whole {
+            let Some(metadata) = &row.metadata else { continue };
+            if newest.as_ref().is_some_and(|newest| is_trained_again(metadata, newest)) {
                 continue;
-            };
+            }
             saved.all.push(metadata.global_step);
-            if row.links.iter().any(|link| link.starts_with(BEST_LINK)) {
+            if primary.is_some_and(|primary| is_best_by(row, primary)) {
                 saved.best.push(metadata.global_step);
             }
         }
         saved
     }
-}
-
-/// Whether no validation at a checkpoint's step has another value than the checkpoint.
-fn is_on(curves: &[Curve], metadata: &Metadata) -> bool {
-    let differs = |curve: &Curve| {
-        let value = metadata.metrics.get(&curve.metric).copied();
-        let mut there = curve.points.iter().filter(|point| point.step == Some(metadata.global_step));
-        value.is_some_and(|value| there.any(|point| !value.is_nan() && !is_same(point.value, value)))
-    };
-    !curves.iter().any(|curve| curve.scope == Scope::Validation && differs(curve))
 }

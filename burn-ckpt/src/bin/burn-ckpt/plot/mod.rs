@@ -127,7 +127,7 @@ fn print(
     for curve in curves {
         charts.entry(&curve.quantity).or_default().push(curve);
     }
-    let saved = single.filter(|_| args.by == Along::Step).map(|run| SavedSteps::of_run(run, curves));
+    let saved = single.filter(|_| args.by == Along::Step).map(SavedSteps::of_run);
     let saved = saved.unwrap_or_default();
     let count = charts.len();
     for (place, (quantity, curves)) in charts.into_iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use crate::terminal::printable::in_one_line;
 use crate::verb_result::Failure;
 
 /// Asks on the terminal whether to remove what was found at a place. An error without a terminal.
@@ -13,7 +14,9 @@ pub fn is_confirmed(found: &str, place: &str) -> Result<bool, Failure> {
     }
     let failed = |error: io::Error| Failure::Other(format!("cannot ask: {error}"));
     let mut terminal = io::stderr().lock();
-    write!(terminal, "remove {found}? [y/N] ").and_then(|()| terminal.flush()).map_err(failed)?;
+    write!(terminal, "remove {}? [y/N] ", in_one_line(found))
+        .and_then(|()| terminal.flush())
+        .map_err(failed)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

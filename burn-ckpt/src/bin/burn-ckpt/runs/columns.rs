@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::runs::progress::Progress;
 use crate::runs::summary::RunSummary;
+use crate::trainer_settings::at;
 use crate::verb_result::Failure;
 use burn_ckpt::plumbing::near_names::did_you_mean;
 
@@ -118,8 +119,8 @@ pub fn find(key: &str, runs: &[RunSummary]) -> Result<Column, Failure> {
     }
     let progress = || runs.iter().filter_map(|run| run.progress.as_ref());
     let is_metric = |name: &str| progress().any(|progress| progress.metrics.contains_key(name));
-    let is_hparam = |name: &str| progress().any(|progress| progress.hparams.contains_key(name));
-    let is_setting = |name: &str| progress().any(|progress| progress.settings.contains_key(name));
+    let is_hparam = |name: &str| progress().any(|progress| at(&progress.hparams, name).is_some());
+    let is_setting = |name: &str| progress().any(|progress| at(&progress.settings, name).is_some());
     match key.split_once('.') {
         Some(("metric", name)) if is_metric(name) => return Ok(Column::Metric(name.to_owned())),
         Some(("hparam", name)) if is_hparam(name) => return Ok(Column::Hparam(name.to_owned())),
@@ -211,15 +212,22 @@ pub fn differing(runs: &[RunSummary]) -> Vec<Column> {
     all.into_iter().map(|(column, _)| column).collect()
 }
 
-/// The keys of which the values differ, each with whether that is only because some runs do not have it.
+/// The keys of which the values differ, each with whether that is only because some runs do not have it. What
+/// is a table in some runs and one value in others, as `null`, is one key.
 fn different_keys(of_runs: &[&Map<String, Value>]) -> Vec<(String, bool)> {
-    let keys: IndexSet<&String> = of_runs.iter().flat_map(|map| map.keys()).collect();
+    let all: IndexSet<&str> = of_runs.iter().flat_map(|map| map.keys().map(String::as_str)).collect();
+    let whole = |key: &str| {
+        let mut tables = key.match_indices('.').map(|(end, _)| &key[..end]);
+        tables.find(|table| all.contains(*table)).unwrap_or(key).to_owned()
+    };
+    let keys: IndexSet<String> = all.iter().map(|key| whole(key)).collect();
     let compared = keys.into_iter().filter_map(|key| {
-        let mut values = of_runs.iter().filter_map(|map| map.get(key));
+        let found: Vec<Option<Value>> = of_runs.iter().map(|map| at(map, &key)).collect();
+        let mut values = found.iter().flatten();
         let first = values.next()?;
         let differ = values.any(|value| value != first);
-        let is_missing = of_runs.iter().any(|map| !map.contains_key(key));
-        (differ || is_missing).then(|| (key.clone(), !differ))
+        let is_missing = found.contains(&None);
+        (differ || is_missing).then_some((key, !differ))
     });
     compared.collect()
 }

@@ -8,8 +8,9 @@ use crate::runs::columns::{Column, direction, same_best};
 use crate::runs::progress::{MetricValues, Progress};
 use crate::runs::status::StatusKind;
 use crate::runs::summary::RunSummary;
-use crate::terminal::figures::{age, grouped, moment, number, size, span, words};
+use crate::terminal::figures::{age, grouped, moment, number, size, span};
 use crate::terminal::table::{Align, Cell, Table, Tone};
+use crate::trainer_settings::{at, in_words};
 
 /// Which columns are dropped first where there is no room.
 pub struct Ranks<'a> {
@@ -26,7 +27,7 @@ pub fn table(runs: &[RunSummary], columns: &[Column], ranks: &Ranks<'_>) -> Tabl
         Column::Run | Column::Status | Column::Why | Column::Tags | Column::Notes => true,
         Column::Hparam(_) | Column::Setting(_) => runs.iter().any(|run| {
             let value = run.progress.as_ref().and_then(|progress| setting(progress, column));
-            value.is_some_and(|value| !value.is_number() && !value.is_null())
+            value.is_some_and(|(_, value)| !value.is_number() && !value.is_null())
         }),
         Column::Best => same_best(runs).is_none(),
         _ => false,
@@ -76,16 +77,17 @@ fn cell(run: &RunSummary, column: &Column, metric: Option<&str>, now: Timestamp)
             progress.metrics.get(name).map(shown).unwrap_or_default()
         }
         (Column::Hparam(_) | Column::Setting(_), Some(progress)) => {
-            setting(progress, column).map(words).unwrap_or_default()
+            setting(progress, column).map(|(path, setting)| in_words(path, &setting)).unwrap_or_default()
         }
     };
     Cell::from(text)
 }
 
-fn setting<'a>(progress: &'a Progress, column: &Column) -> Option<&'a Value> {
+/// The path and the value of the column's setting.
+fn setting<'a>(progress: &Progress, column: &'a Column) -> Option<(&'a str, Value)> {
     match column {
-        Column::Hparam(name) => progress.hparams.get(name),
-        Column::Setting(name) => progress.settings.get(name),
+        Column::Hparam(name) => Some((name, at(&progress.hparams, name)?)),
+        Column::Setting(name) => Some((name, at(&progress.settings, name)?)),
         _ => None,
     }
 }

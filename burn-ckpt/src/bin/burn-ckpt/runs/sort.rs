@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 
 use burn_ckpt::retention::MetricMode;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::runs::columns::Column;
 use crate::runs::progress::MetricValues;
 use crate::runs::summary::RunSummary;
-use crate::terminal::figures::{count, words};
+use crate::terminal::figures::count;
 use crate::terminal::output::say;
+use crate::trainer_settings::{at, in_words};
 
 /// What a run is sorted by.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
@@ -118,10 +119,10 @@ fn metric_of(run: &RunSummary, column: &Column) -> Option<MetricValues> {
 fn key(run: &RunSummary, column: &Column, order: Order) -> Option<SortKey> {
     let number = |number: f64| (!number.is_nan()).then_some(SortKey::Number(number));
     let progress = || run.progress.as_ref();
-    let of_json = |json: &Value| match json {
+    let of_json = |path: &str, values: &Map<String, Value>| match at(values, path)? {
         Value::Null => None,
         Value::Number(json) => json.as_f64().and_then(number),
-        json => Some(SortKey::Text(words(json))),
+        json => Some(SortKey::Text(in_words(path, &json))),
     };
     match column {
         Column::Run => Some(SortKey::Name(name_parts(&run.name))),
@@ -138,8 +139,8 @@ fn key(run: &RunSummary, column: &Column, order: Order) -> Option<SortKey> {
         // The youngest first.
         Column::Age => number(-(progress()?.saved?.as_millisecond() as f64)),
         Column::Started => number(progress()?.started?.as_millisecond() as f64),
-        Column::Hparam(name) => of_json(progress()?.hparams.get(name)?),
-        Column::Setting(name) => of_json(progress()?.settings.get(name)?),
+        Column::Hparam(name) => of_json(name, &progress()?.hparams),
+        Column::Setting(name) => of_json(name, &progress()?.settings),
         Column::Best | Column::Metric(_) => {
             let values = metric_of(run, column)?;
             let mode = match order {

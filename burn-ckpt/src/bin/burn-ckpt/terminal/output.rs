@@ -60,6 +60,15 @@ impl Output {
         self.is_closed
     }
 
+    /// Prints a text that a program reads: unchanged in a file or a pipe, and on a terminal with escapes in
+    /// place of characters that control it.
+    pub fn text(&mut self, text: &str) -> Result<(), Failure> {
+        match self.screen.width {
+            Some(_) => self.bytes(printable(text).as_bytes()),
+            None => self.bytes(text.as_bytes()),
+        }
+    }
+
     /// Prints bytes unchanged.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.is_closed {

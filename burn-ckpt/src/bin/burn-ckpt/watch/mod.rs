@@ -19,6 +19,7 @@ use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 use crate::watch::command::{Command, Ran};
+use crate::watch::name_check::Wanted;
 use crate::watch::stop::Stop;
 
 /// The longest time between two looks at a run, in seconds: a day.
@@ -31,7 +32,8 @@ const MAX_INTERVAL: f64 = 86_400.0;
 /// checkpoint that the run deletes before it could be read is left out if a newer one follows. Ends when the
 /// run is done: exit status 0, or 1 if a checkpoint was damaged, a command failed, or (with --until-stopped)
 /// the run was stopped. A name of --metric that the run does not have, and will not have as far as its newest
-/// checkpoint says, is an error at once. A signal ends it with 130 or 143.
+/// checkpoint says, is an error at once. Before the first checkpoint, a name that is not that of a metric in
+/// the log, but near one, is an error too. A signal ends it with 130 or 143.
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's directory, which need not exist yet
@@ -80,7 +82,7 @@ pub fn run(args: &Args) -> VerbResult {
     let stop = Stop::on_signals()?;
     let watch = Watch::new(&args.run).only_new(args.only_new).end_when_stopped(args.until_stopped);
     let watch = match &args.metric {
-        Some(metric) => watch.name(name_of(metric)),
+        Some(metric) => watch.name(Wanted::of(metric).link),
         None => watch,
     };
     let mut watching = Watching {
@@ -91,18 +93,10 @@ pub fn run(args: &Args) -> VerbResult {
         checkpoints: 0,
         failures: 0,
         said: String::new(),
-        unchecked_name: args.metric.as_deref().map(name_of),
+        unchecked_name: args.metric.as_deref().map(Wanted::of),
+        has_said_name: false,
     };
     watching.watch(watch)
-}
-
-/// The name of the link that a metric is given for.
-fn name_of(metric: &str) -> String {
-    match metric {
-        "best" | "last" => metric.to_owned(),
-        metric if metric.starts_with("best_") => metric.to_owned(),
-        metric => format!("best_{metric}"),
-    }
 }
 
 struct Watching<'a> {
@@ -115,7 +109,9 @@ struct Watching<'a> {
     /// The last line about the run, which is not repeated at each look.
     said: String,
     /// The name that is watched, until it is known whether the run will have it.
-    unchecked_name: Option<String>,
+    unchecked_name: Option<Wanted>,
+    /// Whether the user was told that the name may not come.
+    has_said_name: bool,
 }
 
 impl Watching<'_> {
@@ -147,10 +143,15 @@ impl Watching<'_> {
 
     /// Fails as soon as it is known that the run will have no checkpoint of the name that is watched.
     fn check_name(&mut self) -> Result<(), Failure> {
-        if let Some(name) = &self.unchecked_name
-            && name_check::check(&self.args.run, name)?
-        {
+        let Some(wanted) = &self.unchecked_name else { return Ok(()) };
+        let found = name_check::check(&self.args.run, wanted)?;
+        if found.is_final {
             self.unchecked_name = None;
+        }
+        if let Some(line) = found.line
+            && !std::mem::replace(&mut self.has_said_name, true)
+        {
+            say(line);
         }
         Ok(())
     }
