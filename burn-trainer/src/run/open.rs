@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use super::created_directories::CreatedDirectories;
 use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
+use crate::error::skipped_checkpoint::all_are_lost;
 use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::{remove_metric_files, remove_metrics_log};
 use crate::mirror::MirrorOfRun;
@@ -80,8 +81,9 @@ impl OpenRun {
         let mut mirror = MirrorOfRun::open(config, &layout, &present, signals)?;
         let found = find_checkpoint::find_or_download(config, &layout, &elsewhere, &mut present, &mut mirror);
         let resume = match found {
-            // What prevents a resume is removed for the fresh start.
-            Err(Error::NothingToResume { .. }) if config.overwrite => None,
+            // What prevents a resume is removed for the fresh start. Not what another start may resume: a
+            // checkpoint that this start could not read can be readable when it is to be removed.
+            Err(Error::NothingToResume { skipped, .. }) if config.overwrite && all_are_lost(&skipped) => None,
             found => found?,
         };
         check_overwrite(config, &layout, &present, resume.as_ref())?;
