@@ -99,6 +99,7 @@ impl WriterThread {
             }
         }
         self.verifier.hurry();
+        self.shared.ledger.lock().retry_unread();
         while self.verify_next(&|| false) {}
         if self.a_link_is_behind {
             *self.shared.unmoved_link.lock() = self.apply_rules().unmoved_link;
@@ -106,7 +107,7 @@ impl WriterThread {
     }
 
     /// Verifies a checkpoint of an earlier start, unless it has to give way. After the last one the rules
-    /// apply to all. Returns whether one was verified.
+    /// apply to all. Returns whether one was verified, or could not be read.
     fn verify_next(&mut self, gives_way: &(dyn Fn() -> bool + Sync)) -> bool {
         let next = self.shared.ledger.lock().next_unverified();
         let Some((path, files)) = next.filter(|_| !self.verifier.is_stopped()) else { return false };
@@ -172,8 +173,12 @@ impl WriterThread {
         self.shared.urgency.end();
         self.shared.reading.finish();
         self.a_link_is_behind = a_link_is_behind;
+        let mut ledger = self.shared.ledger.lock();
         // The reservations of names that did not become durable.
-        self.shared.ledger.lock().forget(&reserved);
+        ledger.forget(&reserved);
+        // Some time has passed.
+        ledger.retry_unread();
+        drop(ledger);
         let duration = start.elapsed();
         let DurableNames { paths, checksum, size_bytes, non_finite } = written;
         SaveReport {
