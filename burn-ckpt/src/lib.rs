@@ -190,6 +190,7 @@ pub mod plumbing {
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;
     pub use crate::format::shards::{checkpoint_identity, file_digests};
+    pub use crate::format::zeroed::zeroed;
     pub use crate::hparams::json::hparams_to_json;
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;

@@ -1,6 +1,6 @@
 //! A tensor in an open file: its place is checked against the file before any byte is read.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 
 use burn_pack::{Bytes, DType, Tensor, aligned_data_section_start};
@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::format::container::descriptors::Descriptor;
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::read_errors::ReadErrors;
+use crate::format::zeroed::zeroed;
 use crate::text::printable::shown;
 
 /// How much of a tensor is in memory at a time while it is hashed.
@@ -125,13 +126,11 @@ impl StoredTensor {
 
 /// A buffer that a tensor of the type takes without a copy: it is aligned for its elements.
 fn zeros(length: usize, dtype: DType) -> io::Result<Bytes> {
-    // Too much memory is an error here, where `vec!` would end the process.
-    Vec::<u8>::new().try_reserve_exact(length).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
     let element = if matches!(dtype, DType::QFloat(_)) { 1 } else { dtype.size() };
     Ok(match element {
-        8 => Bytes::from_elems(vec![0_u64; length / 8]),
-        4 => Bytes::from_elems(vec![0_u32; length / 4]),
-        2 => Bytes::from_elems(vec![0_u16; length / 2]),
-        _ => Bytes::from_elems(vec![0_u8; length]),
+        8 => Bytes::from_elems(zeroed::<u64>(length / 8)?),
+        4 => Bytes::from_elems(zeroed::<u32>(length / 4)?),
+        2 => Bytes::from_elems(zeroed::<u16>(length / 2)?),
+        _ => Bytes::from_elems(zeroed::<u8>(length)?),
     })
 }
