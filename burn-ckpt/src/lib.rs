@@ -224,8 +224,8 @@ pub mod plumbing {
     pub use crate::save::copy_checkpoint::copy_checkpoint;
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
-        MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
-        WriterEnd,
+        MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, SavedPath, Submitted,
+        WhenBusy, WriterEnd,
     };
     pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};

@@ -8,12 +8,12 @@
 //!
 //! Whether a state is finite is known when it is written. One that is not pushes out no other: see `ranked`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::disk::directories::real_path_if_there;
+use crate::disk::directories::{parent, real_path_if_there};
 use crate::error::Result;
 use crate::retention::versions::Versions;
 use crate::retention::{Candidate, KeepRule};
@@ -34,6 +34,10 @@ pub struct Ledger {
     strategies: IndexMap<String, RankedCheckpoints>,
     next_order: u64,
     versions: Versions,
+    /// The stem of each name that is reserved.
+    stems: HashMap<PathBuf, String>,
+    /// The names that other runs had taken, with those that the states got.
+    renamed: HashMap<PathBuf, PathBuf>,
     /// The checkpoint that the run resumed from, as long as nothing newer can be resumed.
     resumed_from: Option<PathBuf>,
     /// Whether no file is removed until something new is durable.
@@ -188,9 +192,34 @@ impl Ledger {
                 let saved = SavedCheckpoint::new(path.clone(), wanted.step, wanted.score);
                 strategy.entries.push(Entry { saved, order, durable: false });
             }
+            self.stems.insert(path.clone(), wanted.stem.clone());
             reserved.push(path);
         }
         reserved
+    }
+
+    /// Reserves the next number of a reserved name that another run has taken meanwhile. `None` for a name
+    /// that is not reserved.
+    pub(crate) fn rename(&mut self, taken: &Path) -> Option<PathBuf> {
+        let stem = self.stems.remove(taken)?;
+        let next = self.versions.next_path(parent(taken), &stem, &[]);
+        for entry in self.entries_of(taken).filter(|entry| !entry.durable) {
+            entry.saved.path.clone_from(&next);
+        }
+        self.stems.insert(next.clone(), stem);
+        self.renamed.insert(taken.to_path_buf(), next.clone());
+        Some(next)
+    }
+
+    /// The name that a state has which was reserved under this path.
+    #[must_use]
+    pub fn name_of(&self, reserved: &Path) -> PathBuf {
+        let mut name = reserved;
+        // Each number is higher than the one before.
+        while let Some(next) = self.renamed.get(name) {
+            name = next;
+        }
+        name.to_path_buf()
     }
 
     /// Whether a new state replaces a waiting one: every strategy that wants `waiting` wants `new` too, and
@@ -221,6 +250,7 @@ impl Ledger {
     /// weights.
     pub(crate) fn confirm(&mut self, path: &Path, resumable: bool) {
         self.delays_removals = false;
+        self.stems.remove(path);
         if resumable {
             self.resumed_from = None;
         }
@@ -232,6 +262,7 @@ impl Ledger {
     /// Marks a reserved checkpoint as durable whose state is not finite: no run should resume from it, so it
     /// lets no other go.
     pub(crate) fn confirm_non_finite(&mut self, path: &Path) {
+        self.stems.remove(path);
         for entry in self.entries_of(path) {
             (entry.durable, entry.saved.is_finite) = (true, false);
         }
@@ -239,6 +270,7 @@ impl Ledger {
 
     /// Drops reservations whose files were not written.
     pub(crate) fn forget(&mut self, paths: &[PathBuf]) {
+        self.stems.retain(|path, _| !paths.contains(path));
         for strategy in self.strategies.values_mut() {
             strategy.entries.retain(|entry| entry.durable || !paths.contains(&entry.saved.path));
         }
