@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::directories::create_directory;
@@ -149,6 +149,23 @@ impl RunLock {
                 return Err(Error::Locked { path: run_dir.to_path_buf(), holder });
             }
             sleep(POLL);
+        }
+    }
+
+    /// Has the lock file say that its holder started after `newest`, the newest time that the run's files say.
+    /// A clock that was set back says otherwise, and then a killed process would not be seen. A file system
+    /// that does not take the time keeps its own.
+    pub fn started_after(&mut self, newest: Timestamp) {
+        let Some(file) = &self.file else { return };
+        let said = file.stat().and_then(|stat| stat.modified()).ok().map(Timestamp::try_from);
+        if matches!(said, Some(Ok(said)) if said > newest) {
+            return;
+        }
+        // By as much as the next checkpoint is after the newest one, which this process then saves.
+        if let Ok(time) = newest.checked_add(SignedDuration::from_nanos(1))
+            && let Err(error) = file.set_modified(time.into())
+        {
+            log::debug!("{} does not take a time: {error}", self.path.display());
         }
     }
 

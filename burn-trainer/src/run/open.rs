@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
+use burn_ckpt::metrics_log::ended_by_log;
 use burn_ckpt::plumbing::{
     DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, is_unsafe,
     links_to_missing_directories, real_path_if_there, recover, remove_report_page, shown, storage,
@@ -108,6 +109,9 @@ impl OpenRun {
             // Of a run that ended before its first checkpoint.
             remove_shown(&layout)?;
         }
+        if let Some(newest) = newest_time(&layout, &present) {
+            lock.started_after(newest);
+        }
         create_directory(&layout.checkpoint_dir())?;
         layout.run_dir().parent().iter().for_each(|logs| created.ignore_in_git(logs));
         Ok(Self {
@@ -193,6 +197,13 @@ impl OpenRun {
             std::mem::forget(lock);
         }
     }
+}
+
+/// The newest time that the run's files say: of a checkpoint, or of an end. What cannot be read says none.
+fn newest_time(layout: &RunLayout, present: &Catalog) -> Option<Timestamp> {
+    let saved = present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max();
+    let ended = ended_by_log(layout.run_dir(), 0, Timestamp::MIN).ok().flatten();
+    saved.max(ended.map(|end| end.time))
 }
 
 fn batches_done(resume: Option<&ResumePoint>) -> ResumedBatches {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{SaveReport, is_there};
+use jiff::Timestamp;
 
 use super::checkpoint_events::CheckpointEvents;
 use crate::process::console::{say, warn};
@@ -31,6 +32,8 @@ pub(crate) struct SaveSummary {
     pub(crate) replaced: u64,
     /// Whether the newest state that each strategy requested is on disk.
     pub(crate) newest_is_durable: bool,
+    /// When the newest state was saved, possibly by an earlier process.
+    pub(crate) newest_timestamp: Option<Timestamp>,
     /// Why a link leads to an older checkpoint than it should.
     pub(crate) unmoved_link: Option<burn_ckpt::Error>,
     /// Whether the writer was still writing when the run ended.

@@ -90,6 +90,11 @@ impl Saver {
         })
     }
 
+    /// When the newest state of the run was saved.
+    pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
+        self.newest_timestamp
+    }
+
     /// What the writer is doing.
     pub(crate) fn activity(&self) -> WriterActivity {
         self.writer.activity()
@@ -312,6 +317,7 @@ impl Saver {
         self.events.note(&self.summary.reports[known..], &mut ledger.lock(), names_of);
         self.summary.events = self.events.take();
         self.summary.unfinished = !is_complete;
+        self.summary.newest_timestamp = self.newest_timestamp;
         self.summary.unmoved_link = unmoved_link;
         self.summary.newest_is_durable = self.newest.values().all(|(path, _)| self.summary.is_settled(path));
         (self.summary, leading(&ledger.lock(), names))

@@ -251,7 +251,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             (None, stop) => stop.as_ref().and_then(|stop| TrainingEvent::Interrupted(&stop.reason).ended()),
         };
         if let Some(ended) = ended {
-            self.metrics.log.note_end(&ended, because.as_deref(), step);
+            self.metrics.log.note_end(&ended, because.as_deref(), step, saves.newest_timestamp);
         }
     }
 

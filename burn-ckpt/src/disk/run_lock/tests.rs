@@ -242,3 +242,30 @@ fn what_a_killed_process_has_left_stays_where_the_disk_has_no_room_for_more() {
         (left, text.to_owned())
     );
 }
+
+#[test]
+fn a_lock_says_a_start_after_the_newest_checkpoint_also_when_the_clock_was_set_back() {
+    let run = tempdir().unwrap();
+    let path = run.path().join(LOCK_FILE);
+    let left = || {
+        let mut lock = RunLock::acquire(run.path(), LockMode::Required).unwrap();
+        let started =
+            |lock: &RunLock| Timestamp::try_from(fs::metadata(&lock.path).unwrap().modified().unwrap());
+        let before = started(&lock).unwrap();
+        lock.started_after(Timestamp::UNIX_EPOCH);
+        assert_eq!(started(&lock).unwrap(), before);
+        let newest = before + Duration::from_secs(3600);
+        lock.started_after(newest);
+        let text = fs::read(&path).unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        drop(lock);
+        fs::write(&path, text).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        newest
+    };
+    let newest = left();
+    let state = lock_state(run.path()).unwrap();
+    assert!(state.was_killed_since(newest), "{state:?}");
+    // Not since the next checkpoint, which that process saves.
+    assert!(!state.was_killed_since(newest + Duration::from_nanos(1)), "{state:?}");
+}

@@ -234,7 +234,7 @@ fn while_a_name_is_taken(strategies: impl Fn(&Path) -> Vec<StrategyConfig>, at: 
     assert!(taking.has_taken.load(Ordering::Relaxed));
     assert!(result.failed_saves.is_empty() && !result.last_save_failed, "{:?}", result.failed_saves);
     let own = shared.join("epoch=0-step=10-v1.ckpt");
-    assert_eq!(result.checkpoints["last"].path, own);
+    assert!(result.checkpoints.values().any(|saved| saved.path == own), "{:?}", result.checkpoints);
     for saved in result.checkpoints.values() {
         Checkpoint::open(&saved.path).unwrap().verify().unwrap();
     }
