@@ -16,9 +16,9 @@ use crate::disk::staged_file::Existing;
 use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, metadata_path, shards_directory};
 use crate::format::contents::Contents;
-use crate::format::metadata::Metadata;
+use crate::format::metadata::{Metadata, ShardInfo};
 use crate::save::container::plan_state::plan_state;
-use crate::save::container::write_state::write_state;
+use crate::save::container::write_state::{read_back, write_state};
 use crate::save::read_progress::ReadProgress;
 use crate::save::urgency::Pace;
 
@@ -136,9 +136,7 @@ pub(crate) fn persist(
                 check_name(&place, naming.existing)?;
                 let staged = match &written {
                     None => stage(contents.clone(), &mut metadata, &place, reason, naming, (reading, pace))?,
-                    Some(first) => {
-                        StagedCheckpoint::second_name(first, metadata.shards.len(), &place, &naming.owner)?
-                    }
+                    Some(first) => second_name(first, &metadata.shards, &place, &naming.owner)?,
                 };
                 let json = metadata_json(&mut metadata, &place, reason)?;
                 commit(staged, &json, naming.existing, &naming.owner)
@@ -202,8 +200,22 @@ pub fn add_name(checkpoint: &Path, place: &Path, reason: &str, owner: &StagingOw
         // run's own directories, but not from others.
         remove_if_there(&orphan)?;
     }
-    let staged = StagedCheckpoint::second_name(checkpoint, metadata.shards.len(), place, owner)?;
+    let staged = second_name(checkpoint, &metadata.shards, place, owner)?;
     commit(staged, &metadata_json(&mut metadata, place, reason)?, Existing::Keep, owner)
+}
+
+/// Stages a second name of a checkpoint. Where that is a copy, it is read back as the first was.
+fn second_name(
+    committed: &Path,
+    shards: &[ShardInfo],
+    place: &Path,
+    owner: &StagingOwner,
+) -> Result<StagedCheckpoint> {
+    let staged = StagedCheckpoint::second_name(committed, shards.len(), place, owner)?;
+    if staged.container.is_copy {
+        read_back(&staged, shards)?;
+    }
+    Ok(staged)
 }
 
 /// Writes the files of a state, and fills in the metadata that follows from them.
@@ -226,4 +238,64 @@ pub(crate) fn metadata_json(metadata: &mut Metadata, path: &Path, reason: &str) 
     metadata.checkpoint_path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     metadata.reason = reason.to_owned();
     metadata.to_json()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::{File, read_dir};
+    use std::os::unix::fs::FileExt;
+
+    use burn_pack::{Bytes, DType, Tensor};
+
+    use super::*;
+    use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
+    use crate::format::section::Section;
+
+    /// A disk without hard links, that does not keep what was copied.
+    struct LosesCopies(fn(&File));
+
+    impl Observer for LosesCopies {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            match operation {
+                Operation::HardLink { .. } => Verdict::Fail(ErrorKind::Unsupported.into()),
+                _ => Verdict::Proceed,
+            }
+        }
+
+        fn after(&self, operation: &Operation<'_>) {
+            if let Operation::CopyContent { path, .. } = operation {
+                (self.0)(&File::options().write(true).open(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_name_that_is_a_copy_is_durable_only_if_it_can_be_read() {
+        let lost: [(fn(&File), bool); 4] = [
+            (|_| (), true),
+            (|file| file.set_len(0).unwrap(), false),
+            (|file| file.set_len(100).unwrap(), false),
+            (|file| file.write_all_at(&[0; 64], 0).unwrap(), false),
+        ];
+        for (lose, is_whole) in lost {
+            let directory = tempfile::tempdir().unwrap();
+            let [first, second] = ["a.ckpt", "b.ckpt"].map(|name| directory.path().join(name));
+            let tensor = |length| {
+                let bytes = Bytes::from_bytes_vec(vec![7; length]);
+                Tensor::new("w".to_owned(), DType::U8, vec![length], None, bytes)
+            };
+            let model = Section::new().with_tensors(vec![tensor(64)]);
+            let contents = Contents::default().with_section(Section::MODEL, model);
+            contents.save(&first, Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+            let observation = observe(directory.path(), Arc::new(LosesCopies(lose)));
+            let added = add_name(&first, &second, "again", &StagingOwner::default());
+            drop(observation);
+            assert_eq!(added.is_ok(), is_whole, "{added:?}");
+            if let Err(error) = added {
+                assert_eq!(error.kind(), crate::ErrorKind::Damaged, "{error:?}");
+            }
+            assert_eq!(second.exists(), is_whole);
+            assert_eq!(read_dir(directory.path()).unwrap().count(), if is_whole { 4 } else { 2 });
+        }
+    }
 }
