@@ -109,12 +109,24 @@ impl StoredTensor {
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; self.bytes.min(PIECE_BYTES)];
         for position in (0..self.bytes).step_by(PIECE_BYTES) {
-            let piece = &mut piece[..(self.bytes - position).min(PIECE_BYTES)];
-            self.file.read_exact_at(piece, self.start + position as u64)?;
-            hasher.update(piece);
-            progress(piece.len() as u64)?;
+            let read = self.hash_at(position, &mut piece, &mut hasher)?;
+            progress(read as u64)?;
         }
         Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Hashes the next piece of the tensor's bytes, from a position on. Returns its length: 0 at their end.
+    pub(crate) fn hash_piece(&self, position: usize, hasher: &mut blake3::Hasher) -> io::Result<usize> {
+        let mut piece = vec![0; self.bytes.saturating_sub(position).min(PIECE_BYTES)];
+        self.hash_at(position, &mut piece, hasher)
+    }
+
+    fn hash_at(&self, position: usize, piece: &mut [u8], hasher: &mut blake3::Hasher) -> io::Result<usize> {
+        let length = self.bytes.saturating_sub(position).min(piece.len());
+        let piece = &mut piece[..length];
+        self.file.read_exact_at(piece, self.start + position as u64)?;
+        hasher.update(piece);
+        Ok(length)
     }
 
     fn read(&self) -> io::Result<Bytes> {
