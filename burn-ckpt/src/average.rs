@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::file_names::name_error;
 use crate::format::contents::Contents;
 use crate::format::metadata::Metadata;
+use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::section::Section;
 use crate::load::checkpoint::Checkpoint;
 use crate::text::printable::shown;
@@ -90,7 +91,7 @@ pub fn average_with(
     })?;
     others.iter().try_for_each(|other| newest.check_fits(other))?;
     let sources: Vec<Value> = inputs.iter().rev().map(Input::described).collect();
-    let metadata = newest.metadata_of_average(inputs.len());
+    let metadata = newest.metadata_of_average(inputs.len()).with_non_finite(known_at_start(&inputs));
     let hparams = newest.checkpoint.raw_hparams().clone();
     let section = averaged(inputs);
     let mut origin = Section::new();
@@ -199,6 +200,19 @@ impl Input {
     }
 }
 
+/// The tensors that are not finite from the start in all inputs, as a mask of `-inf` is: in the average they
+/// are so too. One that is so in some of them alone spoils the average, which then says it.
+fn known_at_start(inputs: &[Input]) -> NonFiniteTensors {
+    let names = |input: &Input| {
+        let known = input.metadata.non_finite.as_ref();
+        known.map(NonFiniteTensors::names_at_start).unwrap_or_default()
+    };
+    let mut all = inputs.iter().map(names);
+    let mut known = all.next().unwrap_or_default();
+    all.for_each(|others| known.retain(|name| others.contains(name)));
+    NonFiniteTensors::apart_from(&known)
+}
+
 /// The section of the average: that of the first input, with the mean over all in place of each float tensor.
 fn averaged(inputs: Vec<Input>) -> Section {
     let mut inputs = inputs.into_iter();
@@ -238,4 +252,45 @@ fn first_difference(path: &str, one: &Value, other: &Value) -> Option<String> {
     }
     let (one, other) = (one.to_string(), other.to_string());
     Some(format!("{} is {} and {}", shown(path), shown(&one), shown(&other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_pack::Bytes;
+
+    use super::*;
+
+    /// A model of a weight, and of a mask of `-inf` that its run had from its start, or not.
+    fn saved(path: &Path, step: u64, at_start: &[&str]) {
+        let tensor = |name: &str, value: f32| {
+            let bytes = Bytes::from_bytes_vec(value.to_le_bytes().to_vec());
+            Tensor::new(name.to_owned(), DType::F32, vec![1], None, bytes)
+        };
+        let masked = if at_start.is_empty() { 0.0 } else { f32::NEG_INFINITY };
+        let model = Section::new().with_tensors(vec![tensor("mask", masked), tensor("weight", step as f32)]);
+        let names: Vec<String> = at_start.iter().map(|name| (*name).to_owned()).collect();
+        let metadata = Metadata::new(jiff::Timestamp::UNIX_EPOCH).with_global_step(step);
+        let metadata = metadata.with_non_finite(NonFiniteTensors::apart_from(&names));
+        let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, model);
+        contents.save(path, metadata).unwrap();
+    }
+
+    #[test]
+    fn a_mask_that_is_not_finite_in_each_model_from_its_start_does_not_count_in_their_average() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, two, other, out] = ["1", "2", "3", "out"].map(|name| directory.path().join(name));
+        saved(&one, 1, &["mask"]);
+        saved(&two, 2, &["mask"]);
+        saved(&other, 3, &[]);
+        let averaged = |inputs: &[&Path]| {
+            average(inputs, &out).unwrap();
+            Metadata::of_checkpoint(&out).unwrap()
+        };
+        let of_masks = averaged(&[&one, &two]);
+        assert!(of_masks.is_finite(), "{:?}", of_masks.non_finite);
+        assert_eq!(of_masks.non_finite.unwrap().at_start, ["model.mask"]);
+        let spoiled = averaged(&[&one, &other]);
+        let found = spoiled.found_non_finite().unwrap();
+        assert_eq!((found.count, found.first.as_deref()), (1, Some("model.mask")));
+    }
 }

@@ -192,6 +192,7 @@ pub mod plumbing {
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;
     pub use crate::format::shards::{checkpoint_identity, file_digests};
+    pub use crate::format::zeroed::zeroed;
     pub use crate::hparams::json::hparams_to_json;
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;
@@ -225,8 +226,8 @@ pub mod plumbing {
     pub use crate::save::copy_checkpoint::copy_checkpoint;
     pub use crate::save::persist::add_name;
     pub use crate::save::request::{
-        MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, Submitted, WhenBusy,
-        WriterEnd,
+        MakeSections, MakeTrainerState, RunDescription, SaveReport, SaveRequest, SavedPath, Submitted,
+        WhenBusy, WriterEnd,
     };
     pub use crate::save::writer::CheckpointWriter;
     pub use crate::scoped_work::{ScopedWork, start as start_scoped_work};

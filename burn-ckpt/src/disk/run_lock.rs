@@ -1,13 +1,12 @@
 //! One writer per run: a lock that fails for a second process, and that the system releases when its holder
 //! ends.
 
-use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::directories::create_directory;
@@ -16,16 +15,17 @@ use crate::disk::storage::{self, ExistingContent, StoredFile};
 use crate::error::{Error, Result};
 use crate::file_names::LOCK_FILE;
 
-/// Upper limit in bytes of what is read of a lock file to name its holder.
-const MAX_HOLDER_BYTES: u64 = 512;
+mod lock_text;
+
+use lock_text::{
+    LeftFile, MAX_HOLDER_BYTES, OTHER_PROCESS, holder_text, is_full, of_training, read_holder,
+    without_holder, write_holder,
+};
+
 /// How long a held lock is tried again. A process that is killed while it starts another program leaves the
 /// lock with that program until the program's own code runs.
 const RETRY_FOR: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(10);
-/// A holder of which nothing is known.
-const OTHER_PROCESS: &str = "another process";
-/// Ends the line in a lock file of a process that does not train: what it leaves says nothing of the run.
-const TRAINS_NOTHING: &str = ", trains nothing";
 
 /// Whether a run is locked while a process writes to it. A run that another process has locked is an error
 /// with every mode but `Off`.
@@ -60,43 +60,6 @@ pub struct RunLock {
     unsupported: Option<io::Error>,
 }
 
-/// The lock file of a process that was killed: its text, and when that process started.
-#[derive(Debug)]
-struct LeftFile {
-    text: Vec<u8>,
-    written: Option<SystemTime>,
-}
-
-impl LeftFile {
-    /// What is in a file that is locked, but not written yet. `None` for an empty one, which is a new one.
-    fn of(file: &mut StoredFile) -> io::Result<Option<Self>> {
-        let text = of_training(&Self::text_in(file)?);
-        let written = file.stat()?.modified().ok();
-        Ok((!text.is_empty()).then_some(Self { text, written }))
-    }
-
-    fn text_in(file: &mut StoredFile) -> io::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        file.rewind()?;
-        file.take(MAX_HOLDER_BYTES).read_to_end(&mut text)?;
-        Ok(text)
-    }
-
-    /// Adds who holds the lock now. What the file says of the killed process stays true, if the holder is
-    /// killed too.
-    fn write_with(&self, file: &mut StoredFile, holder: &str) -> io::Result<()> {
-        write_holder(file, holder)?;
-        self.written.map_or(Ok(()), |written| file.set_modified(written))
-    }
-
-    fn put_back(&self, file: &mut StoredFile) -> io::Result<()> {
-        file.set_length(0)?;
-        file.rewind()?;
-        file.write_all(&self.text)?;
-        self.written.map_or(Ok(()), |written| file.set_modified(written))
-    }
-}
-
 impl RunLock {
     /// Takes the lock of a run, whose directory is created where it is missing.
     ///
@@ -110,7 +73,7 @@ impl RunLock {
     }
 
     /// The same, for a process that does not train. If it is killed, the lock file that it leaves does not
-    /// say that the run was.
+    /// say that the run was. On a full disk its lock has an empty file: such a process makes room.
     ///
     /// # Errors
     ///
@@ -120,12 +83,13 @@ impl RunLock {
     }
 
     /// Takes a lock with another file's name, for what more than one process may change in a run's directory.
+    /// As for [`RunLock::acquire_to_tidy`], also on a full disk.
     ///
     /// # Errors
     ///
     /// As for [`RunLock::acquire`].
     pub(crate) fn acquire_file(run_dir: &Path, name: &str, mode: LockMode) -> Result<Self> {
-        Self::take(run_dir, name, mode, false)
+        Self::take(run_dir, name, mode, true)
     }
 
     fn take(run_dir: &Path, name: &str, mode: LockMode, trains_nothing: bool) -> Result<Self> {
@@ -134,7 +98,6 @@ impl RunLock {
         if mode == LockMode::Off {
             return Ok(Self { file: None, path, holder: String::new(), left: None, unsupported: None });
         }
-        // Different for each attempt of each process.
         let own = holder_text(trains_nothing);
         let deadline = Instant::now() + RETRY_FOR;
         loop {
@@ -151,7 +114,7 @@ impl RunLock {
                 storage::remove_file(&path).map_err(Error::io("remove", &path))?;
             } else if is_locked {
                 let left = LeftFile::of(&mut file).map_err(Error::io("read the lock file", &path))?;
-                let (holder, written) = match &left {
+                let (mut holder, written) = match &left {
                     Some(left) if trains_nothing => {
                         let holder = String::from_utf8_lossy(&left.text).into_owned() + &own;
                         let written = left.write_with(&mut file, &holder);
@@ -159,12 +122,21 @@ impl RunLock {
                     }
                     _ => (own.clone(), write_holder(&mut file, &own)),
                 };
-                if let Err(error) = written {
-                    // Without a text it would be the sign of a process that was killed.
-                    if left.is_none() {
-                        let _unremoved = storage::remove_file(&path);
+                match written {
+                    Ok(()) => {}
+                    // To remove checkpoints must not need room. The text is for messages of other processes
+                    // alone.
+                    Err(error) if trains_nothing && is_full(&error) => {
+                        holder = without_holder(&mut file, left.as_ref())
+                            .map_err(Error::io("write the lock file", &path))?;
                     }
-                    return Err(Error::io("write the lock file", &path)(error));
+                    Err(error) => {
+                        // Without a text it would be the sign of a process that was killed.
+                        if left.is_none() {
+                            let _unremoved = storage::remove_file(&path);
+                        }
+                        return Err(Error::io("write the lock file", &path)(error));
+                    }
                 }
                 // The previous holder may have removed the file between our open and our lock. The locked
                 // file is then no longer the one that other processes open.
@@ -177,6 +149,23 @@ impl RunLock {
                 return Err(Error::Locked { path: run_dir.to_path_buf(), holder });
             }
             sleep(POLL);
+        }
+    }
+
+    /// Has the lock file say that its holder started after `newest`, the newest time that the run's files say.
+    /// A clock that was set back says otherwise, and then a killed process would not be seen. A file system
+    /// that does not take the time keeps its own.
+    pub fn started_after(&mut self, newest: Timestamp) {
+        let Some(file) = &self.file else { return };
+        let said = file.stat().and_then(|stat| stat.modified()).ok().map(Timestamp::try_from);
+        if matches!(said, Some(Ok(said)) if said > newest) {
+            return;
+        }
+        // By as much as the next checkpoint is after the newest one, which this process then saves.
+        if let Ok(time) = newest.checked_add(SignedDuration::from_nanos(1))
+            && let Err(error) = file.set_modified(time.into())
+        {
+            log::debug!("{} does not take a time: {error}", self.path.display());
         }
     }
 
@@ -291,33 +280,6 @@ fn has_no_locks(error: &io::Error) -> bool {
     no_locks || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
 }
 
-/// The lines of a lock file but those of processes that do not train.
-fn of_training(text: &[u8]) -> Vec<u8> {
-    let lines = text.split_inclusive(|byte| *byte == b'\n');
-    let is_of_training = |line: &&[u8]| !line.trim_ascii_end().ends_with(TRAINS_NOTHING.as_bytes());
-    lines.filter(is_of_training).collect::<Vec<_>>().concat()
-}
-
-fn holder_text(trains_nothing: bool) -> String {
-    let host = gethostname::gethostname();
-    let random = RandomState::new().hash_one(std::process::id());
-    let more = if trains_nothing { TRAINS_NOTHING } else { "" };
-    format!("process {} on host {} (lock {random:016x}){more}\n", std::process::id(), host.to_string_lossy())
-}
-
-/// Who holds a lock, as far as the file says it: for a message.
-fn read_holder(file: &mut StoredFile) -> String {
-    let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.take(MAX_HOLDER_BYTES).read_to_string(&mut text));
-    // The last line, below that of a process that was killed.
-    let text = text.lines().last().unwrap_or_default().split(" (lock ").next().unwrap_or_default();
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
-    match read {
-        Ok(_) if !text.is_empty() => text,
-        _ => OTHER_PROCESS.to_owned(),
-    }
-}
-
 /// Opens the lock file, which is created where it is missing. One that this user may read but not write can
 /// be locked all the same.
 fn open(path: &Path) -> io::Result<StoredFile> {
@@ -326,20 +288,6 @@ fn open(path: &Path) -> io::Result<StoredFile> {
             StoredFile::open(path).map_err(|_| error)
         }
         opened => opened,
-    }
-}
-
-/// Writes the text that says who has locked the file.
-fn write_holder(file: &mut StoredFile, holder: &str) -> io::Result<()> {
-    let written =
-        file.set_length(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
-    match written {
-        // EBADF or EINVAL: the file was opened for reading alone. It is locked all the same.
-        Err(error) if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-            log::debug!("{} cannot be written: {error}", file.path().display());
-            Ok(())
-        }
-        written => written,
     }
 }
 

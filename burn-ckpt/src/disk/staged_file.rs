@@ -17,6 +17,8 @@ const ATTEMPTS: usize = 8;
 pub struct Staged {
     path: PathBuf,
     pub(crate) destination: PathBuf,
+    /// Whether it has bytes of its own, which were copied.
+    pub(crate) is_copy: bool,
     is_renamed: bool,
 }
 
@@ -54,7 +56,8 @@ impl Staged {
     /// Stages a copy of a file.
     pub(crate) fn copy(committed: &Path, destination: &Path, owner: &StagingOwner) -> Result<Self> {
         let source = StoredFile::open(committed).map_err(Error::io("open", committed))?;
-        let (staged, file) = Self::create(destination, owner)?;
+        let (mut staged, file) = Self::create(destination, owner)?;
+        staged.is_copy = true;
         copy_content(source, file)?;
         Ok(staged)
     }
@@ -67,7 +70,8 @@ impl Staged {
         make: impl FnMut(&Path) -> io::Result<T>,
     ) -> std::result::Result<(Self, T), (PathBuf, io::Error)> {
         let (path, made) = make_at_staging_path(destination, owner, make)?;
-        Ok((Self { path, destination: destination.to_path_buf(), is_renamed: false }, made))
+        let destination = destination.to_path_buf();
+        Ok((Self { path, destination, is_copy: false, is_renamed: false }, made))
     }
 
     /// The same for another destination in that directory, of which the staging name says nothing.
@@ -191,11 +195,20 @@ pub fn unfinished_writes_of(destination: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies a file's content to a new one, and makes that durable.
+/// Copies a file's content to a new one, and makes that durable. Both have the size then that the source had
+/// before: a checkpoint's files never change.
 pub(crate) fn copy_content(mut source: StoredFile, mut file: StoredFile) -> Result<()> {
     let path = file.path().to_path_buf();
-    file.copy_from(&mut source).map_err(Error::io("copy the checkpoint to", &path))?;
-    file.sync().map_err(Error::io("sync", &path))
+    let size_of = |file: &StoredFile| Ok(file.stat().map_err(Error::io("read", file.path()))?.len());
+    let size = size_of(&source)?;
+    let copied = file.copy_from(&mut source).map_err(Error::io("copy the checkpoint to", &path))?;
+    file.sync().map_err(Error::io("sync", &path))?;
+    let sizes =
+        [(&path, copied), (&path, size_of(&file)?), (&source.path().to_path_buf(), size_of(&source)?)];
+    match sizes.into_iter().find(|(_, found)| *found != size) {
+        Some((path, found)) => Err(Error::checksum(path, format!("{size} bytes"), format!("{found} bytes"))),
+        None => Ok(()),
+    }
 }
 
 /// Whether a file has more than one name.

@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 1024 * 1024;
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the file cannot be read.
+/// [`Error::Io`] when the file cannot be read, [`Error::Checksum`] when it grows meanwhile.
 pub fn sha256_of_file(path: &Path) -> Result<String> {
     let mut digest = FileDigest::begin(path)?;
     digest.advance(&|| false)?;
@@ -29,23 +29,40 @@ pub fn sha256_of_file(path: &Path) -> Result<String> {
 pub(crate) struct FileDigest {
     file: StoredFile,
     hasher: Sha256,
+    /// The file's size when it was opened.
+    size: u64,
+    /// How much of it is read.
+    position: u64,
 }
 
 impl FileDigest {
     /// Opens the file, and reads nothing.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
         let file = StoredFile::open(path).map_err(Error::io("open", path))?;
-        Ok(Self { file, hasher: Sha256::new() })
+        let size = file.stat().map_err(Error::io("read", path))?.len();
+        Ok(Self { file, hasher: Sha256::new(), size, position: 0 })
     }
 
-    /// Reads on, until the file's end or until `is_stopped`. Returns whether the end is reached.
+    /// Reads on, until the file's end or until `is_stopped`. Returns whether the end is reached. A file that
+    /// has grown since it was opened is not one that was written whole: an end of it could never be reached.
     pub(crate) fn advance(&mut self, is_stopped: &dyn Fn() -> bool) -> Result<bool> {
-        let Self { file, hasher } = self;
+        let Self { file, hasher, size, position } = self;
         hash_pieces(hasher, is_stopped, |piece| {
+            let left = *size - *position;
+            let wanted = usize::try_from(left.max(1)).map_or(piece.len(), |left| left.min(piece.len()));
             loop {
-                match file.read(piece) {
+                match file.read(&mut piece[..wanted]) {
+                    Ok(read) if read > 0 && left == 0 => {
+                        let [expected, found] =
+                            [*size, *size + read as u64].map(|size| format!("{size} bytes"));
+                        return Err(Error::checksum(file.path(), expected, format!("{found} or more")));
+                    }
+                    Ok(read) => {
+                        *position += read as u64;
+                        return Ok(read);
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    read => return read.map_err(Error::io("read", file.path())),
+                    Err(error) => return Err(Error::io("read", file.path())(error)),
                 }
             }
         })
@@ -99,7 +116,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
 
     #[test]
     fn digests_match_the_published_test_vectors() {
@@ -113,5 +134,29 @@ mod tests {
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(blake3_hex(b""), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+    }
+    /// Another process that writes to a file as fast as it is read.
+    struct Growing(std::path::PathBuf);
+
+    impl Observer for Growing {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            if let Operation::Read(path, _) = operation {
+                assert!(std::fs::metadata(path).unwrap().len() < 1000, "it is read on and on");
+                let mut file = std::fs::File::options().append(true).open(&self.0).unwrap();
+                file.write_all(b"more").unwrap();
+            }
+            Verdict::Proceed
+        }
+    }
+
+    #[test]
+    fn a_file_that_grows_while_it_is_read_is_an_error_at_the_size_that_it_had() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, "abc").unwrap();
+        let _observation = observe(directory.path(), Arc::new(Growing(path.clone())));
+        let error = sha256_of_file(&path).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Damaged, "{error:?}");
+        assert!(error.to_string().contains("3 bytes"), "{error}");
     }
 }

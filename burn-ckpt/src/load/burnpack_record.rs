@@ -5,6 +5,7 @@ use burn::tensor::Bytes;
 use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
 use crate::format::section::{Section, burnpack_writer};
+use crate::format::zeroed::zeroed;
 use crate::load::prefetch::{Failure, Wanted, read_ahead};
 use crate::text::printable::shown;
 
@@ -14,7 +15,7 @@ impl Section {
     ///
     /// # Errors
     ///
-    /// [`Error::Section`] when a tensor cannot be read.
+    /// [`Error::Section`] when a tensor cannot be read, or there is not enough memory for all of them.
     pub fn into_burnpack(self) -> Result<Bytes> {
         let failed = |reason, error| Error::Section { reason, source: Some(PackError::boxed(error)) };
         let Self { tensors, scalars, strings, read_errors } = self;
@@ -25,7 +26,9 @@ impl Section {
             // Aligned to 16 bytes, where burn-pack's own buffer is not aligned and burn would copy it. The
             // buffer may end in a few zeros after the last tensor.
             let words = writer.size()?.div_ceil(size_of::<u128>());
-            let mut buffer = Bytes::from_elems(vec![0_u128; words]);
+            let words =
+                zeroed::<u128>(words).map_err(|error| burn_pack::Error::IoError(error.to_string()))?;
+            let mut buffer = Bytes::from_elems(words);
             writer.write_into(&mut buffer)?;
             Ok(buffer)
         });
@@ -37,5 +40,23 @@ impl Section {
             });
         }
         buffer.map_err(|error| failed("it cannot be converted to a record".to_owned(), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_pack::{DType, Tensor};
+
+    use super::*;
+    use crate::error::chain::chain;
+
+    #[test]
+    fn a_section_that_does_not_fit_into_memory_is_an_error() {
+        let length = 1 << 50;
+        let read = || Err(burn_pack::Error::IoError("it is read before there is room".to_owned()));
+        let tensor = Tensor::deferred("w".to_owned(), DType::U8, vec![length], None, length, read);
+        let error = Section::new().with_tensors(vec![tensor]).into_burnpack().unwrap_err();
+        assert!(matches!(error, Error::Section { .. }) && error.kind() == crate::ErrorKind::Io, "{error:?}");
+        assert!(chain(&error).contains("out of memory"), "{}", chain(&error));
     }
 }

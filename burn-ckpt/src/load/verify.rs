@@ -24,6 +24,8 @@ use crate::load::checkpoint::Checkpoint;
 use crate::scoped_work::{self, ScopedWork};
 use crate::text::printable::shown;
 
+pub(crate) mod in_steps;
+
 /// One for the SHA-256, which takes the longest, and one for the tensors.
 pub(crate) const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 

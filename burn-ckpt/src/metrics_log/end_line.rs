@@ -7,8 +7,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::line::METRICS_FILE;
+use super::line::{MAX_LINE_BYTES, METRICS_FILE};
 use super::read::is_metrics_log;
+use crate::disk::staged_file::{Existing, has_another_name, write_whole};
 use crate::disk::storage::{ExistingContent, StoredFile};
 use crate::error::{Error, Result};
 
@@ -79,7 +80,9 @@ pub fn ended_by_log(run_dir: &Path, step: u64, saved: Timestamp) -> Result<Optio
 }
 
 /// Appends how a run ended to its log, so that it is durable. Returns whether the log says it then: there may
-/// be no log, or one that ends with half a line. The caller holds the run's lock.
+/// be no log. Half a line at the log's end, which a kill or a full disk left and no reader reads, is cut. If
+/// the line cannot be written, the log is as it was without that. If the log has another name too (a hard
+/// link, as `cp -al` makes them), it keeps its bytes under that one. The caller holds the run's lock.
 ///
 /// # Errors
 ///
@@ -87,22 +90,58 @@ pub fn ended_by_log(run_dir: &Path, step: u64, saved: Timestamp) -> Result<Optio
 pub fn append_end(run_dir: &Path, end: &LoggedEnd) -> Result<bool> {
     let path = run_dir.join(METRICS_FILE);
     let Some(line) = end_line(end) else { return Ok(false) };
-    let has_whole_lines =
-        |file: StoredFile| Ok(is_metrics_log(&file)? && tail_of(&file)?.last() == Some(&b'\n'));
-    match StoredFile::open(&path).and_then(has_whole_lines) {
+    let length = match StoredFile::open(&path).and_then(|file| whole_lines(&file)) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
             return Ok(false);
         }
-        Ok(false) => return Ok(false),
-        Ok(true) => {}
-        Err(error) => return Err(Error::io("read", &path)(error)),
-    }
-    let append = || {
-        let mut file = StoredFile::open_own(&path, ExistingContent::Append)?;
-        file.write_all(line.as_bytes())?;
+        length => length.map_err(Error::io("read", &path))?,
+    };
+    let Some(length) = length else { return Ok(false) };
+    let mut file = alone(&path)?;
+    let mut append = || {
+        if file.stat()?.len() != length {
+            file.set_length(length)?;
+        }
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            // Otherwise the next line would be the rest of this one.
+            if let Err(unset) = file.set_length(length) {
+                log::debug!("{} ends with half a line: {unset}", file.path().display());
+            }
+            return Err(error);
+        }
         file.sync_data()
     };
     append().map(|()| true).map_err(Error::io("write", &path))
+}
+
+/// The length of a log's whole lines. `None` if it is not a log, or has none.
+fn whole_lines(file: &StoredFile) -> io::Result<Option<u64>> {
+    if !is_metrics_log(file)? {
+        return Ok(None);
+    }
+    let (length, mut read) = (file.stat()?.len(), 0);
+    while read < length.min(MAX_LINE_BYTES as u64) {
+        read = length.min(read + MAX_END_LINE as u64);
+        let piece = file.read_range(length - read, MAX_END_LINE)?;
+        if let Some(end) = piece.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(Some(length - read + end as u64 + 1));
+        }
+    }
+    Ok(None)
+}
+
+/// Opens a log to append to it. One that has another name is copied first.
+fn alone(path: &Path) -> Result<StoredFile> {
+    let open =
+        || StoredFile::open_own(path, ExistingContent::Append).map_err(Error::io("open for writing", path));
+    let mut file = open()?;
+    if !has_another_name(&file.stat().map_err(Error::io("read", path))?) {
+        return Ok(file);
+    }
+    write_whole(path, Existing::Replace, |copy: &mut StoredFile| -> Result<()> {
+        copy.copy_from(&mut file).map(drop).map_err(Error::io("copy", path))
+    })?;
+    open()
 }
 
 /// The last bytes of a file.
@@ -114,7 +153,9 @@ fn tail_of(file: &StoredFile) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::storage::observer::{Observer, Operation, Verdict, observe};
     use std::fs;
+    use std::sync::Arc;
 
     #[test]
     fn the_last_line_says_how_the_state_of_its_step_ended() {
@@ -156,7 +197,7 @@ mod tests {
         let end = LoggedEnd::new("done", Some("max_steps"), 7, time);
         assert!(!append_end(run.path(), &end).unwrap());
         let head = "{\"format\":\"burn-ckpt metrics\",\"version\":1}\n";
-        for other in ["", "mine\n", "{\"format\":\"burn-ckpt metrics\",\"version\":1}\n{\"step\":7"] {
+        for other in ["", "mine\n", "{\"format\":\"burn-ckpt metrics\",\"version\":1}"] {
             fs::write(&path, other).unwrap();
             assert!(!append_end(run.path(), &end).unwrap(), "{other}");
             assert_eq!(fs::read_to_string(&path).unwrap(), other);
@@ -165,5 +206,59 @@ mod tests {
         assert!(append_end(run.path(), &end).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), head.to_owned() + &end_line(&end).unwrap());
         assert_eq!(ended_by_log(run.path(), 7, time).unwrap(), Some(end));
+    }
+    const HEAD: &str = "{\"format\":\"burn-ckpt metrics\",\"version\":1}\n";
+
+    #[test]
+    fn half_a_line_at_the_end_of_a_log_is_cut_however_long_it_is() {
+        let run = tempfile::tempdir().unwrap();
+        let path = run.path().join(METRICS_FILE);
+        let end = LoggedEnd::new("done", None, 7, Timestamp::UNIX_EPOCH);
+        let whole = HEAD.to_owned() + &"{\"step\":7,\"metrics\":{}}\n".repeat(300);
+        for half in ["{", &"1".repeat(MAX_END_LINE), &"1".repeat(3 * MAX_END_LINE + 1)] {
+            fs::write(&path, whole.clone() + half).unwrap();
+            assert!(append_end(run.path(), &end).unwrap());
+            assert_eq!(fs::read_to_string(&path).unwrap(), whole.clone() + &end_line(&end).unwrap());
+        }
+    }
+
+    /// A disk that has room for a part of a line.
+    struct Full;
+
+    impl Observer for Full {
+        fn before(&self, operation: &Operation<'_>) -> Verdict {
+            match operation {
+                Operation::Write { .. } => Verdict::Part(10, ErrorKind::StorageFull.into()),
+                _ => Verdict::Proceed,
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_that_a_full_disk_does_not_take_leaves_the_log_as_it_was_and_comes_with_the_next_try() {
+        let run = tempfile::tempdir().unwrap();
+        let path = run.path().join(METRICS_FILE);
+        fs::write(&path, HEAD).unwrap();
+        let end = LoggedEnd::new("done", None, 7, Timestamp::UNIX_EPOCH);
+        let observation = observe(run.path(), Arc::new(Full));
+        assert_eq!(append_end(run.path(), &end).unwrap_err().kind(), crate::ErrorKind::DiskFull);
+        drop(observation);
+        assert_eq!(fs::read_to_string(&path).unwrap(), HEAD);
+        assert!(append_end(run.path(), &end).unwrap());
+        assert_eq!(ended_by_log(run.path(), 7, end.time).unwrap(), Some(end));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_log_of_a_copy_that_shares_its_files_does_not_change_the_original() {
+        let (run, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [original, copied] = [&run, &copy].map(|run| run.path().join(METRICS_FILE));
+        fs::write(&original, HEAD).unwrap();
+        fs::hard_link(&original, &copied).unwrap();
+        let end = LoggedEnd::new("done", None, 7, Timestamp::UNIX_EPOCH);
+        assert!(append_end(copy.path(), &end).unwrap());
+        assert_eq!(fs::read_to_string(&original).unwrap(), HEAD);
+        assert_eq!(fs::read_to_string(&copied).unwrap(), HEAD.to_owned() + &end_line(&end).unwrap());
+        assert_eq!(fs::read_dir(copy.path()).unwrap().count(), 1);
     }
 }

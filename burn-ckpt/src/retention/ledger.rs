@@ -8,20 +8,22 @@
 //!
 //! Whether a state is finite is known when it is written. One that is not pushes out no other: see `ranked`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::disk::directories::real_path_if_there;
-use crate::error::{Error, Result};
+use crate::disk::directories::{parent, real_path_if_there};
+use crate::error::Result;
 use crate::retention::versions::Versions;
 use crate::retention::{Candidate, KeepRule};
 
 mod ranked;
+mod unverified;
 
 pub use ranked::SavedCheckpoint;
 use ranked::{Entry, RankedCheckpoints};
+use unverified::UnverifiedCheckpoints;
 
 /// Each file of a checkpoint with its SHA-256 in the metadata: the `.ckpt` file first, then its shards.
 pub type FileDigests = Vec<(PathBuf, String)>;
@@ -32,6 +34,10 @@ pub struct Ledger {
     strategies: IndexMap<String, RankedCheckpoints>,
     next_order: u64,
     versions: Versions,
+    /// The stem of each name that is reserved.
+    stems: HashMap<PathBuf, String>,
+    /// The names that other runs had taken, with those that the states got.
+    renamed: HashMap<PathBuf, PathBuf>,
     /// The checkpoint that the run resumed from, as long as nothing newer can be resumed.
     resumed_from: Option<PathBuf>,
     /// Whether no file is removed until something new is durable.
@@ -40,10 +46,8 @@ pub struct Ledger {
     unwanted: Vec<PathBuf>,
     /// Files that were removed, until they are taken.
     removed: Vec<PathBuf>,
-    /// Checkpoints of earlier starts that count once their bytes are verified, with their digests.
-    unverified: IndexMap<PathBuf, FileDigests>,
-    /// Those that were found to be damaged, until they are taken.
-    damaged: Vec<(PathBuf, Error)>,
+    /// Checkpoints of earlier starts that count once their bytes are verified.
+    unverified: UnverifiedCheckpoints,
 }
 
 /// Whether a strategy would keep a new state.
@@ -92,62 +96,17 @@ impl Ledger {
     ) {
         let entry = |saved| Entry { saved, order: self.take_order(), durable: true };
         let entries = present.into_iter().map(entry).collect();
-        self.strategies.insert(strategy.into(), RankedCheckpoints { keep, link, entries });
+        self.strategies
+            .insert(strategy.into(), RankedCheckpoints { keep, link, link_is_held_before: 0, entries });
     }
 
-    /// Makes a registered checkpoint count only once its bytes are compared with its digests. Until then it
-    /// is treated as one that is being written: it pushes out no other, is not removed, and keeps a link that
-    /// leads to it.
-    pub fn verify_later(&mut self, path: &Path, files: FileDigests) {
-        let mut is_known = false;
-        for entry in self.entries_of(path) {
-            (entry.durable, is_known) = (false, true);
+    /// Leaves a strategy's link where it is until a new state is the strategy's first: it leads to a
+    /// checkpoint that cannot be read now, of which it is not known how it ranks.
+    pub fn hold_link(&mut self, strategy: &str) {
+        let next = self.next_order;
+        if let Some(strategy) = self.strategies.get_mut(strategy) {
+            strategy.link_is_held_before = next;
         }
-        if is_known {
-            self.unverified.insert(path.to_path_buf(), files);
-        }
-    }
-
-    /// The checkpoints that are not verified yet.
-    pub fn unverified(&self) -> impl Iterator<Item = &Path> {
-        self.unverified.keys().map(PathBuf::as_path)
-    }
-
-    /// The next checkpoint to verify, with its digests.
-    pub(crate) fn next_unverified(&self) -> Option<(PathBuf, FileDigests)> {
-        self.unverified.first().map(|(path, files)| (path.clone(), files.clone()))
-    }
-
-    /// Notes what the verification of a checkpoint came to. A damaged one counts no more, and its file stays.
-    pub(crate) fn note_verified(&mut self, path: &Path, outcome: Result<()>) {
-        self.unverified.shift_remove(path);
-        if let Err(error) = outcome {
-            self.forget(&[path.to_path_buf()]);
-            self.damaged.push((path.to_path_buf(), error));
-        } else {
-            for entry in self.entries_of(path) {
-                entry.durable = true;
-            }
-        }
-    }
-
-    /// The checkpoints that were found to be damaged since the last call, each with the error.
-    pub fn take_damaged(&mut self) -> Vec<(PathBuf, Error)> {
-        std::mem::take(&mut self.damaged)
-    }
-
-    /// Whether it depends on checkpoints that are not verified yet whether a strategy keeps the state under
-    /// this path.
-    pub(crate) fn depends_on_unverified(&self, path: &Path) -> bool {
-        self.strategies.values().any(|strategy| {
-            let mut reserved = strategy.entries.iter().filter(|entry| entry.saved.path == path);
-            reserved.any(|entry| {
-                let keeps =
-                    |others: &[&Entry]| strategy.would_keep(others.iter().copied(), entry.candidate());
-                let durable: Vec<&Entry> = strategy.durable().collect();
-                keeps(&durable) && !keeps(&strategy.durable_or(|path| self.unverified.contains_key(path)))
-            })
-        })
     }
 
     /// Sets the checkpoint that the run resumed from. It stays until a newer state that can be resumed is
@@ -233,9 +192,34 @@ impl Ledger {
                 let saved = SavedCheckpoint::new(path.clone(), wanted.step, wanted.score);
                 strategy.entries.push(Entry { saved, order, durable: false });
             }
+            self.stems.insert(path.clone(), wanted.stem.clone());
             reserved.push(path);
         }
         reserved
+    }
+
+    /// Reserves the next number of a reserved name that another run has taken meanwhile. `None` for a name
+    /// that is not reserved.
+    pub(crate) fn rename(&mut self, taken: &Path) -> Option<PathBuf> {
+        let stem = self.stems.remove(taken)?;
+        let next = self.versions.next_path(parent(taken), &stem, &[]);
+        for entry in self.entries_of(taken).filter(|entry| !entry.durable) {
+            entry.saved.path.clone_from(&next);
+        }
+        self.stems.insert(next.clone(), stem);
+        self.renamed.insert(taken.to_path_buf(), next.clone());
+        Some(next)
+    }
+
+    /// The name that a state has which was reserved under this path.
+    #[must_use]
+    pub fn name_of(&self, reserved: &Path) -> PathBuf {
+        let mut name = reserved;
+        // Each number is higher than the one before.
+        while let Some(next) = self.renamed.get(name) {
+            name = next;
+        }
+        name.to_path_buf()
     }
 
     /// Whether a new state replaces a waiting one: every strategy that wants `waiting` wants `new` too, and
@@ -258,7 +242,7 @@ impl Ledger {
     #[must_use]
     pub fn top_ranked(&self, strategy: &str) -> Option<&SavedCheckpoint> {
         let strategy = self.strategies.get(strategy)?;
-        let durable = strategy.durable_or(|path| self.unverified.contains_key(path));
+        let durable = strategy.durable_or(|path| self.unverified.have(path));
         Some(&strategy.first_of(&durable)?.saved)
     }
 
@@ -266,6 +250,7 @@ impl Ledger {
     /// weights.
     pub(crate) fn confirm(&mut self, path: &Path, resumable: bool) {
         self.delays_removals = false;
+        self.stems.remove(path);
         if resumable {
             self.resumed_from = None;
         }
@@ -277,6 +262,7 @@ impl Ledger {
     /// Marks a reserved checkpoint as durable whose state is not finite: no run should resume from it, so it
     /// lets no other go.
     pub(crate) fn confirm_non_finite(&mut self, path: &Path) {
+        self.stems.remove(path);
         for entry in self.entries_of(path) {
             (entry.durable, entry.saved.is_finite) = (true, false);
         }
@@ -284,6 +270,7 @@ impl Ledger {
 
     /// Drops reservations whose files were not written.
     pub(crate) fn forget(&mut self, paths: &[PathBuf]) {
+        self.stems.retain(|path, _| !paths.contains(path));
         for strategy in self.strategies.values_mut() {
             strategy.entries.retain(|entry| entry.durable || !paths.contains(&entry.saved.path));
         }
@@ -304,9 +291,10 @@ impl Ledger {
             let kept: HashSet<u64> = ranked.iter().map(order_of).collect();
             let first = strategy.entries.iter().find(|entry| entry.durable && first == Some(entry.order));
             // A link that leads to a better one, which is not verified yet, stays there.
-            let leading = strategy.first_of(&strategy.durable_or(|path| self.unverified.contains_key(path)));
+            let leading = strategy.first_of(&strategy.durable_or(|path| self.unverified.have(path)));
             let is_verified = leading.is_none_or(|entry| entry.durable);
-            if let (Some(link), Some(entry)) = (&strategy.link, first.filter(|_| is_verified)) {
+            let moves = |entry: &&Entry| is_verified && entry.order >= strategy.link_is_held_before;
+            if let (Some(link), Some(entry)) = (&strategy.link, first.filter(moves)) {
                 changes.links.push((link.clone(), entry.saved.path.clone()));
             }
             strategy.entries.retain(|entry| {

@@ -102,8 +102,18 @@ impl RunDescription {
 /// Makes the sections of a state, on the writer's thread.
 pub type MakeSections = Box<dyn FnOnce() -> Result<IndexMap<String, Section>> + Send>;
 
-/// Makes the trainer's state for the files that are written, on the writer's thread.
-pub type MakeTrainerState = Box<dyn FnOnce(&[PathBuf]) -> Value + Send>;
+/// Makes the trainer's state for the files that are written, on the writer's thread. Called again if another
+/// run has taken a name.
+pub type MakeTrainerState = Box<dyn Fn(&[SavedPath]) -> Value + Send>;
+
+/// A file of a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedPath {
+    /// As it was reserved.
+    pub reserved: PathBuf,
+    /// Where it is in the end: under another number if another run has taken the name meanwhile.
+    pub path: PathBuf,
+}
 
 /// One state to be written.
 pub struct SaveRequest {
@@ -150,6 +160,8 @@ pub struct SaveReport {
     pub global_step: u64,
     /// The files that are durable under their final names.
     pub paths: Vec<PathBuf>,
+    /// Those of which another run had taken the reserved name.
+    pub renamed: Vec<SavedPath>,
     /// The latest value of every metric at the state.
     pub metrics: IndexMap<String, f64>,
     /// `sha256:` and the digest of each of the `.ckpt` files, which are the same file. Empty if none is
@@ -171,10 +183,12 @@ pub struct SaveReport {
 }
 
 impl SaveReport {
-    /// Whether this file is durable, or a better one is.
+    /// Whether the file that was reserved under this path is durable, or a better one is.
     #[must_use]
-    pub fn has_settled(&self, path: &PathBuf) -> bool {
-        self.paths.contains(path) || self.superseded.contains(path)
+    pub fn has_settled(&self, reserved: &PathBuf) -> bool {
+        let path = self.renamed.iter().find(|renamed| renamed.reserved == *reserved);
+        let path = path.map_or(reserved, |renamed| &renamed.path);
+        self.paths.contains(path) || self.superseded.contains(reserved)
     }
 }
 

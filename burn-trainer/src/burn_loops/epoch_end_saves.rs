@@ -265,7 +265,7 @@ impl SaveFromOutside for EpochEndSaves {
     fn save(&self, reason: &str, limit: Duration) -> SavedFromOutside {
         let Outcome { saves, steps, .. } = self.end_within(true, limit);
         if let Some(ended) = TrainingEvent::Interrupted(reason).ended() {
-            self.progress.metrics.log.note_end(&ended, None, steps);
+            self.progress.metrics.log.note_end(&ended, None, steps, saves.newest_timestamp);
             self.progress.metrics.log.end();
         }
         match saves.unfinished {

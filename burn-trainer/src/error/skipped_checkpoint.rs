@@ -83,6 +83,11 @@ impl Remedy {
     }
 }
 
+/// Whether no start can resume one of these checkpoints, so that a start from the beginning may remove them.
+pub(crate) fn all_are_lost(skipped: &[SkippedCheckpoint]) -> bool {
+    skipped.iter().all(|skipped| skipped.remedy.is_lost())
+}
+
 /// What helps a run that can resume from none of its checkpoints. `overwrite` removes them all, so it is
 /// named where none of them can be resumed in any way. `overwrite` with `ckpt_path = auto` is an error where
 /// a checkpoint is found to be damaged only while its state is restored, so the advice sets `none`.
@@ -94,7 +99,7 @@ pub(super) fn what_helps(skipped: &[SkippedCheckpoint]) -> String {
         }
     }
     ways.push("choose another run id");
-    if skipped.iter().all(|skipped| skipped.remedy.is_lost()) {
+    if all_are_lost(skipped) {
         ways.push("start from the beginning with overwrite, which removes them, and ckpt_path \"none\"");
     }
     ways.join(", or ")

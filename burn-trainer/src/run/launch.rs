@@ -167,7 +167,7 @@ impl PreparedRun {
             (None, _) => TrainingEvent::TrainingEnd.ended(),
         };
         if let Some(ended) = ended {
-            self.metrics.log.note_end(&ended, None, outcome.steps);
+            self.metrics.log.note_end(&ended, None, outcome.steps, saves.newest_timestamp);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use burn::train::metric::store::Split;
 use burn_ckpt::chain;
+use burn_ckpt::metrics_log::ended_by_log;
 use burn_ckpt::plumbing::{
     DIRECTORIES_FILE, RunLock, TAGS_FILE, check_own, clear, create_directory, is_there, is_unsafe,
     links_to_missing_directories, real_path_if_there, recover, remove_report_page, shown, storage,
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use super::created_directories::CreatedDirectories;
 use super::{file_system, find_checkpoint, start_lines};
 use crate::config::TrainerConfig;
+use crate::error::skipped_checkpoint::all_are_lost;
 use crate::error::{Error, Result, SkippedCheckpoint};
 use crate::metrics::{remove_metric_files, remove_metrics_log};
 use crate::mirror::MirrorOfRun;
@@ -80,8 +82,9 @@ impl OpenRun {
         let mut mirror = MirrorOfRun::open(config, &layout, &present, signals)?;
         let found = find_checkpoint::find_or_download(config, &layout, &elsewhere, &mut present, &mut mirror);
         let mut resume = match found {
-            // What prevents a resume is removed for the fresh start.
-            Err(Error::NothingToResume { .. }) if config.overwrite => None,
+            // What prevents a resume is removed for the fresh start. Not what another start may resume: a
+            // checkpoint that this start could not read can be readable when it is to be removed.
+            Err(Error::NothingToResume { skipped, .. }) if config.overwrite && all_are_lost(&skipped) => None,
             found => found?,
         };
         check_overwrite(config, &layout, &present, resume.as_ref())?;
@@ -108,6 +111,9 @@ impl OpenRun {
         } else if own.is_none() {
             // Of a run that ended before its first checkpoint.
             remove_shown(&layout)?;
+        }
+        if let Some(newest) = newest_time(&layout, &present) {
+            lock.started_after(newest);
         }
         create_directory(&layout.checkpoint_dir())?;
         layout.run_dir().parent().iter().for_each(|logs| created.ignore_in_git(logs));
@@ -194,6 +200,13 @@ impl OpenRun {
             std::mem::forget(lock);
         }
     }
+}
+
+/// The newest time that the run's files say: of a checkpoint, or of an end. What cannot be read says none.
+fn newest_time(layout: &RunLayout, present: &Catalog) -> Option<Timestamp> {
+    let saved = present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max();
+    let ended = ended_by_log(layout.run_dir(), 0, Timestamp::MIN).ok().flatten();
+    saved.max(ended.map(|end| end.time))
 }
 
 fn batches_done(resume: Option<&ResumePoint>) -> ResumedBatches {

@@ -94,7 +94,15 @@ pub(super) fn open(
         if existing.origin.is_some() {
             strategy.resume(existing.newest_training_time(&name));
         }
+        let unread = link.as_deref().and_then(|link| existing.unread_target(link));
         ledger.register(&name, keep, link, existing.take(&name, keep, &directory));
+        if let Some(unread) = unread {
+            ledger.hold_link(&name);
+            warn(&format!(
+                "the link of {name} stays until there is a better new state, as {} cannot be read now",
+                unread.display()
+            ));
+        }
         let mode = match keep {
             KeepRule::Best(mode, _) => Some(mode),
             _ => None,

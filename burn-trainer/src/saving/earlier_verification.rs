@@ -13,10 +13,17 @@ use crate::process::console::{note, warn};
 /// Bytes that are verified in about a second.
 const QUICKLY_VERIFIED: u64 = 1 << 30;
 
-/// Warns of those that were found to be damaged.
+/// Warns of those that were found to be damaged, and of those that could not be read.
 pub(super) fn report_damaged(ledger: &mut Ledger) {
     for (path, error) in ledger.take_damaged() {
         report_skipped(&path, &chain(&error));
+    }
+    for (path, error) in ledger.take_unread() {
+        warn(&format!(
+            "{} cannot be verified now, and keeps its rank: {}; it is tried again after the next save",
+            path.display(),
+            chain(&error)
+        ));
     }
 }
 
@@ -31,14 +38,14 @@ pub(super) fn announce(ledger: &Ledger) {
     }
 }
 
-/// The best (or newest) checkpoint of each strategy. Says so where there was no time to verify it.
+/// The best (or newest) checkpoint of each strategy. Says so where it is not verified.
 pub(super) fn leading(ledger: &Ledger, strategies: Vec<String>) -> IndexMap<String, SavedCheckpoint> {
     let mut leading = IndexMap::new();
     for strategy in strategies {
         let Some(first) = ledger.top_ranked(&strategy).cloned() else { continue };
         if ledger.unverified().any(|path| path == first.path) {
             warn(&format!(
-                "{} is the first of {strategy} by its metadata alone: there was no time to verify its bytes, as burn-ckpt verify does",
+                "{} is the first of {strategy} by its metadata alone: its bytes are not verified yet, which burn-ckpt verify does",
                 first.path.display()
             ));
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use burn_ckpt::plumbing::{
     FileDigests, FileIdentity, StagingOwner, add_name, checkpoint_identity, file_digests, is_there,
+    real_path_if_there,
 };
 use burn_ckpt::retention::SavedCheckpoint;
 use burn_ckpt::retention::{Candidate, KeepRule};
-use burn_ckpt::{Catalog, Checkpoint, Metadata, RunLayout, chain};
+use burn_ckpt::{Catalog, Checkpoint, ErrorKind, Metadata, RunLayout, chain};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
@@ -41,6 +42,8 @@ pub(crate) struct ExistingCheckpoints {
     unverified: Vec<(PathBuf, FileDigests)>,
     /// What there is to say of the checkpoints that strategies have taken.
     taken: Vec<CheckpointInfo>,
+    /// The checkpoints that could not be read, so that no strategy has them.
+    unread: Vec<PathBuf>,
 }
 
 /// A checkpoint that was saved for a strategy.
@@ -93,14 +96,17 @@ impl ExistingCheckpoints {
         });
         let seconds = resume.map(|resume| resume.metadata.training_time_seconds);
         let staging_owner = layout.staging_owner()?;
+        let broken = present.broken.iter().filter(|(_, error)| is_unread(error));
+        let mut unread: Vec<PathBuf> = broken.map(|(path, _)| path.clone()).collect();
         Ok(Self {
-            by_strategy: by_strategy(layout, present, verified)?,
+            by_strategy: by_strategy(layout, present, verified, &mut unread)?,
             resumed_at: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             newest: present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max(),
             origin,
             staging_owner,
             unverified: Vec::new(),
             taken: Vec::new(),
+            unread,
             rules_differ: !complete || then.as_ref().map(rules) != Some(rules(config)),
         })
     }
@@ -110,6 +116,21 @@ impl ExistingCheckpoints {
     pub(crate) fn newest_training_time(&self, strategy: &str) -> Option<Duration> {
         let times = self.by_strategy.get(strategy)?.iter().map(|found| found.training_time);
         times.filter(|time| Some(*time) <= self.resumed_at).max()
+    }
+
+    /// The checkpoint to which a strategy's link leads, if it cannot be read now.
+    pub(super) fn unread_target(&self, link: &Path) -> Option<PathBuf> {
+        if self.unread.is_empty() {
+            return None;
+        }
+        let Ok(target) = real_path_if_there(link) else { return Some(link.to_path_buf()) };
+        let target = target?;
+        let is_unread = self.unread.iter().any(|path| {
+            // One whose place cannot be found out can be it.
+            path.file_name() == target.file_name()
+                && real_path_if_there(path).map_or(true, |real| real.as_ref() == Some(&target))
+        });
+        is_unread.then_some(target)
     }
 
     /// Says of which strategies there are checkpoints, and links, that no strategy of this start has taken.
@@ -185,10 +206,17 @@ fn identity(checkpoint: &Path, metadata: &Metadata) -> Result<Option<Vec<FileIde
     Ok(checkpoint_identity(checkpoint, metadata.shards.len())?)
 }
 
+/// Whether a checkpoint cannot be read now, and can be whole.
+fn is_unread(error: &burn_ckpt::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Io | ErrorKind::PermissionDenied)
+}
+
+/// The checkpoints of each strategy. Adds those that cannot be read to `unread`.
 fn by_strategy(
     layout: &RunLayout,
     present: &Catalog,
     verified: Option<(Option<Vec<FileIdentity>>, &str)>,
+    unread: &mut Vec<PathBuf>,
 ) -> Result<IndexMap<String, Vec<StrategyCheckpoint>>> {
     let mut by_strategy: IndexMap<String, Vec<StrategyCheckpoint>> = IndexMap::new();
     let directory = layout.checkpoint_dir();
@@ -198,6 +226,9 @@ fn by_strategy(
             // No trainer has saved it: an average, say.
             Ok(None) => continue,
             Err(error) => {
+                if is_unread(&error) {
+                    unread.push(entry.path.clone());
+                }
                 report_skipped(&entry.path, &chain(&error));
                 continue;
             }

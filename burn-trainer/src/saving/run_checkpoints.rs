@@ -39,7 +39,9 @@ pub(crate) fn newest_resumable(config: &TrainerConfig) -> Option<PathBuf> {
 pub(crate) fn epochs_to_resume_after(path: &Path) -> Option<u64> {
     let checkpoint =
         Checkpoint::open(path).ok().filter(|checkpoint| checkpoint.has_section(Section::OPTIMIZER))?;
-    Some(checkpoint.trainer_state::<TrainerState>().ok()?.position.epochs())
+    let state: TrainerState = checkpoint.trainer_state().ok()?;
+    state.check().ok()?;
+    Some(state.position.epochs())
 }
 
 /// Leaves out what is large in each checkpoint's metadata, and not compared.
@@ -166,7 +168,11 @@ fn skipped_line(path: &str, reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use burn_ckpt::Contents;
+    use indexmap::IndexMap;
+
     use super::*;
+    use crate::state::position::Position;
 
     #[test]
     fn what_is_said_of_a_skipped_checkpoint_names_it_once_and_is_a_sentence() {
@@ -175,5 +181,20 @@ mod tests {
         assert_eq!(line("it has 1 NaN"), "skipped a/b.ckpt: it has 1 NaN");
         let beside = "a/b.ckpt.metadata.json is invalid";
         assert_eq!(line(beside), format!("skipped a/b.ckpt: {beside}"));
+    }
+    #[test]
+    fn a_state_with_a_count_that_no_run_reaches_is_not_one_to_resume_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.ckpt");
+        for (epoch, expected) in [(3, Some(4)), (u64::MAX, None)] {
+            let position = Position { epoch, epoch_complete: true, ..Position::default() };
+            assert_eq!(position.epochs(), epoch.saturating_add(1));
+            let state = TrainerState::new(position, 1, 1.0, IndexMap::new());
+            let state = serde_json::to_value(state).unwrap();
+            let contents = Contents::new(&()).unwrap().with_trainer_state(state);
+            let contents = contents.with_section(Section::OPTIMIZER, Section::new());
+            contents.save(&path, Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+            assert_eq!(epochs_to_resume_after(&path), expected);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! What became of a run's saves: kept for the result, and reported while training runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burn_ckpt::chain;
 use burn_ckpt::plumbing::{SaveReport, is_there};
+use jiff::Timestamp;
 
 use super::checkpoint_events::CheckpointEvents;
 use crate::process::console::{say, warn};
@@ -31,6 +32,8 @@ pub(crate) struct SaveSummary {
     pub(crate) replaced: u64,
     /// Whether the newest state that each strategy requested is on disk.
     pub(crate) newest_is_durable: bool,
+    /// When the newest state was saved, possibly by an earlier process.
+    pub(crate) newest_timestamp: Option<Timestamp>,
     /// Why a link leads to an older checkpoint than it should.
     pub(crate) unmoved_link: Option<burn_ckpt::Error>,
     /// Whether the writer was still writing when the run ended.
@@ -56,6 +59,16 @@ impl SaveSummary {
     /// The longest save of those that have ended since the last call.
     pub(super) fn take_longest(&mut self) -> Option<Duration> {
         self.newly_longest.take()
+    }
+
+    /// Where a state is that has a path reserved, if it is saved.
+    pub(crate) fn saved_path(&self, reserved: &Path) -> Option<PathBuf> {
+        let renamed = self.reports.iter().flat_map(|report| &report.renamed);
+        let path =
+            renamed.filter(|renamed| renamed.reserved == reserved).map(|renamed| &*renamed.path).next();
+        let path = path.unwrap_or(reserved);
+        // A path that this process reserved is there only if its save succeeded.
+        is_there(path).unwrap_or(false).then(|| path.to_path_buf())
     }
 
     /// Whether a path is durable, or a better state is.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn_ckpt::plumbing::{MakeTrainerState, numbers};
+use burn_ckpt::plumbing::{MakeTrainerState, SavedPath, numbers};
 use burn_ckpt::retention::MetricMode;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,8 @@ use serde_json::Value;
 /// A name of a state.
 pub(super) struct SavedName {
     pub(super) strategy: String,
+    /// As it was reserved.
     pub(super) path: PathBuf,
-    /// The path relative to the `checkpoint` directory.
-    pub(super) relative: String,
     pub(super) score: f64,
     pub(super) reason: String,
 }
@@ -36,19 +35,27 @@ pub(super) struct SavedFor {
     modes: IndexMap<String, MetricMode>,
 }
 
-/// Adds to a state's JSON the names that are written, and the modes of all strategies that rank.
+/// Adds to a state's JSON the names that are written, relative to the `checkpoint` directory, and the modes of
+/// all strategies that rank.
 pub(super) fn state_maker(
-    mut state: Value,
+    state: Value,
     names: Vec<SavedName>,
     modes: IndexMap<String, MetricMode>,
+    checkpoint_dir: PathBuf,
 ) -> MakeTrainerState {
     Box::new(move |written| {
-        let mut saved = SavedFor { modes, ..SavedFor::default() };
-        for name in names.into_iter().filter(|name| written.contains(&name.path)) {
+        let mut saved = SavedFor { modes: modes.clone(), ..SavedFor::default() };
+        for name in &names {
+            let Some(SavedPath { path, .. }) = written.iter().find(|written| written.reserved == name.path)
+            else {
+                continue;
+            };
+            let relative = path.strip_prefix(&checkpoint_dir).unwrap_or(path).to_string_lossy();
             saved.scores.insert(name.strategy.clone(), name.score);
-            saved.reasons.insert(name.strategy.clone(), name.reason);
-            saved.saved_for.insert(name.strategy, name.relative);
+            saved.reasons.insert(name.strategy.clone(), name.reason.clone());
+            saved.saved_for.insert(name.strategy.clone(), relative.into_owned());
         }
+        let mut state = state.clone();
         // Maps of text and numbers are JSON in every case.
         if let (Value::Object(state), Ok(Value::Object(saved))) = (&mut state, serde_json::to_value(saved)) {
             state.extend(saved);

@@ -45,6 +45,7 @@ pub(crate) struct Saver {
     newest: IndexMap<String, (PathBuf, Option<u64>)>,
     /// The newest whole state that this process has saved or resumed from, and one of its paths.
     newest_state: Option<(Position, PathBuf)>,
+    resumed_from: Option<PathBuf>,
     /// The timestamp of the newest state of the run.
     newest_timestamp: Option<Timestamp>,
     settings: SaverSettings,
@@ -79,6 +80,7 @@ impl Saver {
             checkpoint_dir,
             strategies: active,
             newest,
+            resumed_from: existing.origin.as_ref().map(|(_, path)| path.clone()),
             newest_state: existing.origin.take(),
             newest_timestamp: existing.newest,
             settings,
@@ -86,6 +88,11 @@ impl Saver {
             events,
             panic: None,
         })
+    }
+
+    /// When the newest state of the run was saved.
+    pub(crate) fn newest_timestamp(&self) -> Option<Timestamp> {
+        self.newest_timestamp
     }
 
     /// What the writer is doing.
@@ -106,9 +113,17 @@ impl Saver {
     /// The durable checkpoint that has the whole state at a position, if this process has saved it or resumed
     /// from it.
     pub(crate) fn saved_state(&self, position: Position) -> Option<PathBuf> {
-        let (saved, path) = self.newest_state.as_ref()?;
-        // The end of an epoch and the start of the next are one state. An unreadable one is saved again.
-        (saved.next() == position.next() && is_there(path).unwrap_or(false)).then(|| path.clone())
+        let (saved, reserved) = self.newest_state.as_ref()?;
+        // The end of an epoch and the start of the next are one state.
+        if saved.next() != position.next() {
+            return None;
+        }
+        let ledger = self.writer.ledger().lock();
+        let path = ledger.name_of(reserved);
+        // What has a reserved name before its state is durable is another run's.
+        let is_saved = self.resumed_from.as_ref() == Some(reserved) || ledger.is_durable(&path);
+        // An unreadable one is saved again.
+        (is_saved && is_there(&path).unwrap_or(false)).then_some(path)
     }
 
     /// The same, after it has waited for a save of that state which is in progress, for a limited time.
@@ -231,8 +246,8 @@ impl Saver {
         Ok(())
     }
 
-    /// Hands the state before a failure to the writer, within a limited time. Returns its paths. The reports
-    /// tell whether the save succeeded.
+    /// Hands the state before a failure to the writer, within a limited time. Returns the paths that are
+    /// reserved for it. The reports tell whether the save succeeded.
     pub(crate) fn submit_within(
         &mut self,
         wait: Duration,
@@ -302,6 +317,7 @@ impl Saver {
         self.events.note(&self.summary.reports[known..], &mut ledger.lock(), names_of);
         self.summary.events = self.events.take();
         self.summary.unfinished = !is_complete;
+        self.summary.newest_timestamp = self.newest_timestamp;
         self.summary.unmoved_link = unmoved_link;
         self.summary.newest_is_durable = self.newest.values().all(|(path, _)| self.summary.is_settled(path));
         (self.summary, leading(&ledger.lock(), names))

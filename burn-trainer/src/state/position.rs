@@ -370,7 +370,7 @@ impl Position {
 
     /// The number of epochs done.
     pub(crate) fn epochs(self) -> u64 {
-        self.epoch + u64::from(self.epoch_complete)
+        self.epoch.saturating_add(u64::from(self.epoch_complete))
     }
 
     /// How far the run is where it can end next. Within the validation after an epoch's training that is at

@@ -177,7 +177,8 @@ impl<M: LearnerModel> LoopFromOutside<M> {
         if let Some(ended) = event.ended().filter(|_| requested.is_empty()) {
             // The state was saved already, in a checkpoint that may not say how the run ended, or no
             // strategy saves it.
-            self.metrics.log.note_end(&ended, because.as_deref(), position.global_step);
+            let (step, saved) = (position.global_step, saver.newest_timestamp());
+            self.metrics.log.note_end(&ended, because.as_deref(), step, saved);
             self.metrics.log.end();
         }
         // With the values that the strategies were shown: burn's thread may log others meanwhile.

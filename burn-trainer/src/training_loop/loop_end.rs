@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use burn::train::{Interruption, LearnerModel};
 use burn_ckpt::chain;
-use burn_ckpt::plumbing::{is_there, panic_message};
+use burn_ckpt::plumbing::panic_message;
 use burn_ckpt::retention::SavedCheckpoint;
 use indexmap::IndexMap;
 
@@ -146,8 +146,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         if outcome.saves.newest_is_durable && !outcome.saves.unfinished && failure.is_none() {
             self.stop.view.state_is_saved();
         }
-        // A path that this process reserved is there only if its save succeeded.
-        let path = paths.into_iter().find(|path| is_there(path).unwrap_or(false));
+        let path = paths.iter().find_map(|path| outcome.saves.saved_path(path));
         outcome.error = failure.map(|failure| match failure.error {
             Error::Panicked { message, .. } => Error::Panicked { message, saved: path },
             Error::Training { source, .. } => Error::Training { source, saved: path },
@@ -252,7 +251,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
             (None, stop) => stop.as_ref().and_then(|stop| TrainingEvent::Interrupted(&stop.reason).ended()),
         };
         if let Some(ended) = ended {
-            self.metrics.log.note_end(&ended, because.as_deref(), step);
+            self.metrics.log.note_end(&ended, because.as_deref(), step, saves.newest_timestamp);
         }
     }
 
@@ -335,7 +334,7 @@ impl<M: LearnerModel> LoopState<'_, M> {
         }
     }
 
-    /// Saves the state before a failure, if saving is on. Returns the paths where it will be.
+    /// Saves the state before a failure, if saving is on. Returns the paths that are reserved for it.
     fn save_exception(&mut self, message: &str) -> Vec<PathBuf> {
         let limit = self.saves.lock().exception_timeout();
         if self.saves.lock().saver().is_none() {

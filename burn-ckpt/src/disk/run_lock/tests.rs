@@ -184,14 +184,15 @@ fn what_a_process_leaves_that_does_not_train_says_nothing() {
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", both.lines().next().unwrap()));
 }
 
-/// A disk without room for a byte.
-struct Full;
+/// A disk with room for this many more bytes of a file.
+struct Full(u64);
 
 impl Observer for Full {
     fn before(&self, operation: &Operation<'_>) -> Verdict {
-        match operation {
-            Operation::Write { .. } => Verdict::Fail(io::Error::from(ErrorKind::StorageFull)),
-            _ => Verdict::Proceed,
+        let &Operation::Write { offset, bytes, .. } = operation else { return Verdict::Proceed };
+        match self.0.saturating_sub(offset) {
+            room if room >= bytes.len() as u64 => Verdict::Proceed,
+            room => Verdict::Part(room as usize, io::Error::from(ErrorKind::StorageFull)),
         }
     }
 }
@@ -199,8 +200,72 @@ impl Observer for Full {
 #[test]
 fn a_lock_file_that_a_full_disk_leaves_empty_is_removed_as_it_would_be_the_sign_of_a_kill() {
     let run = tempdir().unwrap();
-    let _observation = observe(run.path(), Arc::new(Full));
+    let _observation = observe(run.path(), Arc::new(Full(0)));
     let error = RunLock::acquire(run.path(), LockMode::Required).unwrap_err();
     assert!(matches!(error, Error::Io { action: "write the lock file", .. }), "{error:?}");
     assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_process_that_makes_room_holds_its_lock_on_a_full_disk() {
+    for room in [0, 10] {
+        let run = tempdir().unwrap();
+        let path = run.path().join(LOCK_FILE);
+        let _observation = observe(run.path(), Arc::new(Full(room)));
+        let lock = RunLock::acquire_to_tidy(run.path(), LockMode::Required).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        assert!(matches!(RunLock::acquire(run.path(), LockMode::Required), Err(Error::Locked { .. })));
+        let Err(Error::Locked { .. }) = RunLock::acquire_to_tidy(run.path(), LockMode::Required) else {
+            panic!("two hold it")
+        };
+        drop(lock);
+        assert!(!path.exists());
+        drop(RunLock::acquire_file(run.path(), "other.lock", LockMode::Required).unwrap());
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn what_a_killed_process_has_left_stays_where_the_disk_has_no_room_for_more() {
+    let run = tempdir().unwrap();
+    let path = run.path().join(LOCK_FILE);
+    let text = "process 1 on host x (lock 0)\n";
+    fs::write(&path, text).unwrap();
+    let left = lock_state(run.path()).unwrap();
+    let _observation = observe(run.path(), Arc::new(Full(text.len() as u64 + 10)));
+    let lock = RunLock::acquire_to_tidy(run.path(), LockMode::Required).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    assert!(matches!(RunLock::acquire(run.path(), LockMode::Required), Err(Error::Locked { .. })));
+    drop(lock);
+    assert_eq!(
+        (lock_state(run.path()).unwrap(), fs::read_to_string(&path).unwrap()),
+        (left, text.to_owned())
+    );
+}
+
+#[test]
+fn a_lock_says_a_start_after_the_newest_checkpoint_also_when_the_clock_was_set_back() {
+    let run = tempdir().unwrap();
+    let path = run.path().join(LOCK_FILE);
+    let left = || {
+        let mut lock = RunLock::acquire(run.path(), LockMode::Required).unwrap();
+        let started =
+            |lock: &RunLock| Timestamp::try_from(fs::metadata(&lock.path).unwrap().modified().unwrap());
+        let before = started(&lock).unwrap();
+        lock.started_after(Timestamp::UNIX_EPOCH);
+        assert_eq!(started(&lock).unwrap(), before);
+        let newest = before + Duration::from_secs(3600);
+        lock.started_after(newest);
+        let text = fs::read(&path).unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        drop(lock);
+        fs::write(&path, text).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        newest
+    };
+    let newest = left();
+    let state = lock_state(run.path()).unwrap();
+    assert!(state.was_killed_since(newest), "{state:?}");
+    // Not since the next checkpoint, which that process saves.
+    assert!(!state.was_killed_since(newest + Duration::from_nanos(1)), "{state:?}");
 }

@@ -15,9 +15,7 @@ pub fn free_space(path: &Path) -> io::Result<Option<u64>> {
     carry_out(Operation::Stat(path), || {
         #[cfg(unix)]
         {
-            let system = rustix::fs::statvfs(path)?;
-            // A file system that does not count blocks reports 0 of them.
-            Ok((system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize)))
+            Ok(crate::disk::preallocate::free_bytes(&rustix::fs::statvfs(path)?))
         }
         #[cfg(not(unix))]
         {

@@ -185,15 +185,18 @@ impl StoredFile {
         carry_out(Operation::SetTimes(&self.path, self.id), || self.file.set_modified(time))
     }
 
-    /// Copies the whole content of a file to this one, which is new. Shares the blocks where the file system
-    /// can (`copy_file_range`).
+    /// Copies the whole content of a file to this one, which is new, up to the size that it has now. Returns
+    /// how many bytes there were. Shares the blocks where the file system can (`copy_file_range`).
     ///
     /// # Errors
     ///
     /// The system's.
     pub fn copy_from(&mut self, from: &mut Self) -> io::Result<u64> {
         let operation = Operation::CopyContent { from: &from.path, path: &self.path, file: self.id };
-        carry_out(operation, || io::copy(&mut from.file, &mut self.file))
+        carry_out(operation, || {
+            let size = from.file.metadata()?.len();
+            io::copy(&mut Read::by_ref(&mut from.file).take(size), &mut self.file)
+        })
     }
 
     /// Makes data and length durable.

@@ -1,6 +1,6 @@
 //! A tensor in an open file: its place is checked against the file before any byte is read.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 
 use burn_pack::{Bytes, DType, Tensor, aligned_data_section_start};
@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::format::container::descriptors::Descriptor;
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::read_errors::ReadErrors;
+use crate::format::zeroed::zeroed;
 use crate::text::printable::shown;
 
 /// How much of a tensor is in memory at a time while it is hashed.
@@ -108,12 +109,24 @@ impl StoredTensor {
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; self.bytes.min(PIECE_BYTES)];
         for position in (0..self.bytes).step_by(PIECE_BYTES) {
-            let piece = &mut piece[..(self.bytes - position).min(PIECE_BYTES)];
-            self.file.read_exact_at(piece, self.start + position as u64)?;
-            hasher.update(piece);
-            progress(piece.len() as u64)?;
+            let read = self.hash_at(position, &mut piece, &mut hasher)?;
+            progress(read as u64)?;
         }
         Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Hashes the next piece of the tensor's bytes, from a position on. Returns its length: 0 at their end.
+    pub(crate) fn hash_piece(&self, position: usize, hasher: &mut blake3::Hasher) -> io::Result<usize> {
+        let mut piece = vec![0; self.bytes.saturating_sub(position).min(PIECE_BYTES)];
+        self.hash_at(position, &mut piece, hasher)
+    }
+
+    fn hash_at(&self, position: usize, piece: &mut [u8], hasher: &mut blake3::Hasher) -> io::Result<usize> {
+        let length = self.bytes.saturating_sub(position).min(piece.len());
+        let piece = &mut piece[..length];
+        self.file.read_exact_at(piece, self.start + position as u64)?;
+        hasher.update(piece);
+        Ok(length)
     }
 
     fn read(&self) -> io::Result<Bytes> {
@@ -125,13 +138,11 @@ impl StoredTensor {
 
 /// A buffer that a tensor of the type takes without a copy: it is aligned for its elements.
 fn zeros(length: usize, dtype: DType) -> io::Result<Bytes> {
-    // Too much memory is an error here, where `vec!` would end the process.
-    Vec::<u8>::new().try_reserve_exact(length).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
     let element = if matches!(dtype, DType::QFloat(_)) { 1 } else { dtype.size() };
     Ok(match element {
-        8 => Bytes::from_elems(vec![0_u64; length / 8]),
-        4 => Bytes::from_elems(vec![0_u32; length / 4]),
-        2 => Bytes::from_elems(vec![0_u16; length / 2]),
-        _ => Bytes::from_elems(vec![0_u8; length]),
+        8 => Bytes::from_elems(zeroed::<u64>(length / 8)?),
+        4 => Bytes::from_elems(zeroed::<u32>(length / 4)?),
+        2 => Bytes::from_elems(zeroed::<u16>(length / 2)?),
+        _ => Bytes::from_elems(zeroed::<u8>(length)?),
     })
 }

@@ -74,7 +74,7 @@ impl MirroredRun {
         work()?;
         let has_shards = arrived.files.shards.is_some();
         if has_shards {
-            make_way_for_shards(&place, &self.run_id)?;
+            make_way_for_shards(&place)?;
         }
         let path = evaluation_path(&place);
         if let Some(text) = &evaluations {
@@ -85,7 +85,7 @@ impl MirroredRun {
         }
         arrived.commit(Existing::Replace)?;
         if has_shards {
-            remove_replaced(&place, &self.run_id)?;
+            remove_replaced(&place)?;
         }
         if evaluations.is_none() {
             // Of the state that was there.

@@ -42,6 +42,8 @@ impl SavedCheckpoint {
 pub(super) struct RankedCheckpoints {
     pub(super) keep: KeepRule,
     pub(super) link: Option<PathBuf>,
+    /// Only states from this order on move the link.
+    pub(super) link_is_held_before: u64,
     pub(super) entries: Vec<Entry>,
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::error::Error;
 use crate::retention::{MetricMode, TopK};
 
 fn ledger(k: usize) -> Ledger {
@@ -189,6 +190,47 @@ fn a_damaged_checkpoint_of_an_earlier_start_pushes_out_no_intact_one() {
     assert_eq!(ledger.top_ranked("best").unwrap().path, new);
     assert_eq!(ledger.take_damaged().len(), 1);
     assert_eq!(ledger.unverified().count(), 0);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_for_a_moment_stays_the_best() {
+    for kind in [std::io::ErrorKind::Other, std::io::ErrorKind::PermissionDenied] {
+        let mut ledger = resumed(&[("unread", 1.0), ("intact", 2.0)], 1);
+        ledger.note_verified(Path::new("unread"), Err(Error::io("read", "unread")(kind.into())));
+        assert_eq!(ledger.next_unverified().unwrap().0, Path::new("intact"), "the others come first");
+        ledger.note_verified(Path::new("intact"), Ok(()));
+        assert_eq!(ledger.next_unverified(), None, "it is not tried again and again");
+        let changes = ledger.apply_rules();
+        assert_eq!((changes.links, changes.remove), (Vec::new(), Vec::new()));
+        assert_eq!(ledger.top_ranked("best").unwrap().path, Path::new("unread"));
+
+        ledger.retry_unread();
+        ledger.note_verified(Path::new("unread"), Err(Error::io("read", "unread")(kind.into())));
+        assert_eq!(ledger.take_unread().len(), 1, "it is said once");
+        ledger.retry_unread();
+        assert_eq!(ledger.next_unverified().unwrap().0, Path::new("unread"));
+        ledger.note_verified(Path::new("unread"), Ok(()));
+        let changes = ledger.apply_rules();
+        assert_eq!(changes.links, [(PathBuf::from("best.ckpt"), PathBuf::from("unread"))]);
+        assert_eq!(changes.remove, [PathBuf::from("intact")]);
+        assert_eq!((ledger.take_damaged().len(), ledger.take_unread().len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_link_that_is_held_moves_to_a_new_state_that_is_the_first() {
+    let mut ledger = Ledger::default();
+    let keep = KeepRule::Best(MetricMode::Min, TopK::Count(3));
+    let earlier = SavedCheckpoint::new(PathBuf::from("earlier"), 1, 2.0);
+    ledger.register("best", keep, Some(PathBuf::from("best.ckpt")), [earlier]);
+    ledger.hold_link("best");
+    assert_eq!(ledger.apply_rules().links, []);
+    let worse = reserve(&mut ledger, "worse", 3.0);
+    ledger.confirm(&worse, true);
+    assert_eq!(ledger.apply_rules().links, []);
+    let better = reserve(&mut ledger, "better", 1.0);
+    ledger.confirm(&better, true);
+    assert_eq!(ledger.apply_rules().links, [(PathBuf::from("best.ckpt"), better)]);
 }
 
 #[test]

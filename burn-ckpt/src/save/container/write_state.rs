@@ -63,12 +63,21 @@ pub(crate) fn write_state(
     metadata.checkpoint_size_bytes = written.size_bytes;
     metadata.checkpoint_checksum = written.checksum;
     let staged = StagedCheckpoint { container, shards };
-    check_readable(&staged, &metadata.shards).map_err(|error| match error {
+    read_back(&staged, &metadata.shards)?;
+    Ok(staged)
+}
+
+/// Reads headers and metadata back, so that nothing is called durable that nothing can open. Reads no tensor.
+///
+/// # Errors
+///
+/// [`Error::ReadBack`] for what is not a checkpoint, [`Error::Io`] when a file cannot be read.
+pub(crate) fn read_back(staged: &StagedCheckpoint, shards: &[ShardInfo]) -> Result<()> {
+    check_readable(staged, shards).map_err(|error| match error {
         // The file could not be read: that says nothing of what is in it.
         error @ Error::Io { .. } => error,
-        error => Error::ReadBack { path: place.to_path_buf(), source: Box::new(error) },
-    })?;
-    Ok(staged)
+        error => Error::ReadBack { path: staged.container.destination.clone(), source: Box::new(error) },
+    })
 }
 
 /// Removes shards beside a checkpoint of one file: the rest of a replacement that was interrupted. No reader
@@ -115,7 +124,6 @@ fn reserve(file: &StoredFile, planned: &PlannedFile) -> Result<()> {
     file.reserve(planned.size).map_err(Error::io("reserve the space for", file.path()))
 }
 
-/// Reads headers and metadata back, so that nothing is called durable that nothing can open. Reads no tensor.
 fn check_readable(staged: &StagedCheckpoint, shards: &[ShardInfo]) -> Result<()> {
     let path = staged.container.path();
     let header = ContainerHeader::read(path)?;

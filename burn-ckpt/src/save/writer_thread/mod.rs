@@ -27,10 +27,10 @@ use crate::format::metadata::non_finite::NonFiniteTensors;
 use crate::format::section::Section;
 use crate::panics::panic_message;
 use crate::retention::shared_ledger::SharedLedger;
-use crate::save::persist::{Naming, persist};
+use crate::save::persist::{Names, Naming, persist};
 use crate::save::queue::Queue;
 use crate::save::read_progress::ReadProgress;
-use crate::save::request::{RunDescription, SaveReport, SaveRequest};
+use crate::save::request::{RunDescription, SaveReport, SaveRequest, SavedPath};
 use crate::save::urgency::{Pace, Urgency};
 
 /// How long the loop, and the last save of a run, wait for verifications on which a save depends.
@@ -99,6 +99,7 @@ impl WriterThread {
             }
         }
         self.verifier.hurry();
+        self.shared.ledger.lock().retry_unread();
         while self.verify_next(&|| false) {}
         if self.a_link_is_behind {
             *self.shared.unmoved_link.lock() = self.apply_rules().unmoved_link;
@@ -106,7 +107,7 @@ impl WriterThread {
     }
 
     /// Verifies a checkpoint of an earlier start, unless it has to give way. After the last one the rules
-    /// apply to all. Returns whether one was verified.
+    /// apply to all. Returns whether one was verified, or could not be read.
     fn verify_next(&mut self, gives_way: &(dyn Fn() -> bool + Sync)) -> bool {
         let next = self.shared.ledger.lock().next_unverified();
         let Some((path, files)) = next.filter(|_| !self.verifier.is_stopped()) else { return false };
@@ -172,14 +173,22 @@ impl WriterThread {
         self.shared.urgency.end();
         self.shared.reading.finish();
         self.a_link_is_behind = a_link_is_behind;
+        let mut ledger = self.shared.ledger.lock();
+        let names =
+            reserved.into_iter().map(|reserved| SavedPath { path: ledger.name_of(&reserved), reserved });
+        let names: Vec<SavedPath> = names.collect();
         // The reservations of names that did not become durable.
-        self.shared.ledger.lock().forget(&reserved);
+        ledger.forget(&names.iter().map(|name| name.path.clone()).collect::<Vec<_>>());
+        // Some time has passed.
+        ledger.retry_unread();
+        drop(ledger);
         let duration = start.elapsed();
         let DurableNames { paths, checksum, size_bytes, non_finite } = written;
         SaveReport {
             epoch,
             global_step,
             paths,
+            renamed: names.into_iter().filter(|name| name.path != name.reserved).collect(),
             metrics,
             checksum,
             size_bytes,
@@ -207,17 +216,23 @@ impl WriterThread {
     }
 
     fn save(&self, save: SaveRequest, pace: &Arc<Pace>, written: &mut DurableNames) -> Result<()> {
-        let paths: Vec<PathBuf> = save.places.iter().map(|(path, _)| path.clone()).collect();
+        let own = |path: &PathBuf| SavedPath { reserved: path.clone(), path: path.clone() };
+        let mut names: Vec<SavedPath> = save.places.iter().map(|(path, _)| own(path)).collect();
         (self.run.make_durable)();
         let metadata = self.run.metadata_of(&save);
         let contents = Contents {
             hparams: self.run.hparams.clone(),
-            trainer_state: (save.trainer_state)(&paths),
+            trainer_state: (save.trainer_state)(&names),
             sections: (save.sections)()?,
             limits: self.run.limits,
         };
         let resumable = contents.sections.contains_key(Section::OPTIMIZER);
-        let durable = |path: &Path, metadata: &Metadata| {
+        let mut rename = |taken: &Path| {
+            let next = self.shared.ledger.lock().rename(taken)?;
+            names.iter_mut().filter(|name| name.path == taken).for_each(|name| name.path.clone_from(&next));
+            Some((next, (save.trainer_state)(&names)))
+        };
+        let mut durable = |path: &Path, metadata: &Metadata| {
             written.non_finite = metadata.found_non_finite().cloned();
             match written.non_finite {
                 None => self.shared.ledger.lock().confirm(path, resumable),
@@ -227,7 +242,9 @@ impl WriterThread {
             written.size_bytes = metadata.total_bytes();
             written.paths.push(path.to_path_buf());
         };
-        persist(contents, metadata, &save.places, &self.naming, &self.shared.reading, pace, durable).map(drop)
+        let handling = Names { rename: &mut rename, durable: &mut durable };
+        persist(contents, metadata, &save.places, &self.naming, &self.shared.reading, pace, handling)
+            .map(drop)
     }
 }
 

@@ -3,7 +3,6 @@
 //! A start that read all of them first would take 15 s for 40 files of 72 MB.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use parking_lot::Mutex;
 use crate::disk::file_identity::{FileIdentity, file_identity};
 use crate::error::{Error, Result};
 use crate::format::digest::FileDigest;
-use crate::load::checkpoint::Checkpoint;
+use crate::load::verify::in_steps::VerificationInSteps;
 use crate::retention::ledger::FileDigests;
 use crate::save::low_priority::at_low_priority;
 use crate::save::urgency::Urgency;
@@ -41,6 +40,8 @@ pub(crate) struct Verifier {
     digests: HashMap<FileIdentity, String>,
     /// Of the file whose verification gave way.
     begun: Option<BegunDigest>,
+    /// The same of a checkpoint that is verified by the digests in it.
+    begun_alone: Option<BegunAlone>,
     time_left: Arc<TimeLeft>,
     /// Who waits for the writer. What is being read at that moment stays at its priority.
     urgency: Arc<Urgency>,
@@ -57,9 +58,19 @@ struct BegunDigest {
     digest: FileDigest,
 }
 
+/// The same without a SHA-256 to compare with.
+#[derive(Debug)]
+struct BegunAlone {
+    path: PathBuf,
+    /// Of all of its files.
+    identities: Vec<Option<FileIdentity>>,
+    verification: VerificationInSteps,
+}
+
 impl Verifier {
     pub(crate) fn new(time_left: Arc<TimeLeft>, urgency: Arc<Urgency>) -> Self {
-        Self { digests: HashMap::new(), begun: None, time_left, urgency, at_full_speed: false }
+        let digests = HashMap::new();
+        Self { digests, begun: None, begun_alone: None, time_left, urgency, at_full_speed: false }
     }
 
     /// From now on the run waits for each verification.
@@ -84,11 +95,7 @@ impl Verifier {
         let time_left = Arc::clone(&self.time_left);
         let is_stopped = move || time_left.is_over() || gives_way();
         if files.iter().any(|(_, expected)| expected.is_empty()) {
-            let verified = self.at_its_speed(|| match Checkpoint::open(path) {
-                Ok(checkpoint) => checkpoint.verify_unless(NonZeroUsize::MIN, &is_stopped),
-                Err(error) => Some(Err(error)),
-            });
-            return verified.map(|verified| verified.map(drop));
+            return self.verify_alone(path, files, &is_stopped).transpose();
         }
         for (path, expected) in files {
             let found = match self.digest(path, &is_stopped) {
@@ -100,6 +107,26 @@ impl Verifier {
             }
         }
         Some(Ok(()))
+    }
+
+    /// Verifies a checkpoint by the digests in it. `None` if it was stopped.
+    fn verify_alone(
+        &mut self,
+        path: &Path,
+        files: &FileDigests,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<()>> {
+        let identities = files.iter().map(|(file, _)| file_identity(file)).collect::<Result<Vec<_>>>()?;
+        let is_begun = |begun: &BegunAlone| begun.path == path && begun.identities == identities;
+        let mut verification = match self.begun_alone.take().filter(is_begun) {
+            Some(begun) => begun.verification,
+            None => VerificationInSteps::begin(path)?,
+        };
+        if self.at_its_speed(|| verification.advance(is_stopped))? {
+            return Ok(Some(()));
+        }
+        self.begun_alone = Some(BegunAlone { path: path.to_path_buf(), identities, verification });
+        Ok(None)
     }
 
     fn at_its_speed<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
@@ -260,5 +287,35 @@ mod tests {
                 "{stopped:?} after {reads} reads, at {at}"
             );
         }
+    }
+    #[test]
+    fn without_a_sha256_it_is_continued_where_it_was_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.ckpt");
+        let length = 9 << 20;
+        let bytes = (0..length as u32).map(|number| number as u8).collect();
+        let tensor = Tensor::new("w".to_owned(), DType::U8, vec![length], None, Bytes::from_bytes_vec(bytes));
+        let model = Section::new().with_tensors(vec![tensor]);
+        let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, model);
+        contents.save(&path, Metadata::new(jiff::Timestamp::UNIX_EPOCH)).unwrap();
+        // A large file that was copied alone.
+        fs::remove_file(crate::file_names::metadata_path(&path)).unwrap();
+        let unknown = vec![(path.clone(), String::new())];
+        let mut verifier = Verifier::new(Arc::default(), Arc::default());
+        // Each time it has to give way after a piece.
+        let mut one_piece = || {
+            let asked = AtomicUsize::new(0);
+            verifier.verify(&path, &unknown, &|| asked.fetch_add(1, Ordering::Relaxed) > 0)
+        };
+        let verified = (0..10).find_map(|_| one_piece()).expect("it begins again and again");
+        assert!(verified.is_ok(), "{verified:?}");
+        // It finds what was changed in a later piece.
+        let mut bytes = fs::read(&path).unwrap();
+        let place = bytes.len() - (1 << 20);
+        bytes[place] ^= 1;
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let damaged = (0..10).find_map(|_| one_piece()).unwrap().unwrap_err();
+        assert_eq!(damaged.kind(), crate::ErrorKind::Damaged, "{damaged:?}");
     }
 }

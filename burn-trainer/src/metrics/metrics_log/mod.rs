@@ -171,9 +171,10 @@ impl MetricsLog {
         self.with(|log| log.note_synced(&lines, synced));
     }
 
-    /// Notes how the run ends at a step, for the last line: where no checkpoint says it.
-    pub(crate) fn note_end(&self, ended: &str, because: Option<&str>, step: u64) {
-        self.with(|log| log.note_end(ended, because, step));
+    /// Notes how the run ends at a step, for the last line: where no checkpoint says it. `saved` is when the
+    /// newest state was saved.
+    pub(crate) fn note_end(&self, ended: &str, because: Option<&str>, step: u64, saved: Option<Timestamp>) {
+        self.with(|log| log.note_end(ended, because, step, saved));
     }
 
     /// Writes what is left, and says if lines are missing in the file.

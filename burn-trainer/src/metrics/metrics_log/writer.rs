@@ -261,8 +261,17 @@ impl LogWriter {
         }
     }
 
-    pub(super) fn note_end(&mut self, ended: &str, because: Option<&str>, step: u64) {
-        let end = LoggedEnd::new(ended, because, step, Timestamp::now());
+    /// `saved` is when the newest state was saved: the end is not before that, also when the clock was set
+    /// back.
+    pub(super) fn note_end(
+        &mut self,
+        ended: &str,
+        because: Option<&str>,
+        step: u64,
+        saved: Option<Timestamp>,
+    ) {
+        let time = saved.map_or_else(Timestamp::now, |saved| saved.max(Timestamp::now()));
+        let end = LoggedEnd::new(ended, because, step, time);
         self.ended = Some(LoggedEnd { start: self.start, ..end });
     }
 
@@ -335,7 +344,7 @@ mod tests {
                 writer.log_validation(position, IndexMap::from([("val_loss".to_owned(), 0.5)]));
             }
             // The longest escapes that JSON has.
-            writer.note_end(&format!("exception: {}", "\u{1}".repeat(100_000)), None, 7);
+            writer.note_end(&format!("exception: {}", "\u{1}".repeat(100_000)), None, 7, None);
             writer.end();
             let ended = ended_by_log(root.path(), 7, Timestamp::MIN).unwrap();
             assert_eq!((path.exists(), ended.is_some()), (has_lines, has_lines));

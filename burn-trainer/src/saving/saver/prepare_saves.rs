@@ -1,7 +1,7 @@
 //! From decisions to requests: one snapshot for all strategies that save, a reserved file name for each, and
 //! the trainer's state.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn_ckpt::plumbing::{MakeSections, MakeTrainerState, Reservation, SaveRequest, exception_stem};
 use jiff::{SignedDuration, Timestamp};
@@ -100,17 +100,13 @@ impl Saver {
             SavedName {
                 strategy: active.name.clone(),
                 path: path.clone(),
-                relative: self.relative(path),
                 score: save.score,
                 reason: reason.clone(),
             }
         });
         let modes = self.strategies.iter().filter_map(|active| Some((active.name.clone(), active.mode?)));
-        Ok(saved_names::state_maker(json, named.collect(), modes.collect()))
-    }
-
-    fn relative(&self, path: &Path) -> String {
-        path.strip_prefix(&self.checkpoint_dir).unwrap_or(path).to_string_lossy().into_owned()
+        let directory = self.checkpoint_dir.clone();
+        Ok(saved_names::state_maker(json, named.collect(), modes.collect(), directory))
     }
 }
 

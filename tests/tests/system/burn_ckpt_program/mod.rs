@@ -10,5 +10,6 @@ mod import;
 mod json_keys;
 mod ls;
 mod prune;
+mod prune_newer;
 mod show;
 mod verify;

@@ -24,13 +24,13 @@ use super::ls::as_user;
 const SCORES: [f64; 6] = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0];
 
 /// A run with all of `SCORES`, of which the lowest is in `best`.
-fn run() -> tempfile::TempDir {
+pub fn run() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &SCORES, 1).unwrap();
     root
 }
 
-fn prune(root: &Path, arguments: &str, status: i32) -> (String, String) {
+pub fn prune(root: &Path, arguments: &str, status: i32) -> (String, String) {
     let run = run_dir(root);
     let words: Vec<&str> = arguments.split_whitespace().collect();
     let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"prune", &run];
@@ -39,7 +39,7 @@ fn prune(root: &Path, arguments: &str, status: i32) -> (String, String) {
 }
 
 /// The epochs in `last` that are left.
-fn left(root: &Path) -> Vec<usize> {
+pub fn left(root: &Path) -> Vec<usize> {
     let stems = stems(&checkpoints(root).join("last"));
     stems.iter().map(|stem| stem["epoch=".len()..].split('-').next().unwrap().parse().unwrap()).collect()
 }
@@ -185,7 +185,7 @@ fn what_is_not_whole_can_be_removed_alone_as_ls_says() {
     assert_eq!(left(root.path()), [1, 2, 3, 4, 5]);
 }
 
-fn cut(path: &Path) {
+pub fn cut(path: &Path) {
     fs::File::options().write(true).open(path).unwrap().set_len(10).unwrap();
 }
 

@@ -6,3 +6,4 @@ mod power_loss;
 mod prune;
 mod sample;
 mod scenarios;
+mod unread_for_a_moment;

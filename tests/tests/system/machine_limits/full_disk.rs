@@ -10,10 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn_ckpt::ErrorKind;
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use system_tests::models::small::{OnStep, Script};
+use system_tests::programs::commands::{burn_ckpt_command, stdout};
 use system_tests::programs::running::{Running, programs, warmup};
 use system_tests::programs::test_alone::said_alone;
 use system_tests::run_files::{checkpoints, compare, complete_checkpoints, files, run_dir, stems};
-use system_tests::{config, train, train_scripted};
+use system_tests::storage_faults::errors::{EDQUOT, ENOSPC};
+use system_tests::storage_faults::{FailingCall, FailingCalls};
+use system_tests::{config, train, train_and_keep_all, train_scripted};
 
 /// A disk that takes a part of each write while it is full, and no new name.
 #[derive(Default)]
@@ -136,4 +139,25 @@ fn a_checkpoint_that_does_not_fit_into_what_is_free_is_said_before_the_first_ste
     assert!(stderr.contains(" free: saves will fail until there is more room"), "{stderr}");
     assert!(stderr.find(warning) < stderr.find("epoch 1/1 train"), "{stderr}");
     assert!(stderr.contains("No space left on device"), "{stderr}");
+}
+
+#[test]
+fn on_a_full_disk_prune_and_rm_make_room() {
+    let calls = FailingCalls::compile();
+    for errno in [ENOSPC, EDQUOT] {
+        let root = tempfile::tempdir().unwrap();
+        train_and_keep_all(root.path(), &[3.0, 2.0, 1.0], 1).unwrap();
+        let run = run_dir(root.path());
+        let done = |arguments: &[&str]| {
+            let mut command = burn_ckpt_command();
+            command.arg(arguments[0]).arg(&run).args(&arguments[1..]);
+            calls.apply(&mut command, root.path(), FailingCall { call: "write", at: 0, errno });
+            stdout(&command.output().unwrap())
+        };
+        assert!(done(&["prune", "--keep", "last=1"]).contains("removed"));
+        assert_eq!(stems(&checkpoints(root.path()).join("last")).len(), 1);
+        assert!(!run.join("run.lock").exists());
+        done(&["rm", "--yes"]);
+        assert!(!run.exists(), "{:?}", files(&run));
+    }
 }

@@ -138,6 +138,19 @@ fn a_checkpoint_of_several_files_is_copied_with_all_of_them() {
     let another = tempfile::tempdir().unwrap();
     train_within(config(another.path(), 2), Limits { tensors: 12, ..Limits::READER }).unwrap();
     let newer = checkpoints(another.path()).join("last.ckpt");
+    // The name that it has for that moment is not taken from a user.
+    let mine = root.path().join("again-replaced.ckpt");
+    copy(&again, &mine);
+    let (_, err) = ended_with(&burn_ckpt(&[&"cp", &newer, &again, &"--force"]), 1);
+    assert!(err.contains("again-replaced.ckpt") && err.contains("move that checkpoint away"), "{err}");
+    for whole in [&mine, &again] {
+        let verified = Checkpoint::open(whole).unwrap().verify().unwrap();
+        assert_eq!(verified.checkpoint_checksum, before);
+    }
+    for name in files(root.path()).into_iter().filter(|name| name.contains("again-replaced")) {
+        fs::remove_file(root.path().join(name)).unwrap();
+    }
+    fs::remove_dir(mine.with_extension("shards")).unwrap();
     ended_with(&burn_ckpt(&[&"cp", &newer, &again, &"--force"]), 0);
     let replaced = Checkpoint::open(&again).unwrap().verify().unwrap();
     assert!(replaced.checkpoint_checksum != before && replaced.global_step == 20);

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use burn::train::ExecutionStrategy;
 use burn::train::metric::LossMetric;
@@ -10,9 +11,11 @@ use burn_ckpt::retention::TopK;
 use burn_trainer::callbacks::EarlyStopping;
 use burn_trainer::strategy::{Best, Last, OnException, StrategyConfig};
 use burn_trainer::{Trainer, TrainerConfig};
+use jiff::Timestamp;
 use serde_json::Value;
+use system_tests::forged_checkpoint::Parts;
 use system_tests::models::small::{
-    Poison, Script, ScriptedMetric, learner, loader, stopper, train_scripted_with_strategy,
+    OnStep, Poison, Script, ScriptedMetric, learner, loader, stopper, train_scripted_with_strategy,
 };
 use system_tests::programs::commands::{burn_ckpt, burn_ckpt_command, ended_with, stdout};
 use system_tests::run_files::{files, metadata, run_dir};
@@ -284,4 +287,31 @@ fn the_starts_of_a_run_say_how_they_ended_also_where_the_checkpoint_that_was_res
     assert!(failed == "failed" && why.contains("told to panic"), "{failed}: {why}");
     trained(of("between"), &[0.5, 0.25]);
     assert_eq!(ends_of_starts(root.path(), "between"), [Value::Null, Value::Null]);
+}
+
+#[test]
+fn the_end_and_the_lock_of_a_run_come_after_its_checkpoints_also_when_the_clock_was_set_back() {
+    let root = tempfile::tempdir().unwrap();
+    let of = |epochs| best_alone(root.path(), "r1", epochs);
+    trained(of(1), &SCORES);
+    let saved = "2099-01-01T00:00:00Z";
+    let path = run_dir(root.path()).join("checkpoint/best/epoch=0-step=10.ckpt");
+    let mut described = metadata(&path);
+    described["checkpoint_timestamp"] = saved.into();
+    Parts::read(&path).write(&path, described);
+    // No state is better than the first, so that none of these starts saves one.
+    let lock = run_dir(root.path()).join("run.lock");
+    let started = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&started);
+    let look = OnStep(Arc::new(move || {
+        *seen.lock().unwrap() = Some(Timestamp::try_from(fs::metadata(&lock).unwrap().modified().unwrap()));
+    }));
+    let script = Script { at_step: Some((5, look)), ..Script::default() };
+    let metric = ScriptedMetric::new("Score", &SCORES[1..]);
+    train_with(of(2), script, |training| training.metric_valid_numeric(metric)).unwrap();
+    let saved: Timestamp = saved.parse().unwrap();
+    assert!(started.lock().unwrap().clone().unwrap().unwrap() > saved, "a kill is after the checkpoint");
+    assert_eq!(status(root.path(), "r1").0, "done");
+    interrupted(of(4), &SCORES[1..], Some(15), None);
+    assert_eq!(status(root.path(), "r1"), ("stopped".to_owned(), "the test called stop".to_owned()));
 }

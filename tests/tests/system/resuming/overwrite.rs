@@ -60,6 +60,61 @@ fn a_disk_that_fails_does_not_make_it_overwrite_what_it_was_to_resume() {
     }
 }
 
+/// A disk on which the first attempts to open a checkpoint fail.
+struct FailsUntil {
+    failing: usize,
+    opened: AtomicUsize,
+}
+
+impl Observer for FailsUntil {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        let is_opened =
+            matches!(operation, Operation::Open(path, _) if path.extension().is_some_and(|it| it == "ckpt"));
+        match is_opened && self.opened.fetch_add(1, Ordering::SeqCst) < self.failing {
+            true => Verdict::Fail(std::io::Error::from_raw_os_error(116)), // ESTALE
+            false => Verdict::Proceed,
+        }
+    }
+}
+
+#[test]
+fn overwrite_with_auto_removes_no_checkpoint_that_cannot_be_read_for_a_moment() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let before = files(&checkpoints(root.path()));
+    let mut unread = 0;
+    for failing in (0..16).chain([1000]) {
+        let observer = Arc::new(FailsUntil { failing, opened: AtomicUsize::new(0) });
+        let observation = observe(root.path(), observer);
+        let error = train(overwriting(root.path(), 2).with_ckpt_path("auto")).map(|_| ()).unwrap_err();
+        drop(observation);
+        assert_eq!(files(&checkpoints(root.path())), before, "{failing} times: {error}");
+        if let Error::NothingToResume { .. } = &error {
+            unread += 1;
+            let said = error.to_string();
+            assert!(said.contains("start again when they can be read"), "{said}");
+        }
+    }
+    assert!(unread > 1, "no start came to the end of its search: {unread}");
+}
+
+#[test]
+fn overwrite_with_auto_begins_anew_where_all_checkpoints_are_lost_and_only_there() {
+    let root = tempfile::tempdir().unwrap();
+    train(config(root.path(), 1)).unwrap();
+    let last = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");
+    std::fs::remove_dir_all(checkpoints(root.path()).join("best")).unwrap();
+    std::fs::remove_file(last.with_added_extension("metadata.json")).unwrap();
+    let whole = std::fs::read(&last).unwrap();
+    let writer = burn_ckpt::burn_pack::Writer::new(Vec::new()).auto_extension(false);
+    writer.with_metadata("burn-ckpt.format", "7").write_to_file(&last).unwrap();
+    let again = || train(overwriting(root.path(), 1).with_ckpt_path("auto")).map(|result| result.global_step);
+    let error = again().unwrap_err();
+    assert!(matches!(error, Error::NothingToResume { .. }), "{error:?}");
+    std::fs::write(&last, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(again().unwrap(), 10);
+}
+
 #[test]
 fn overwrite_and_resuming_contradict_each_other() {
     let root = tempfile::tempdir().unwrap();

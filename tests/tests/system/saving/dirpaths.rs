@@ -306,7 +306,11 @@ fn a_run_whose_checkpoints_are_all_on_a_disk_that_is_not_mounted_does_not_begin_
     std::fs::rename(&unmounted, &outside).unwrap();
     assert_eq!(train(run(2).with_ckpt_path("auto")).unwrap().global_step, 20);
     std::fs::remove_dir_all(&outside).unwrap();
-    assert_eq!(train(run(1).with_ckpt_path("auto").with_overwrite(true)).unwrap().global_step, 10);
+    // Only the user knows that the disk does not come back.
+    let overwriting = run(1).with_overwrite(true);
+    let error = train(overwriting.clone().with_ckpt_path("auto")).map(drop).unwrap_err();
+    assert!(matches!(error, Error::NothingToResume { .. }), "{error:?}");
+    assert_eq!(train(overwriting.with_ckpt_path("none")).unwrap().global_step, 10);
 }
 
 #[test]

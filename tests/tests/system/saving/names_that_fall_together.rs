@@ -1,12 +1,16 @@
-//! Metrics whose names make one file, and links whose names do: each has its own, or it is an error that
-//! names both.
+//! Metrics whose names make one file, links whose names do, and runs that take one name in a shared directory:
+//! each has its own, or it is an error that names both.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::train::SupervisedTraining;
 use burn::train::metric::LossMetric;
+use burn_ckpt::Checkpoint;
+use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
 use burn_ckpt::retention::{KeepRule, TopK};
 use burn_trainer::strategy::{
     Best, CheckpointOutput, Last, RunProgress, SaveDecision, Strategy, StrategyConfig, TrainingEvent,
@@ -14,8 +18,8 @@ use burn_trainer::strategy::{
 use burn_trainer::{Error, Trainer};
 use serde_json::Value;
 use system_tests::models::small::{Model, Script, ScriptedMetric, learner, loader};
-use system_tests::run_files::{checkpoints, files, metadata, run_dir};
-use system_tests::{config, train_with};
+use system_tests::run_files::{checkpoints, files, leftovers, metadata, run_dir, stems};
+use system_tests::{config, train, train_with};
 
 /// The metric files of an epoch's validation, and the value in the last line of each. All have a line for
 /// each batch and one for the epoch.
@@ -196,4 +200,65 @@ fn two_templates_of_one_name_on_some_file_system_make_two_files() {
     let names = files(&checkpoints(root.path()).join("mine"));
     let names: Vec<&String> = names.iter().filter(|name| name.ends_with(".ckpt")).collect();
     assert_eq!(names, ["Epoch=0.ckpt", "epoch=0-v1.ckpt"]);
+}
+
+/// Another run that takes a name in a shared directory while a state is written that has it reserved.
+struct TakesTheName {
+    name: PathBuf,
+    at: fn(&Operation<'_>) -> bool,
+    has_taken: AtomicBool,
+}
+
+impl Observer for TakesTheName {
+    fn before(&self, operation: &Operation<'_>) -> Verdict {
+        let is_of_name = operation.path().starts_with(self.name.parent().unwrap());
+        if is_of_name && (self.at)(operation) && !self.has_taken.swap(true, Ordering::Relaxed) {
+            fs::write(&self.name, "another run's").unwrap();
+        }
+        Verdict::Proceed
+    }
+}
+
+/// Trains for an epoch while another run takes the name of its state in a shared directory, and then for one
+/// more.
+fn while_a_name_is_taken(strategies: impl Fn(&Path) -> Vec<StrategyConfig>, at: fn(&Operation<'_>) -> bool) {
+    let (root, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = fs::canonicalize(shared.path()).unwrap();
+    let name = shared.join("epoch=0-step=10.ckpt");
+    let taking = Arc::new(TakesTheName { name: name.clone(), at, has_taken: AtomicBool::new(false) });
+    let run =
+        |epochs| config(root.path(), epochs).with_ckpt_path("auto").with_strategies(strategies(&shared));
+    let observation = observe(&shared, taking.clone());
+    let result = train(run(1)).unwrap();
+    drop(observation);
+    assert!(taking.has_taken.load(Ordering::Relaxed));
+    assert!(result.failed_saves.is_empty() && !result.last_save_failed, "{:?}", result.failed_saves);
+    let own = shared.join("epoch=0-step=10-v1.ckpt");
+    assert!(result.checkpoints.values().any(|saved| saved.path == own), "{:?}", result.checkpoints);
+    for saved in result.checkpoints.values() {
+        Checkpoint::open(&saved.path).unwrap().verify().unwrap();
+    }
+    let link = fs::canonicalize(checkpoints(root.path()).join("last.ckpt")).unwrap();
+    assert_eq!(link, own);
+    // The state says its own name: the next start resumes from it, and removes it for a newer one.
+    assert!(train(run(2)).unwrap().resumed_from.is_some());
+    assert_eq!(stems(&shared), ["epoch=0-step=10", "epoch=1-step=20"]);
+    assert_eq!(fs::read_to_string(&name).unwrap(), "another run's");
+    assert_eq!(leftovers(&shared), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_that_another_run_takes_while_a_state_is_written_costs_the_state_nothing() {
+    let last = |shared: &Path| vec![StrategyConfig::Last(Last::new().with_dirpath(shared.to_path_buf()))];
+    while_a_name_is_taken(last, |operation| matches!(operation, Operation::CreateFile(..)));
+    while_a_name_is_taken(last, |operation| matches!(operation, Operation::HardLink { .. }));
+}
+
+#[test]
+fn a_second_name_that_another_run_takes_gets_a_state_that_says_its_own_name() {
+    let both = |shared: &Path| {
+        let last = Last::new().with_dirpath(shared.to_path_buf());
+        vec![StrategyConfig::Best(Best::new()), StrategyConfig::Last(last)]
+    };
+    while_a_name_is_taken(both, |operation| matches!(operation, Operation::HardLink { .. }));
 }

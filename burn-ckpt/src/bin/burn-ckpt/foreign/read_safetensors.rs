@@ -11,7 +11,7 @@ use std::sync::Arc;
 use burn::tensor::Shape;
 use burn_ckpt::burn_pack::{Bytes, Error, Tensor};
 use burn_ckpt::plumbing::storage::StoredFile;
-use burn_ckpt::plumbing::{MAX_SAFETENSORS_HEADER, parse_json, shown};
+use burn_ckpt::plumbing::{MAX_SAFETENSORS_HEADER, parse_json, shown, zeroed};
 use parking_lot::Mutex;
 use safetensors::tensor::{Metadata, TensorInfo};
 
@@ -87,7 +87,7 @@ fn deferred(
     let read = move || {
         let mut file = file.lock();
         // The length was compared with the file's size when the header was read.
-        let mut bytes = vec![0; length];
+        let mut bytes = zeroed::<u8>(length).map_err(|error| Error::IoError(error.to_string()))?;
         let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes));
         read.map_err(|error| Error::IoError(error.to_string()))?;
         Ok(Bytes::from_bytes_vec(bytes))

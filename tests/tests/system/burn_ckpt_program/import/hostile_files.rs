@@ -92,11 +92,12 @@ fn directories_pipes_and_missing_files_are_errors() {
     assert_eq!(files(directory.path()), ["pipe"]);
 }
 
-/// Imports a file in a process that may have 200 MB of memory.
-fn import_within_memory(name: &str, bytes: &[u8]) -> String {
+/// Imports a file in a process that may have 200 MB of memory. Zeros follow the bytes, up to a size.
+fn import_within_memory(name: &str, bytes: &[u8], size: usize) -> String {
     let directory = tempfile::tempdir().unwrap();
     let (file, out) = (directory.path().join(name), directory.path().join("out.ckpt"));
     std::fs::write(&file, bytes).unwrap();
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(size.max(bytes.len()) as u64).unwrap();
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", r#"ulimit -c 0; ulimit -d 200000 && exec "$@""#, "sh"]);
     let output =
@@ -127,9 +128,18 @@ fn headers_and_indexes_beyond_their_limits_are_errors_before_they_take_memory() 
         ),
         ("a.index.json", format!(r#"{{"{}": 1"#, &long[..20_000_000]).into_bytes(), "not the index"),
     ] {
-        let error = import_within_memory(name, &bytes);
+        let error = import_within_memory(name, &bytes, 0);
         assert!(error.contains(reason), "{error:.300}");
     }
+}
+
+#[test]
+fn a_tensor_that_does_not_fit_into_memory_is_an_error() {
+    let length = 300_000_000;
+    let header = format!(r#"{{"w":{{"dtype":"U8","shape":[{length}],"data_offsets":[0,{length}]}}}}"#);
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let error = import_within_memory("a.safetensors", &bytes, bytes.len() + length);
+    assert!(error.contains("out of memory"), "{error:.300}");
 }
 
 #[test]
