@@ -245,7 +245,8 @@ impl<M: LearnerModel> Trainer<M> {
     /// `max_epochs`, `max_steps`, the limits of batches, the trainer's [devices](Self::devices), and the
     /// batches that a step accumulates on each of them (`grads_accumulation`; 1 without). A run that resumes
     /// with [`keep_effective_batch`](TrainerConfig::keep_effective_batch) has as many batches in a step as
-    /// before; without it, the steps that are done count as they are. `max_time`, early stopping and callbacks can end the run before.
+    /// before; without it, the steps that are done count as they are. `max_time`, early stopping and
+    /// callbacks can end the run before.
     ///
     /// ```no_run
     /// # use std::sync::Arc;

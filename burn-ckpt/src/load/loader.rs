@@ -307,8 +307,8 @@ impl<'a, M: FromCheckpoint> CheckpointLoader<'a, M> {
     }
 
     /// Loads what the run has validated, of which the checkpoint's `val_` metrics are: the
-    /// [part](Checkpoint::validated_part) of an average that validates, if there is one, else the model. Where
-    /// the run's primary metric is of a validation set that was validated with the model, it is the model.
+    /// [part](Checkpoint::validated_part) of an average that validates, if there is one, else the model. It
+    /// is the model also where the run's primary metric is of a validation set that was validated with that.
     pub fn as_validated(mut self) -> Self {
         self.is_as_validated = true;
         self

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -30,9 +31,17 @@ pub(crate) mod in_steps;
 pub(crate) const TWO_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Called with the number of bytes that have just been hashed. An error ends the verification.
-pub(crate) type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
+type Progress<'a> = &'a (dyn Fn(u64) -> io::Result<()> + Sync);
 
 impl Checkpoint {
+    /// Whether the checkpoint at a path has this SHA-256, and is whole. Reads all of it. An error of
+    /// `progress` is a no.
+    #[doc(hidden)]
+    pub fn is_whole_at(path: impl AsRef<Path>, sha256: &str, progress: Progress<'_>) -> bool {
+        let verified = Self::open(path).and_then(|checkpoint| checkpoint.verify_while(TWO_THREADS, progress));
+        verified.is_ok_and(|metadata| metadata.checkpoint_checksum == sha256)
+    }
+
     /// Reads the whole file, and its shards, and compares size and SHA-256 with the metadata. Without a
     /// SHA-256 to compare with, compares the digests in the file, as [`Checkpoint::verify`] does.
     ///

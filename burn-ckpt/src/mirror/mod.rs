@@ -56,8 +56,8 @@ pub use sending::forks::{DiskHistory, forks_in_words};
 pub use sending::local_names::OUTSIDE_DIR;
 #[doc(hidden)]
 pub use sending::local_names::{PathsOnDisk, check_dirpath};
-pub use sending::mirror_keep::MirrorKeep;
-pub use sending::retention::Removed;
+pub use sending::removal::mirror_keep::MirrorKeep;
+pub use sending::removal::retention::Removed;
 pub use sending::run_mirror::RunMirror;
 pub use sending::upload::Sent;
 #[doc(hidden)]

@@ -304,8 +304,8 @@ pub enum EndWith {
     /// was stopped or had nothing to do. Without a strategy that saves best checkpoints this is an error
     /// before training, and a run that ends without a whole one ends with an error. A run that is stopped
     /// before there is one returns the model of the last step, and a line says so. So does a process of a
-    /// rank that does not write. Where the score is of an average ([`Ema`](crate::callbacks::Ema)), it is that
-    /// average.
+    /// rank that does not write. Where the score is of an average ([`Ema`](crate::callbacks::Ema)), it is
+    /// that average.
     Best,
 }
 

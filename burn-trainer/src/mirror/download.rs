@@ -227,7 +227,7 @@ impl Disk<'_> {
         };
         let paths = self.present.entries.iter().map(|entry| entry.path.as_path()).filter(is_outside);
         let mut places = [place.as_path()].into_iter().chain(paths);
-        places.any(|place| checkpoint.is_whole_at(place, progress))
+        places.any(|place| Checkpoint::is_whole_at(place, checkpoint.sha256(), progress))
     }
 }
 
@@ -286,9 +286,9 @@ mod tests {
             read.fetch_add(bytes, Ordering::SeqCst);
             Ok(())
         };
-        assert!(checkpoint.is_whole_at(&path, &keeps_lease));
+        assert!(Checkpoint::is_whole_at(&path, checkpoint.sha256(), &keeps_lease));
         assert!(read.load(Ordering::SeqCst) >= std::fs::metadata(&path).unwrap().len());
         let lost = |_| Err(io::Error::other("another process has the lease"));
-        assert!(!checkpoint.is_whole_at(&path, &lost));
+        assert!(!Checkpoint::is_whole_at(&path, checkpoint.sha256(), &lost));
     }
 }

@@ -81,7 +81,7 @@ impl OpenRun {
         log_broken(&present);
         let mut mirror = MirrorOfRun::open(config, &layout, &present, signals)?;
         let found = find_checkpoint::find_or_download(config, &layout, &elsewhere, &mut present, &mut mirror);
-        let mut resume = match found {
+        let resume = match found {
             // What prevents a resume is removed for the fresh start. Not what another start may resume: a
             // checkpoint that this start could not read can be readable when it is to be removed.
             Err(Error::NothingToResume { skipped, .. }) if config.overwrite && all_are_lost(&skipped) => None,
@@ -90,9 +90,6 @@ impl OpenRun {
         check_overwrite(config, &layout, &present, resume.as_ref())?;
         // Another run's checkpoint must not be resumed among the checkpoints of this one.
         let resumes_itself = is_own(resume.as_ref(), &layout, &present)?;
-        if let Some(resume) = &mut resume {
-            resume.is_of_another_run = !resumes_itself;
-        }
         let own = resume.as_ref().filter(|_| resumes_itself);
         let start = own.map_or(opened, |resume| resume.metadata.start_timestamp);
         // With `auto` the only checkpoints without one to resume are weights.
@@ -103,14 +100,8 @@ impl OpenRun {
             mirror.check_new_run(config, layout.run_id())?;
         }
         check_anything_left(config, resume.as_ref().filter(|_| !resumes_itself))?;
-        if own.is_none() && config.overwrite {
-            // Also without any checkpoint: there can be links and metric files.
-            remove_run(&layout, &present)?;
-            lock.remove_file_at_end();
-            present = Catalog::default();
-        } else if own.is_none() {
-            // Of a run that ended before its first checkpoint.
-            remove_shown(&layout)?;
+        if own.is_none() {
+            remove_earlier(config, &layout, &mut present, &mut lock)?;
         }
         if let Some(newest) = newest_time(&layout, &present) {
             lock.started_after(newest);
@@ -123,7 +114,7 @@ impl OpenRun {
             start,
             opened,
             resumed_batches: batches_done(resume.as_ref()),
-            resume,
+            resume: resume.map(|resume| ResumePoint { is_of_another_run: !resumes_itself, ..resume }),
             resumes_itself,
             output,
             mirror,
@@ -333,6 +324,24 @@ fn check_overwrite(
         path.display()
     );
     Err(Error::config("overwrite", reason))
+}
+
+/// Removes what there is of an earlier run of this id, before a new one begins.
+fn remove_earlier(
+    config: &TrainerConfig,
+    layout: &RunLayout,
+    present: &mut Catalog,
+    lock: &mut RunLock,
+) -> Result<()> {
+    if !config.overwrite {
+        // Of a run that ended before its first checkpoint.
+        return remove_shown(layout);
+    }
+    // Also without any checkpoint: there can be links and metric files.
+    remove_run(layout, present)?;
+    lock.remove_file_at_end();
+    *present = Catalog::default();
+    Ok(())
 }
 
 /// Removes the files of an earlier run of this id: its checkpoints in all directories, its log of metrics,

@@ -18,7 +18,7 @@ use super::open::OpenRun;
 use super::starts::{self, ThisStart};
 use super::{changed_settings, find_checkpoint, start_lines};
 use crate::callbacks::registered::WatchedMetric;
-use crate::config::TrainerConfig;
+use crate::config::{InitFrom, TrainerConfig};
 use crate::error::{Error, Result};
 use crate::learner_state::restore::{LearnerRecords, NotRestored, read_records, restore};
 use crate::learner_state::warm_start;
@@ -145,15 +145,8 @@ pub(crate) fn prepare<M: LearnerModel>(
         metrics.log.begin(run.layout.run_dir(), run.layout.run_id());
         start_lines::starting(&config, &run.layout, None, run.resumes_itself);
     }
-    if let Some(init_from) = config.init_from.as_ref().filter(|_| resume.is_none()) {
-        warm_start::load(learner, init_from, writes.then_some(&*non_finite_as_built))?;
-    }
-    if writes
-        && config.init_from.is_some()
-        && let Some(other) = resume.as_ref().filter(|resume| resume.is_of_another_run)
-    {
-        let path = other.checkpoint.path().display();
-        warn(&format!("init_from is left out: the run begins with the whole state of {path} (ckpt_path)"));
+    if let Some(init_from) = &config.init_from {
+        begin_with(init_from, learner, resume.as_ref(), writes.then_some(&*non_finite_as_built))?;
     }
     if let Some(resume) = &mut resume {
         let announce = |run: &OpenRun, resume: &ResumePoint| match writes {
@@ -199,6 +192,22 @@ fn described_model<M: LearnerModel>(learner: &Learner<M>, config: &TrainerConfig
         start_lines::model(&summary, config.model_summary_depth);
     }
     summary.kept(config.model_summary_depth)
+}
+
+/// Gives a new run the weights of `init_from`. Says which where `as_built` has the names of the tensors that
+/// were not finite before, and that they are left out where the run begins with a whole state.
+fn begin_with<M: LearnerModel>(
+    init_from: &InitFrom,
+    learner: &mut Learner<M>,
+    resume: Option<&ResumePoint>,
+    as_built: Option<&[String]>,
+) -> Result<()> {
+    let Some(resume) = resume else { return warm_start::load(learner, init_from, as_built) };
+    if resume.is_of_another_run && as_built.is_some() {
+        let path = resume.checkpoint.path().display();
+        warn(&format!("init_from is left out: the run begins with the whole state of {path} (ckpt_path)"));
+    }
+    Ok(())
 }
 
 /// Says from where the run begins, and what has changed since.

@@ -35,7 +35,8 @@ pub(crate) struct TrainerState {
     /// Batches in an optimizer step: the number of devices, times the accumulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batches_per_step: Option<u64>,
-    /// Since where a step has so many, if it had another number before. Not in checkpoints of earlier versions.
+    /// Since where a step has so many, if it had another number before. Not in checkpoints of earlier
+    /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) step_change: Option<StepChange>,
     /// The items of the epoch in progress, and those of a validation. Not in checkpoints of earlier versions.

@@ -13,8 +13,6 @@ use crate::error::{Error, Result};
 use crate::file_names::{StagingOwner, evaluation_path, shard_name, shards_directory};
 use crate::format::container::open_file::OpenFile;
 use crate::format::metadata::embedded::EmbeddedMetadata;
-use crate::load::checkpoint::Checkpoint;
-use crate::load::verify::{Progress as VerifyProgress, TWO_THREADS};
 use crate::mirror::commit_object::{MirroredCheckpoint, MirroredFile};
 use crate::mirror::digests::Digests;
 use crate::mirror::object_names::{evaluations, link};
@@ -24,18 +22,6 @@ use crate::mirror::store::Progress;
 use crate::run_dir::evaluations::{MAX_EVALUATION_BYTES, is_of_state};
 use crate::run_dir::layout::RunLayout;
 use crate::run_dir::replaced_shards::{check_way, commit_over, make_way_for_shards, remove_replaced};
-
-impl MirroredCheckpoint {
-    /// Whether the state of a file on disk is this one, and whole. Reads all of it. What ends `progress` is
-    /// an error of the download that follows.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn is_whole_at(&self, place: &Path, progress: VerifyProgress<'_>) -> bool {
-        let opened = Checkpoint::open(place);
-        let verified = opened.and_then(|opened| opened.verify_while(TWO_THREADS, progress));
-        verified.is_ok_and(|metadata| metadata.checkpoint_checksum == self.sha256())
-    }
-}
 
 impl MirroredRun {
     /// Gets a checkpoint into a run's directory, under the name that it had there, with its evaluations.

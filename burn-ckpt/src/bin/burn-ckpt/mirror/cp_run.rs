@@ -8,7 +8,7 @@ use burn_ckpt::mirror::{MirroredCheckpoint, MirroredRun, begin_on_disk};
 use burn_ckpt::plumbing::{
     CHECKPOINT_SUFFIX, Existing, LockMode, RunLock, check_own, create_directory, entry, is_there,
 };
-use burn_ckpt::{Catalog, RunLayout, chain};
+use burn_ckpt::{Catalog, Checkpoint, RunLayout, chain};
 use serde_json::{Value, json};
 
 use crate::foreign::existing;
@@ -87,7 +87,9 @@ fn copy<'a>(
     let place = layout.checkpoint_dir().join(&checkpoint.name);
     let outcome = |bytes, was_there, problem| Outcome { name: &checkpoint.name, bytes, was_there, problem };
     match is_there(&place) {
-        Ok(true) if checkpoint.is_whole_at(&place, &|_| Ok(())) => return outcome(0, true, None),
+        Ok(true) if Checkpoint::is_whole_at(&place, checkpoint.sha256(), &|_| Ok(())) => {
+            return outcome(0, true, None);
+        }
         Ok(true) if !force => {
             let problem = "another state of that name is on disk, or a damaged one: --force replaces it";
             return outcome(0, false, Some(problem.to_owned()));

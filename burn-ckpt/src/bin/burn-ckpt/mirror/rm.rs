@@ -5,10 +5,10 @@ use burn_ckpt::mirror::{MirrorAddress, MirroredRun, Removed, RunMirror, Store, W
 use serde_json::json;
 
 use crate::mirror::{check_has_no_runs, writable_run};
-use crate::rm::confirm::is_confirmed;
-use crate::rm::named;
+use crate::terminal::confirm::is_confirmed;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
+use crate::terminal::printable::first_names;
 use crate::verb_result::{Failure, VerbResult};
 
 /// What the command line says beside the address.
@@ -79,7 +79,7 @@ fn report(address: &MirrorAddress, run: &MirroredRun, removed: &Removed, how: Ho
     }
     output.flush()?;
     if !left.is_empty() {
-        let names = named(&left, String::clone);
+        let names = first_names(&left, String::clone);
         say(format!("note: {address} has what is not known to be the run's, which stays: {names}"));
     }
     Ok(())

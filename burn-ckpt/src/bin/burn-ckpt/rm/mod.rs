@@ -5,7 +5,6 @@
 //! is removed last. A removal that is interrupted leaves a run that can be listed, and removed, or at its end
 //! an empty directory, which can be removed too.
 
-pub mod confirm;
 mod own_files;
 
 use std::path::{Path, PathBuf};
@@ -19,15 +18,12 @@ use serde_json::json;
 
 use crate::runs::run_directory::run_in;
 use crate::runs::run_signs::{is_own_directory, shows_a_run};
+use crate::terminal::confirm::is_confirmed;
 use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
-use crate::terminal::printable::in_one_line;
+use crate::terminal::printable::{first_names, in_one_line};
 use crate::verb_result::{Failure, VerbResult};
-use confirm::is_confirmed;
 use own_files::OwnFiles;
-
-/// Other files that are named after a removal.
-const SHOWN_FILES: usize = 5;
 
 /// Remove a run
 ///
@@ -174,7 +170,7 @@ fn remove_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn say_of_other_runs(paths: &[PathBuf]) {
     if !paths.is_empty() {
-        let names = named(paths, |path| path.display().to_string());
+        let names = first_names(paths, |path| path.display().to_string());
         say(format!(
             "note: what has another run's id, was saved by another run of this id, or is among another run's checkpoints, stays: \
              {names}"
@@ -184,20 +180,11 @@ fn say_of_other_runs(paths: &[PathBuf]) {
 
 fn say_left(left: &[PathBuf], directory: &Path) {
     if !left.is_empty() {
-        let names = named(left, |path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let names =
+            first_names(left, |path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         say(format!(
             "note: {} stays, as it has what is not known to be the run's: {names}",
             in_one_line(&directory.display().to_string())
         ));
     }
-}
-
-/// The first of these names, and how many more there are.
-pub fn named<T>(paths: &[T], name: impl Fn(&T) -> String) -> String {
-    let names: Vec<String> = paths.iter().take(SHOWN_FILES).map(|path| in_one_line(&name(path))).collect();
-    let more = match paths.len().saturating_sub(SHOWN_FILES) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", names.join(", "))
 }

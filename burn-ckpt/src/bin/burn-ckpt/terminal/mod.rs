@@ -1,5 +1,6 @@
 //! Printing: standard output and standard error, tables that fit a terminal, and how numbers are written.
 
+pub mod confirm;
 pub mod figures;
 mod fit;
 pub mod output;

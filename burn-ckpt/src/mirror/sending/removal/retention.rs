@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::mirror::commit_object::MirroredCheckpoint;
 use crate::mirror::object_names::{commit, evaluations, link};
 use crate::mirror::reading::mirrored_run::MirroredRun;
-use crate::mirror::sending::mirror_keep::MirrorKeep;
+use crate::mirror::sending::removal::mirror_keep::MirrorKeep;
 use crate::mirror::sending::run_mirror::{OwnObject, RunMirror};
 
 impl MirroredRun {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::file_names::shards_directory;
 use crate::mirror::metrics_pieces::{is_piece, keys_up_to_each};
 use crate::mirror::object_names::{COMMIT_SUFFIX, below_checkpoints, link_of_key};
-use crate::mirror::sending::retention::Removed;
+use crate::mirror::sending::removal::retention::Removed;
 use crate::mirror::sending::run_mirror::RunMirror;
 use crate::mirror::store::Listed;
 

@@ -8,7 +8,7 @@ use crate::file_names::CHECKPOINT_SUFFIX;
 use crate::mirror::metrics_pieces::is_piece;
 use crate::mirror::object_names::{below_checkpoints, checkpoint_of_commit, lease, link_of_key};
 use crate::mirror::reading::mirrored_run::MirroredRun;
-use crate::mirror::sending::retention::Removed;
+use crate::mirror::sending::removal::retention::Removed;
 use crate::mirror::sending::run_mirror::RunMirror;
 
 impl MirroredRun {
