@@ -30,6 +30,25 @@ fn prune_takes_the_direction_of_a_metric_from_the_run_in_the_mirror() {
 }
 
 #[test]
+fn prune_takes_it_from_an_earlier_checkpoint_where_the_newest_does_not_say_it() {
+    let root = tempfile::tempdir().unwrap();
+    let ranked = |epochs, strategies: Vec<StrategyConfig>| {
+        let config = config(root.path(), epochs).with_primary_metric("val_score").with_ckpt_path("auto");
+        config.with_strategies(strategies)
+    };
+    let last = || StrategyConfig::Last(Last::new().with_topk(TopK::All));
+    train_scored(ranked(1, vec![StrategyConfig::Best(Best::new()), last()]), &[3.0]).unwrap();
+    train_scored(ranked(2, vec![last()]), &[1.0]).unwrap();
+    let address = format!("file://{}", root.path().join("mirror").display());
+    stdout(&burn_ckpt(&[&"mirror", &run_dir(root.path()), &address]));
+    // With the wrong one it is an error, without one too.
+    let prune = |rule: &str| burn_ckpt(&[&"prune", &format!("{address}/r1"), &"--keep", &rule, &"--dry-run"]);
+    stdout(&prune("best=val_score:1"));
+    let (_, err) = ended_with(&prune("best=val_score:1:max"), 2);
+    assert!(err.contains("lower val_score is better"), "{err}");
+}
+
+#[test]
 fn prune_verifies_what_stays_in_a_mirror_and_ls_shows_what_is_not_whole() {
     let root = tempfile::tempdir().unwrap();
     train_and_keep_all(root.path(), &[1.0, 2.0, 3.0], 1).unwrap();

@@ -1,6 +1,7 @@
 //! `burn-ckpt ls`: the checkpoints of a run, or of several, as a table.
 
 pub mod broken;
+pub mod columns;
 pub mod listing;
 pub mod listings_of;
 pub mod metric_mode;
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ls::broken::{Broken, is_damage};
+use crate::ls::columns::{checkpoint_table, count_of_columns};
 use crate::ls::listing::{Listing, Row, is_without_metadata, reason};
 use crate::ls::listings_of::listings;
 use crate::ls::metrics::{check_metrics, metrics_of};
@@ -28,7 +30,7 @@ use crate::tag::run_tags::{RunTags, unknown_tag};
 use crate::terminal::figures::{age, count, grouped, number, size};
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
-use crate::terminal::table::{Align, Cell, Table, Tone};
+use crate::terminal::table::{Cell, Table, Tone};
 use crate::verb_result::{Failure, VerbResult};
 
 /// In a row.
@@ -188,15 +190,7 @@ fn say_unfinished(listing: &Listing) {
 
 fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) -> Table {
     let metrics = metrics_of(listing, wanted);
-    let mut columns = vec![("file", Align::Left), ("epoch", Align::Right), ("step", Align::Right)];
-    columns.extend(metrics.iter().map(|metric| (metric.as_str(), Align::Right)));
-    columns.extend([("size", Align::Right), ("age", Align::Right)]);
-    columns.extend([("links", Align::Left), ("state", Align::Left)]);
-    // From the least important: age, size, links, all metrics but the first from the right, epoch, step, the
-    // first metric.
-    let ranks = [0, 3, 2].into_iter().chain([1]).chain((1..metrics.len()).map(|_| 4));
-    let ranks = ranks.take(3 + metrics.len()).chain([6, 7, 5, 0]);
-    let mut table = Table::new(&columns).with_ranks(ranks);
+    let mut table = checkpoint_table(&metrics);
     for row in rows {
         let metadata = row.metadata.as_ref();
         let fact = |of: &dyn Fn(&Metadata) -> String| metadata.map(of).unwrap_or_default();
@@ -216,7 +210,7 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
     }
     for link in &listing.dangling {
         let mut cells = vec![listing.shown(&link.path)];
-        cells.resize(columns.len() - 1, String::new());
+        cells.resize(count_of_columns(&metrics) - 1, String::new());
         let state = format!("points to a missing file: {}", link.target.display());
         table.row(cells.into_iter().map(Cell::from).chain([Cell::new(state, Tone::Bad)]));
     }

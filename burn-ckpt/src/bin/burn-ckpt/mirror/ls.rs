@@ -10,13 +10,14 @@ use indexmap::IndexSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::ls::columns::{checkpoint_table, count_of_columns};
 use crate::ls::metrics::{ALL, check_metrics, shown_by_default};
 use crate::metrics::json::json_metrics;
 use crate::mirror::condition::{dangling, directory, links, say_what_is_lost};
 use crate::mirror::{FoundRuns, runs_at};
 use crate::terminal::figures::{age, number, size};
 use crate::terminal::output::{Output, say};
-use crate::terminal::table::{Align, Cell, Table, Tone};
+use crate::terminal::table::{Cell, Table, Tone};
 use crate::verb_result::{Failure, VerbResult};
 
 /// Lists an address. `wanted` are the metrics to show, or all of them.
@@ -76,15 +77,7 @@ fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
         wanted if wanted.iter().any(|name| name == ALL) => logged.into_iter().cloned().collect(),
         wanted => wanted.to_vec(),
     };
-    let mut columns = vec![("file", Align::Left), ("epoch", Align::Right), ("step", Align::Right)];
-    columns.extend(metrics.iter().map(|metric| (metric.as_str(), Align::Right)));
-    columns.extend([
-        ("size", Align::Right),
-        ("age", Align::Right),
-        ("links", Align::Left),
-        ("state", Align::Left),
-    ]);
-    let mut table = Table::new(&columns);
+    let mut table = checkpoint_table(&metrics);
     for checkpoint in run.checkpoints() {
         let mut cells =
             vec![checkpoint.name.clone(), checkpoint.epoch.to_string(), checkpoint.global_step.to_string()];
@@ -100,7 +93,7 @@ fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
     }
     let mut unsound = |name: &str, own: &str, state: String| {
         let mut cells = vec![name.to_owned()];
-        cells.resize(columns.len() - 2, String::new());
+        cells.resize(count_of_columns(&metrics) - 2, String::new());
         let last = [Cell::new(own, Tone::Good), Cell::new(state, Tone::Bad)];
         table.row(cells.into_iter().map(Cell::from).chain(last));
     };

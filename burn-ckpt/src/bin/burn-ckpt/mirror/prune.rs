@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use burn_ckpt::mirror::{MirrorAddress, MirrorKeep, MirroredCheckpoint, MirroredRun, Removed, Store};
 use burn_ckpt::retention::MetricMode;
-use burn_ckpt::{Checkpoint, chain};
+use burn_ckpt::{Checkpoint, Error, chain};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -141,13 +141,21 @@ fn keep(rules: &[Rule], mode: Option<MetricMode>, run: &MirroredRun) -> Result<M
     Ok(keep)
 }
 
-/// In which direction a metric is better, as the run's newest checkpoint in the mirror states it.
+/// In which direction a metric is better, as the newest checkpoint of the mirror says that says it. What
+/// cannot be read of one says nothing.
 fn mode_of_run(run: &MirroredRun, metric: &str) -> Result<Option<MetricMode>, Failure> {
-    let Some(newest) = run.newest() else { return Ok(None) };
-    let checkpoint = Checkpoint::open(run.address_of(&newest.name))?;
-    let state = checkpoint.trainer_state()?;
-    Ok(match noted_mode(&state, metric) {
-        Some(mode) => Some(mode),
-        None => configured_mode(&checkpoint.metadata()?.trainer_config, metric),
-    })
+    for checkpoint in run.checkpoints().iter().rev() {
+        let stated = || {
+            let checkpoint = Checkpoint::open(run.address_of(&checkpoint.name))?;
+            let state = checkpoint.trainer_state().unwrap_or_default();
+            let config = checkpoint.metadata()?.trainer_config;
+            Ok(noted_mode(&state, metric).or_else(|| configured_mode(&config, metric)))
+        };
+        match stated() {
+            Err(error @ Error::Mirror { .. }) => return Err(error.into()),
+            Ok(Some(mode)) => return Ok(Some(mode)),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(None)
 }
