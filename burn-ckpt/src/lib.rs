@@ -182,6 +182,7 @@ pub mod plumbing {
     };
     pub use crate::format::container::foreign_format::{ForeignFormat, MAX_SAFETENSORS_HEADER};
     pub use crate::format::container::limits::MAX_JSON_VALUES;
+    pub use crate::format::container::zeroed::zeroed;
     pub use crate::format::deferred_tensor::ReadTiming;
     pub use crate::format::digest::{blake3_hex, sha256_of_file};
     pub use crate::format::limits::{Limits, MAX_METADATA_BYTES};
@@ -192,7 +193,6 @@ pub mod plumbing {
     pub use crate::format::numbers;
     pub use crate::format::run_start::git_commit;
     pub use crate::format::shards::{checkpoint_identity, file_digests};
-    pub use crate::format::zeroed::zeroed;
     pub use crate::hparams::json::hparams_to_json;
     pub use crate::hparams::serialized_value::SerializedValue;
     pub use crate::hparams::value_error::ValueError;

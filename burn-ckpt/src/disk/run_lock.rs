@@ -152,9 +152,9 @@ impl RunLock {
         }
     }
 
-    /// Has the lock file say that its holder started after `newest`, the newest time that the run's files say.
-    /// A clock that was set back says otherwise, and then a killed process would not be seen. A file system
-    /// that does not take the time keeps its own.
+    /// Has the lock file say that its holder started after `newest`, the newest time that the run's files
+    /// say. A clock that was set back says otherwise, and then a killed process would not be seen. A file
+    /// system that does not take the time keeps its own.
     pub fn started_after(&mut self, newest: Timestamp) {
         let Some(file) = &self.file else { return };
         let said = file.stat().and_then(|stat| stat.modified()).ok().map(Timestamp::try_from);

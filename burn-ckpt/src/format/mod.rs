@@ -14,4 +14,3 @@ pub mod numbers;
 pub(crate) mod run_start;
 pub(crate) mod section;
 pub(crate) mod shards;
-pub(crate) mod zeroed;

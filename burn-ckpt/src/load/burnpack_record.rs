@@ -4,8 +4,8 @@ use burn::tensor::Bytes;
 
 use crate::error::pack_error::PackError;
 use crate::error::{Error, Result};
+use crate::format::container::zeroed::zeroed;
 use crate::format::section::{Section, burnpack_writer};
-use crate::format::zeroed::zeroed;
 use crate::load::prefetch::{Failure, Wanted, read_ahead};
 use crate::text::printable::shown;
 

@@ -8,13 +8,13 @@
 //!
 //! Whether a state is finite is known when it is written. One that is not pushes out no other: see `ranked`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::disk::directories::{parent, real_path_if_there};
-use crate::error::Result;
+use crate::disk::directories::real_path_if_there;
+use crate::error::{Error, Result};
 use crate::retention::versions::Versions;
 use crate::retention::{Candidate, KeepRule};
 
@@ -23,10 +23,8 @@ mod unverified;
 
 pub use ranked::SavedCheckpoint;
 use ranked::{Entry, RankedCheckpoints};
+pub use unverified::FileDigests;
 use unverified::UnverifiedCheckpoints;
-
-/// Each file of a checkpoint with its SHA-256 in the metadata: the `.ckpt` file first, then its shards.
-pub type FileDigests = Vec<(PathBuf, String)>;
 
 /// The checkpoints of a run by the strategies that keep them.
 #[derive(Debug, Default)]
@@ -34,10 +32,6 @@ pub struct Ledger {
     strategies: IndexMap<String, RankedCheckpoints>,
     next_order: u64,
     versions: Versions,
-    /// The stem of each name that is reserved.
-    stems: HashMap<PathBuf, String>,
-    /// The names that other runs had taken, with those that the states got.
-    renamed: HashMap<PathBuf, PathBuf>,
     /// The checkpoint that the run resumed from, as long as nothing newer can be resumed.
     resumed_from: Option<PathBuf>,
     /// Whether no file is removed until something new is durable.
@@ -98,6 +92,76 @@ impl Ledger {
         let entries = present.into_iter().map(entry).collect();
         self.strategies
             .insert(strategy.into(), RankedCheckpoints { keep, link, link_is_held_before: 0, entries });
+    }
+
+    /// Makes a registered checkpoint count only once its bytes are compared with its digests. Until then it
+    /// is treated as one that is being written: it pushes out no other, is not removed, and keeps a link that
+    /// leads to it.
+    pub fn verify_later(&mut self, path: &Path, files: FileDigests) {
+        let mut is_known = false;
+        for entry in self.entries_of(path) {
+            (entry.durable, is_known) = (false, true);
+        }
+        if is_known {
+            self.unverified.add(path, files);
+        }
+    }
+
+    /// The checkpoints that are not verified yet.
+    pub fn unverified(&self) -> impl Iterator<Item = &Path> {
+        self.unverified.paths()
+    }
+
+    /// The next checkpoint to verify, with its digests. Not one that could not be read since
+    /// [`retry_unread`](Self::retry_unread) was called last.
+    pub(crate) fn next_unverified(&self) -> Option<(PathBuf, FileDigests)> {
+        self.unverified.next()
+    }
+
+    /// Notes what the verification of a checkpoint came to. A damaged one counts no more, and its file stays.
+    /// One that cannot be read now stays unverified.
+    pub(crate) fn note_verified(&mut self, path: &Path, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => {
+                self.unverified.note_whole(path);
+                self.entries_of(path).for_each(|entry| entry.durable = true);
+            }
+            Err(error) => {
+                if self.unverified.note_error(path, error) {
+                    self.forget(&[path.to_path_buf()]);
+                }
+            }
+        }
+    }
+
+    /// Lets the checkpoints that could not be read be verified again.
+    pub(crate) fn retry_unread(&mut self) {
+        self.unverified.retry();
+    }
+
+    /// The checkpoints that were found to be damaged since the last call, each with the error.
+    pub fn take_damaged(&mut self) -> Vec<(PathBuf, Error)> {
+        self.unverified.take_damaged()
+    }
+
+    /// The checkpoints that could not be read for their verification for the first time since the last call,
+    /// each with the error. They are tried again.
+    pub fn take_unread(&mut self) -> Vec<(PathBuf, Error)> {
+        self.unverified.take_unread()
+    }
+
+    /// Whether it depends on checkpoints that are not verified yet whether a strategy keeps the state under
+    /// this path.
+    pub(crate) fn depends_on_unverified(&self, path: &Path) -> bool {
+        self.strategies.values().any(|strategy| {
+            let mut reserved = strategy.entries.iter().filter(|entry| entry.saved.path == path);
+            reserved.any(|entry| {
+                let keeps =
+                    |others: &[&Entry]| strategy.would_keep(others.iter().copied(), entry.candidate());
+                let durable: Vec<&Entry> = strategy.durable().collect();
+                keeps(&durable) && !keeps(&strategy.durable_or(|path| self.unverified.have(path)))
+            })
+        })
     }
 
     /// Leaves a strategy's link where it is until a new state is the strategy's first: it leads to a
@@ -192,7 +256,6 @@ impl Ledger {
                 let saved = SavedCheckpoint::new(path.clone(), wanted.step, wanted.score);
                 strategy.entries.push(Entry { saved, order, durable: false });
             }
-            self.stems.insert(path.clone(), wanted.stem.clone());
             reserved.push(path);
         }
         reserved
@@ -201,25 +264,16 @@ impl Ledger {
     /// Reserves the next number of a reserved name that another run has taken meanwhile. `None` for a name
     /// that is not reserved.
     pub(crate) fn rename(&mut self, taken: &Path) -> Option<PathBuf> {
-        let stem = self.stems.remove(taken)?;
-        let next = self.versions.next_path(parent(taken), &stem, &[]);
-        for entry in self.entries_of(taken).filter(|entry| !entry.durable) {
-            entry.saved.path.clone_from(&next);
-        }
-        self.stems.insert(next.clone(), stem);
-        self.renamed.insert(taken.to_path_buf(), next.clone());
+        let next = self.versions.rename(taken)?;
+        let reserved = self.entries_of(taken).filter(|entry| !entry.durable);
+        reserved.for_each(|entry| entry.saved.path.clone_from(&next));
         Some(next)
     }
 
     /// The name that a state has which was reserved under this path.
     #[must_use]
     pub fn name_of(&self, reserved: &Path) -> PathBuf {
-        let mut name = reserved;
-        // Each number is higher than the one before.
-        while let Some(next) = self.renamed.get(name) {
-            name = next;
-        }
-        name.to_path_buf()
+        self.versions.name_of(reserved)
     }
 
     /// Whether a new state replaces a waiting one: every strategy that wants `waiting` wants `new` too, and
@@ -250,7 +304,7 @@ impl Ledger {
     /// weights.
     pub(crate) fn confirm(&mut self, path: &Path, resumable: bool) {
         self.delays_removals = false;
-        self.stems.remove(path);
+        self.versions.settle(path);
         if resumable {
             self.resumed_from = None;
         }
@@ -262,7 +316,7 @@ impl Ledger {
     /// Marks a reserved checkpoint as durable whose state is not finite: no run should resume from it, so it
     /// lets no other go.
     pub(crate) fn confirm_non_finite(&mut self, path: &Path) {
-        self.stems.remove(path);
+        self.versions.settle(path);
         for entry in self.entries_of(path) {
             (entry.durable, entry.saved.is_finite) = (true, false);
         }
@@ -270,7 +324,7 @@ impl Ledger {
 
     /// Drops reservations whose files were not written.
     pub(crate) fn forget(&mut self, paths: &[PathBuf]) {
-        self.stems.retain(|path, _| !paths.contains(path));
+        paths.iter().for_each(|path| self.versions.settle(path));
         for strategy in self.strategies.values_mut() {
             strategy.entries.retain(|entry| entry.durable || !paths.contains(&entry.saved.path));
         }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::disk::directories::parent;
 use crate::disk::storage;
 use crate::file_names::{
     CHECKPOINT_SUFFIX, METADATA_SUFFIX, SHARDS_SUFFIX, folded, metadata_path, same_file_name,
@@ -17,6 +18,10 @@ pub(super) struct Versions {
     used: HashMap<PathBuf, u64>,
     /// The directories whose files are in `used`. Each is listed once: later only this run adds files.
     listed: HashSet<PathBuf>,
+    /// The stem of each path of a state that is not saved yet.
+    stems: HashMap<PathBuf, String>,
+    /// The paths that other runs had taken, with those that the states got.
+    renamed: HashMap<PathBuf, PathBuf>,
 }
 
 impl Versions {
@@ -36,7 +41,32 @@ impl Versions {
             version += 1;
         };
         self.used.insert(name, version);
+        self.stems.insert(path.clone(), stem.to_owned());
         path
+    }
+
+    /// The next path for a state whose path another run has taken meanwhile. `None` for a path that no state
+    /// has reserved.
+    pub(super) fn rename(&mut self, taken: &Path) -> Option<PathBuf> {
+        let stem = self.stems.remove(taken)?;
+        let next = self.next_path(parent(taken), &stem, &[]);
+        self.renamed.insert(taken.to_path_buf(), next.clone());
+        Some(next)
+    }
+
+    /// The path that a state has which had this one first.
+    pub(super) fn name_of(&self, reserved: &Path) -> PathBuf {
+        let mut name = reserved;
+        // Each number is higher than the one before.
+        while let Some(next) = self.renamed.get(name) {
+            name = next;
+        }
+        name.to_path_buf()
+    }
+
+    /// Notes that a state is saved under its path, or not saved.
+    pub(super) fn settle(&mut self, path: &Path) {
+        self.stems.remove(path);
     }
 
     /// Notes the names of a directory's files. A directory that cannot be listed has none: a file that is in

@@ -165,8 +165,8 @@ pub(crate) fn persist(
     failure.map_or(Ok(metadata.total_bytes()), Err)
 }
 
-/// Fails for a name that is taken already, if nothing is to be replaced. An error of the system counts as free
-/// here: publishing the state meets it again, and replaces no file.
+/// Fails for a name that is taken already, if nothing is to be replaced. An error of the system counts as
+/// free here: publishing the state meets it again, and replaces no file.
 fn check_name(place: &Path, existing: Existing) -> Result<()> {
     let metadata = metadata_path(place);
     let mut names = [place, &metadata].into_iter().filter(|_| existing == Existing::Keep);
@@ -264,14 +264,16 @@ mod tests {
 
         fn after(&self, operation: &Operation<'_>) {
             if let Operation::CopyContent { path, .. } = operation {
-                (self.0)(&File::options().write(true).open(path).unwrap());
+                let file = File::options().write(true).open(path);
+                self.0(&file.unwrap_or_else(|error| panic!("{error}")));
             }
         }
     }
 
     #[test]
     fn a_second_name_that_is_a_copy_is_durable_only_if_it_can_be_read() {
-        let lost: [(fn(&File), bool); 4] = [
+        type Lost = (fn(&File), bool);
+        let lost: [Lost; 4] = [
             (|_| (), true),
             (|file| file.set_len(0).unwrap(), false),
             (|file| file.set_len(100).unwrap(), false),

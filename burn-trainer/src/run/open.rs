@@ -103,9 +103,7 @@ impl OpenRun {
         if own.is_none() {
             remove_earlier(config, &layout, &mut present, &mut lock)?;
         }
-        if let Some(newest) = newest_time(&layout, &present) {
-            lock.started_after(newest);
-        }
+        started_after_all(&mut lock, &layout, &present);
         create_directory(&layout.checkpoint_dir())?;
         layout.run_dir().parent().iter().for_each(|logs| created.ignore_in_git(logs));
         Ok(Self {
@@ -193,11 +191,12 @@ impl OpenRun {
     }
 }
 
-/// The newest time that the run's files say: of a checkpoint, or of an end. What cannot be read says none.
-fn newest_time(layout: &RunLayout, present: &Catalog) -> Option<Timestamp> {
+/// Has the lock say that this start came after the newest time that the run's files say: of a checkpoint, or
+/// of an end. What cannot be read says none.
+fn started_after_all(lock: &mut RunLock, layout: &RunLayout, present: &Catalog) {
     let saved = present.entries.iter().map(|entry| entry.metadata.checkpoint_timestamp).max();
     let ended = ended_by_log(layout.run_dir(), 0, Timestamp::MIN).ok().flatten();
-    saved.max(ended.map(|end| end.time))
+    saved.max(ended.map(|end| end.time)).iter().for_each(|newest| lock.started_after(*newest));
 }
 
 fn batches_done(resume: Option<&ResumePoint>) -> ResumedBatches {

@@ -35,8 +35,8 @@ pub(super) struct SavedFor {
     modes: IndexMap<String, MetricMode>,
 }
 
-/// Adds to a state's JSON the names that are written, relative to the `checkpoint` directory, and the modes of
-/// all strategies that rank.
+/// Adds to a state's JSON the names that are written, relative to the `checkpoint` directory, and the modes
+/// of all strategies that rank.
 pub(super) fn state_maker(
     state: Value,
     names: Vec<SavedName>,

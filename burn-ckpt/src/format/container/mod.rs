@@ -16,3 +16,4 @@ pub(crate) mod placeholder;
 pub(crate) mod read_errors;
 pub(crate) mod read_header;
 pub(crate) mod stored_tensor;
+pub(crate) mod zeroed;

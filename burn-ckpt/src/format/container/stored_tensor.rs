@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::format::container::descriptors::Descriptor;
 use crate::format::container::open_file::OpenFile;
 use crate::format::container::read_errors::ReadErrors;
-use crate::format::zeroed::zeroed;
+use crate::format::container::zeroed::zeroed;
 use crate::text::printable::shown;
 
 /// How much of a tensor is in memory at a time while it is hashed.

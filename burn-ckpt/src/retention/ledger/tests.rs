@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::*;
-use crate::error::Error;
 use crate::retention::{MetricMode, TopK};
 
 fn ledger(k: usize) -> Ledger {

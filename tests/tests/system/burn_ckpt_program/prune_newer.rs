@@ -19,7 +19,6 @@ fn a_checkpoint_of_a_newer_version_is_not_damaged_and_stays() {
         let (out, err) = prune(root.path(), arguments, 0);
         assert!(!out.contains("epoch=2-step=30"), "{out}");
         assert!(err.contains("last/epoch=2-step=30.ckpt: cannot be read, kept: "), "{err}");
-        assert!(err.contains("checkpoint format 7"), "{err}");
         assert_eq!(left(root.path()), expected, "{arguments}");
     }
 }

@@ -99,7 +99,7 @@ fn overwrite_with_auto_removes_no_checkpoint_that_cannot_be_read_for_a_moment() 
 }
 
 #[test]
-fn overwrite_with_auto_begins_anew_where_all_checkpoints_are_lost_and_only_there() {
+fn overwrite_with_auto_starts_again_where_all_checkpoints_are_lost_and_only_there() {
     let root = tempfile::tempdir().unwrap();
     train(config(root.path(), 1)).unwrap();
     let last = checkpoints(root.path()).join("last/epoch=0-step=10.ckpt");

@@ -1,5 +1,5 @@
-//! Metrics whose names make one file, links whose names do, and runs that take one name in a shared directory:
-//! each has its own, or it is an error that names both.
+//! Metrics whose names make one file, links whose names do, and runs that take one name in a shared
+//! directory: each has its own, or it is an error that names both.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -85,7 +85,9 @@ impl WhyKept {
             || Checkpoint::open(&row.path).is_err_and(|error| error.kind() == ErrorKind::NewerFormat);
         match below {
             _ if lacks_metadata && !row.links.is_empty() => Some(Self::WithoutMetadata),
-            _ if !lacks_metadata && (!problem.is_some_and(is_damage) || is_newer()) => Some(Self::Unreadable),
+            _ if !lacks_metadata && !problem.is_some_and(is_damage) => Some(Self::Unreadable),
+            // Also one without a file beside it: it can have its metadata itself.
+            _ if is_newer() => Some(Self::Unreadable),
             // One that cannot be read is not known to be the run's.
             _ if is_of_another_program(&row.path).unwrap_or(true) => Some(Self::OfAnotherProgram),
             None => Some(Self::OutsideOfTheRun),
