@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use burn::tensor::Device;
@@ -11,6 +12,7 @@ use burn_ckpt::retention::SavedCheckpoint;
 use burn_ckpt::{Checkpoint, FromCheckpoint};
 use indexmap::IndexMap;
 
+use crate::config::{FailedSaves, TrainerConfig};
 use crate::error::Result;
 use crate::mirror::MirrorResult;
 use crate::process::temporary_root::TemporaryRoot;
@@ -133,6 +135,39 @@ impl<M> FitResult<M> {
         match &self.best_metric {
             Some(metric) => best.part_of_metric(metric),
             None => best.validated_part(),
+        }
+    }
+
+    /// The exit status of a program that ends with this result, as `failed_saves` and `failed_mirror` of the
+    /// run's configuration say, and by the signal that stopped it. [`cli::print_result`](crate::cli) gives the
+    /// same.
+    ///
+    /// ```no_run
+    /// # use std::process::ExitCode;
+    /// # use burn_trainer::{FitResult, TrainerConfig};
+    /// # fn train<M>(config: TrainerConfig) -> burn_trainer::Result<FitResult<M>> { unimplemented!() }
+    /// # fn run<M>(config: TrainerConfig) -> burn_trainer::Result<ExitCode> {
+    /// let result: FitResult<M> = train(config.clone())?;
+    /// Ok(result.exit_code(&config))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn exit_code(&self, config: &TrainerConfig) -> ExitCode {
+        let mirror = config.mirror.as_ref();
+        let is_unmirrored = self.mirror.as_ref().is_some_and(|result| result.is_failure(mirror));
+        match (self.lost_a_save(config) || is_unmirrored, self.outcome.signal()) {
+            (true, _) => ExitCode::FAILURE,
+            (false, Some(signal)) => ExitCode::from(signal.exit_status()),
+            (false, None) => ExitCode::SUCCESS,
+        }
+    }
+
+    /// Whether a save failed for which the program fails.
+    fn lost_a_save(&self, config: &TrainerConfig) -> bool {
+        match config.failed_saves {
+            FailedSaves::Ignore => false,
+            FailedSaves::FailIfAny => !self.failed_saves.is_empty() || self.last_save_failed,
+            FailedSaves::FailIfLast | FailedSaves::Stop => self.last_save_failed,
         }
     }
 

@@ -6,6 +6,7 @@ mod fit;
 mod other_loop;
 mod report_page;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use crate::state::speed_meter::SpeedMeter;
 use crate::state::training_data::TrainingData;
 use crate::stopping::stop_control::StopControl;
 use crate::strategy::Strategy;
-use crate::trackers::{Tracker, TrackerCallback};
+use crate::trackers::{Tracker, TrackerCallback, wait_at_end};
 use crate::training_loop::parts::multi_device::DeviceSettings;
 use burn_environment::EnvironmentProbe;
 
@@ -80,6 +81,13 @@ pub struct Trainer<M: LearnerModel> {
     temporary: Option<TemporaryRoot>,
 }
 
+/// Without the data and the callbacks.
+impl<M: LearnerModel> fmt::Debug for Trainer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trainer").field("run_dir", &self.run_dir()).finish_non_exhaustive()
+    }
+}
+
 impl<M: LearnerModel> Trainer<M> {
     /// Opens a run: creates its directory, takes its lock, cleans up after a crash, and verifies the
     /// checkpoint to resume from. `hparams` go into every checkpoint.
@@ -90,7 +98,8 @@ impl<M: LearnerModel> Trainer<M> {
     /// run that another process holds, or a checkpoint that is not complete; [`Error::RunExists`] when the
     /// run has checkpoints and the configuration does not say what is to become of them;
     /// [`Error::NothingToResume`] and [`Error::Unusable`] when none of them can be resumed;
-    /// [`Error::MirrorUnreadable`] and [`Error::MirrorNotDownloaded`] when that is so of the mirror's.
+    /// [`Error::MirrorUnreadable`] and [`Error::MirrorNotDownloaded`] when that is so of the mirror's, and
+    /// [`Error::StoppedAtStart`] when a signal comes while the start waits for it.
     pub fn new(mut config: TrainerConfig, hparams: &impl Serialize) -> Result<Self> {
         let hparams = hparams_to_json(hparams).map_err(|error| {
             let setting =
@@ -148,10 +157,12 @@ impl<M: LearnerModel> Trainer<M> {
     }
 
     /// Adds a tracker, which sends what the run logs to another program. It is one of the
-    /// [callbacks](Self::callback), and works on a thread of its own.
+    /// [callbacks](Self::callback), and works on a thread of its own. The end of the run waits for it as
+    /// [`trackers_wait_seconds`](TrainerConfig::trackers_wait_seconds) says.
     #[must_use]
     pub fn tracker(self, tracker: impl Tracker) -> Self {
-        self.callback(TrackerCallback::new(tracker))
+        let wait = wait_at_end(&self.setup.config);
+        self.callback(TrackerCallback::new(tracker).with_wait_at_end(wait))
     }
 
     /// Adds a validation set beside that of [`training`](Self::training). Each validation runs over that one

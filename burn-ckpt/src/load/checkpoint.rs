@@ -23,7 +23,7 @@ use crate::format::header::ContainerHeader;
 use crate::format::metadata::embedded::EmbeddedMetadata;
 use crate::format::metadata::of_checkpoint::{of_version_2, own_of_version_2};
 use crate::format::metadata::{Metadata, check_size};
-use crate::format::section::Section;
+use crate::format::section::{Section, TensorLayout};
 use crate::hparams::typed::typed;
 use crate::load::apply_weights;
 use crate::load::checked_tensors::{check_hparams, verified};
@@ -262,14 +262,23 @@ impl Checkpoint {
         self.beside.read(&self.path)
     }
 
-    /// The model's section as burn's own record, for `module.try_load_record(..)`.
+    /// The model's section as burn's own record, for `module.try_load_record(..)`. Verifies each tensor as it
+    /// is read.
     ///
     /// # Errors
     ///
-    /// As for [`Checkpoint::section`]; [`Error::Section`] when a tensor cannot be read or burn does not
-    /// accept the record.
+    /// As for [`Checkpoint::verified_section`]; [`Error::Section`] when a tensor cannot be read, burn does not
+    /// accept the record, or the tensors have another layout than burn's, as those that were imported from
+    /// PyTorch: [`Checkpoint::load_into`] loads these.
     pub fn model_record(&self) -> Result<ModuleRecord> {
-        let bytes = self.section(Section::MODEL)?.into_burnpack()?;
+        let section = self.verified_section(Section::MODEL)?;
+        let layout = section.layout()?;
+        if layout != TensorLayout::Burn {
+            let layout = layout.name();
+            let reason = format!("its tensors have the layout {layout}: Checkpoint::load_into loads them");
+            return Err(Error::Section { reason, source: None });
+        }
+        let bytes = section.into_burnpack()?;
         ModuleRecord::from_bytes(bytes).map_err(|error| Error::Section {
             reason: "burn does not accept it as a record".to_owned(),
             source: Some(Box::new(error)),

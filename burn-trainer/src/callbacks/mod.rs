@@ -17,6 +17,7 @@
 // `registered` calls all callbacks, with their errors and panics under their names. `requests` is what they
 // ask of the loop.
 
+mod boxed;
 pub(crate) mod built_in;
 mod callback;
 pub(crate) mod context;

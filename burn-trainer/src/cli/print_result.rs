@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::{arguments, restart};
-use crate::config::{FailedSaves, TrainerConfig};
+use crate::config::TrainerConfig;
 use crate::error::{Error, Result, Stage};
 use crate::mirror::MirrorResult;
 use crate::process::console::say;
@@ -86,11 +86,7 @@ pub(super) fn print_and_keep_model<M>(
         // The process of rank 0 says it.
         false => (Vec::new(), Vec::new()),
     };
-    let saved = match config.failed_saves {
-        FailedSaves::Ignore => true,
-        FailedSaves::FailIfAny => result.failed_saves.is_empty() && !result.last_save_failed,
-        FailedSaves::FailIfLast | FailedSaves::Stop => !result.last_save_failed,
-    };
+    let status = result.exit_code(config);
     let mirror = config.mirror.as_ref();
     let unmirrored = result.mirror.as_ref().filter(|result| result.is_failure(mirror)).map(|mirror| {
         let is_newest = |(name, held): (&String, &SavedCheckpoint)| {
@@ -102,7 +98,6 @@ pub(super) fn print_and_keep_model<M>(
             false => "the mirror lacks a checkpoint",
         }
     });
-    let saved = saved && unmirrored.is_none();
     let FitResult { renderer, model, run_dir, outcome, temporary, checkpoints, .. } = result;
     drop(renderer);
     let tried = checkpoints.get(FAST_DEV_RUN).map(|tried| tried.path.clone());
@@ -112,11 +107,7 @@ pub(super) fn print_and_keep_model<M>(
     if let Some(why) = unmirrored {
         say(&format!("exit status 1: {why} (failed_mirror is fail_if_last)"));
     }
-    let status = match (saved && printed, outcome.signal()) {
-        (false, _) => ExitCode::FAILURE,
-        (true, Some(signal)) => ExitCode::from(signal.exit_status()),
-        (true, None) => ExitCode::SUCCESS,
-    };
+    let status = if printed { status } else { ExitCode::FAILURE };
     Ok(Reported { status, model, run_dir, is_interrupted: outcome.is_stopped(), fast_dev_run })
 }
 

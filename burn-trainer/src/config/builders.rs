@@ -179,8 +179,8 @@ impl TrainerConfig {
 
     /// Sets what to resume: `last`, `best`, `auto`, `none`, or a path.
     #[must_use]
-    pub fn with_ckpt_path(mut self, path: impl Into<String>) -> Self {
-        self.ckpt_path = Some(path.into());
+    pub fn with_ckpt_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ckpt_path = Some(path.into().to_string_lossy().into_owned());
         self
     }
 

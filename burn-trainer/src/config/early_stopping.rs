@@ -37,8 +37,8 @@ pub struct EarlyStopping {
     /// The run ends as soon as the metric is worse than this.
     #[serde(default)]
     pub divergence_threshold: Option<f64>,
-    /// Whether a value that is not a number (or infinite) ends the run; otherwise it is a validation without
-    /// an improvement.
+    /// Whether a value that is NaN, or infinite in the bad direction, ends the run; otherwise it is a
+    /// validation without an improvement.
     #[serde(default = "default_check_finite")]
     pub check_finite: bool,
 }

@@ -1,6 +1,7 @@
 //! The evaluation of a model on a data set: burn's steps, loaders, metrics and renderers, in a loop like that
 //! of burn's evaluator.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,6 +78,17 @@ pub struct ModelEvaluator<M> {
     split: String,
     limit: Option<BatchLimit>,
     renderer: Option<Box<dyn MetricsRenderer>>,
+}
+
+/// Without the model.
+impl<M> fmt::Debug for ModelEvaluator<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelEvaluator")
+            .field("checkpoint", &self.checkpoint)
+            .field("part", &self.part)
+            .field("split", &self.split)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M: Module + InferenceStep> ModelEvaluator<M> {

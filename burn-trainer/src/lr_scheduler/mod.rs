@@ -2,7 +2,7 @@
 //!
 //! | scheduler | |
 //! |---|---|
-//! | [`WarmupCosine`] | rises from 0, falls along a cosine, and stays at its floor |
+//! | [`WarmupCosine`] | rises from a first step to its top, falls along a cosine, and stays at its floor |
 //! | [`scaled`] | any other scheduler, with a rate that callbacks can scale: [`ReduceOnPlateau`](crate::callbacks::ReduceOnPlateau) does |
 //!
 //! Their state is the number of steps done. So a run that is resumed with a longer schedule continues at the

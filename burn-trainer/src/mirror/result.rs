@@ -33,7 +33,6 @@ pub struct MirrorResult {
 
 impl MirrorResult {
     /// Whether the program fails for what was not sent.
-    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "programs ask for it"))]
     pub(crate) fn is_failure(&self, config: Option<&MirrorConfig>) -> bool {
         let fails = config.is_some_and(|config| config.failed_mirror == FailedMirror::FailIfLast);
         fails && (!self.unsent.is_empty() || self.has_stale_links)

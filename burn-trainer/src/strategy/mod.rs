@@ -126,7 +126,9 @@ impl CheckpointOutput {
 /// }
 /// ```
 pub trait Strategy: Send {
-    /// A name that no other strategy of the run has.
+    /// A name that no other strategy of the run has. A strategy whose name begins with `best:` and a metric's
+    /// full name counts for [`FitResult::best`](crate::FitResult::best), and one named `last` for
+    /// [`FitResult::last`](crate::FitResult::last).
     fn name(&self) -> String;
 
     /// The rule by which its checkpoints stay.
@@ -148,6 +150,29 @@ pub trait Strategy: Send {
     /// [`Error::Panicked`](crate::Error::Panicked), which has the strategy's name and the panic's message,
     /// and the state is saved as after any failure.
     fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision;
+}
+
+/// For a list that a program chooses by its configuration.
+impl Strategy for Box<dyn Strategy> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn keep(&self) -> KeepRule {
+        (**self).keep()
+    }
+
+    fn output(&self) -> CheckpointOutput {
+        (**self).output()
+    }
+
+    fn resume(&mut self, newest: Option<Duration>) {
+        (**self).resume(newest);
+    }
+
+    fn decide(&mut self, event: &TrainingEvent<'_>, progress: &RunProgress<'_>) -> SaveDecision {
+        (**self).decide(event, progress)
+    }
 }
 
 /// A strategy as it stands in the configuration: `{"kind": "best", "metric": "val_loss", "topk": 3}`.

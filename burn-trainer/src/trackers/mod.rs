@@ -45,7 +45,7 @@ pub use callback::TrackerCallback;
 pub use csv::CsvTracker;
 #[cfg(feature = "mlflow")]
 pub use mlflow::Mlflow;
-pub(crate) use named::add_named;
+pub(crate) use named::{add_named, wait_at_end};
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoard;
 pub use tracker::{StartAt, Tracker, TrackerError, TrackerResult};

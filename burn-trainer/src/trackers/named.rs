@@ -39,8 +39,12 @@ fn add<M: LearnerModel>(
     config: &TrainerConfig,
     callbacks: &mut Callbacks<M>,
 ) -> Result<()> {
-    // Checked with the configuration.
-    let wait = Duration::try_from_secs_f64(config.trackers_wait_seconds).unwrap_or_default();
-    callbacks.add(Box::new(TrackerCallback::new(tracker).with_wait_at_end(wait)));
+    callbacks.add(Box::new(TrackerCallback::new(tracker).with_wait_at_end(wait_at_end(config))));
     Ok(())
+}
+
+/// How long the end of the run waits for a tracker.
+pub(crate) fn wait_at_end(config: &TrainerConfig) -> Duration {
+    // Checked with the configuration.
+    Duration::try_from_secs_f64(config.trackers_wait_seconds).unwrap_or_default()
 }

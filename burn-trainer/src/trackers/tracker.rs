@@ -101,6 +101,41 @@ pub trait Tracker: Send + 'static {
     }
 }
 
+/// For a list that a program chooses by its configuration.
+impl Tracker for Box<dyn Tracker> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn start(&mut self, run: &RunInfo, state: Option<Value>) -> TrackerResult<StartAt> {
+        (**self).start(run, state)
+    }
+
+    fn log(&mut self, lines: &[Line]) -> TrackerResult {
+        (**self).log(lines)
+    }
+
+    fn caught_up(&mut self) -> TrackerResult {
+        (**self).caught_up()
+    }
+
+    fn branch(&mut self, first: &Line) -> TrackerResult {
+        (**self).branch(first)
+    }
+
+    fn end(&mut self, end: &RunEnd) -> TrackerResult {
+        (**self).end(end)
+    }
+
+    fn upload(&mut self, end: &RunEnd) -> TrackerResult {
+        (**self).upload(end)
+    }
+
+    fn state(&self) -> Option<Value> {
+        (**self).state()
+    }
+}
+
 /// Which of the lines from before a resume [`Tracker::log`] is given again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -121,7 +121,7 @@ impl<M: LearnerModel> Trainer<M> {
     pub fn find_batch_size(
         &self,
         finder: BatchSizeFinder,
-        loader: impl Fn(usize) -> Arc<dyn DataLoader<<M as TrainStep>::Input>>,
+        mut loader: impl FnMut(usize) -> Arc<dyn DataLoader<<M as TrainStep>::Input>>,
         model: &M,
         optimizer: &ModuleOptimizer,
     ) -> Result<FoundBatchSize> {

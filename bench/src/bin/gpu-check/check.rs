@@ -107,7 +107,7 @@ fn check(job: &dyn Job, args: &Args, root: &Path, device: &Device) -> Checked {
         // A signal ends the program, and not one run of several.
         let config = config.with_handle_signals(false);
         let config = match from {
-            Some(path) => config.with_ckpt_path(path.to_string_lossy()),
+            Some(path) => config.with_ckpt_path(path),
             None => config,
         };
         let (stopwatch, laps) = Stopwatch::saving_at(saved.iter().copied().chain([last_step]));

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::nn::{Linear, LinearConfig};
 use burn_ckpt::plumbing::storage::observer::{Observer, Operation, Verdict, observe};
-use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section};
+use burn_ckpt::{Checkpoint, Contents, ErrorKind, Metadata, Section, TensorLayout};
 use jiff::Timestamp;
 use system_tests::backend;
-use system_tests::run_files::{in_memory, metadata_path};
+use system_tests::run_files::{in_memory, last_tensor_byte, metadata_path};
 
 fn linear() -> Linear {
     LinearConfig::new(64, 32).init(&backend::device())
@@ -75,6 +75,27 @@ fn a_link_that_is_moved_does_not_change_what_is_open() {
     std::os::unix::fs::symlink("b.ckpt", &link).unwrap();
     remove(&first);
     is_the_state(&checkpoint, &saved);
+}
+
+#[test]
+fn a_record_is_verified_and_has_burns_layout() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.ckpt");
+    save(&path);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let place = last_tensor_byte(&bytes);
+    bytes[place] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = Checkpoint::open(&path).unwrap().model_record().map(drop).unwrap_err();
+    assert!(burn_ckpt::chain(&error).contains("blake3"), "{}", burn_ckpt::chain(&error));
+    // A square weight has the same shape, transposed.
+    let square: Linear = burn::nn::LinearConfig::new(3, 3).init(&backend::device());
+    let section = Section::from_module(&square).with_layout(TensorLayout::PyTorch);
+    let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, section);
+    let path = directory.path().join("pytorch.ckpt");
+    contents.save(&path, Metadata::new(Timestamp::now())).unwrap();
+    let error = Checkpoint::open(&path).unwrap().model_record().map(drop).unwrap_err();
+    assert!(error.to_string().contains("the layout pytorch: Checkpoint::load_into loads them"), "{error}");
 }
 
 #[test]

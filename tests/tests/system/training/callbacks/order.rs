@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use burn::train::RegressionOutput;
 use burn_trainer::TrainerConfig;
-use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Gradients};
+use burn_trainer::callbacks::{Callback, CallbackContext, CallbackResult, Ema, Gradients};
+use burn_trainer::strategy::{Last, LastStrategy, Strategy};
 use parking_lot::Mutex;
 use system_tests::models::small::{Model, Script, config, train_by};
-use system_tests::run_files::in_memory;
+use system_tests::run_files::{checkpoints, in_memory, run_dir, stems};
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -133,6 +134,27 @@ fn callbacks_are_called_in_the_order_in_which_they_were_given() {
         let (one, other) = (pair[0].strip_prefix("second "), pair[1].strip_prefix("first "));
         assert!(one.is_some() && one == other, "{pair:?}");
     }
+}
+
+#[test]
+fn callbacks_and_strategies_of_a_list_in_boxes_are_called_as_they_are() {
+    let root = in_memory();
+    let seen = Seen::default();
+    let noting = Noting { name: "a", seen: Arc::clone(&seen) };
+    let callbacks: Vec<Box<dyn Callback<Model>>> = vec![Box::new(noting), Box::new(Ema::new(0.9))];
+    let strategies: Vec<Box<dyn Strategy>> = vec![Box::new(LastStrategy::new(&Last::new().with_topk(2)))];
+    let config = config(root.path(), 2).with_strategies([]);
+    train_by(config, Script::default(), |trainer| {
+        let trainer = callbacks.into_iter().fold(trainer, |trainer, callback| trainer.callback(callback));
+        strategies.into_iter().fold(trainer, |trainer, strategy| trainer.strategy(strategy))
+    })
+    .unwrap();
+    let other = in_memory();
+    let unboxed = calls(system_tests::config(other.path(), 2), Script::default(), &["a"]);
+    assert_eq!(*seen.lock(), unboxed);
+    let last = burn_ckpt::Checkpoint::open(run_dir(root.path()).join("last")).unwrap();
+    assert_eq!(last.validated_part().unwrap().as_deref(), Some("ema"));
+    assert_eq!(stems(&checkpoints(root.path()).join("last")), ["epoch=0-step=10", "epoch=1-step=20"]);
 }
 
 #[test]
