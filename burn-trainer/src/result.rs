@@ -139,8 +139,8 @@ impl<M> FitResult<M> {
     }
 
     /// The exit status of a program that ends with this result, as `failed_saves` and `failed_mirror` of the
-    /// run's configuration say, and by the signal that stopped it. [`cli::print_result`](crate::cli) gives the
-    /// same.
+    /// run's configuration say, and by the signal that stopped it. [`cli::print_result`](crate::cli) gives
+    /// the same.
     ///
     /// ```no_run
     /// # use std::process::ExitCode;

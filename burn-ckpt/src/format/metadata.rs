@@ -89,8 +89,8 @@ pub struct Metadata {
     pub starts: Vec<RunStart>,
     /// The machine and the software that the run ran on.
     pub environment: Value,
-    /// Why the checkpoint was saved, in words: `best`, `last`, `interrupted: ..`, `exception: ..`, `average of
-    /// ..`, or what a program's own strategy says.
+    /// Why the checkpoint was saved, in words: `best`, `last`, `interrupted: ..`, `exception: ..`, `average
+    /// of ..`, or what a program's own strategy says.
     pub reason: String,
     /// The size in bytes of the checkpoint's file. See [`Metadata::total_bytes`] for all files of a
     /// checkpoint of several files.

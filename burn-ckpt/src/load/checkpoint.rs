@@ -267,9 +267,9 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// As for [`Checkpoint::verified_section`]; [`Error::Section`] when a tensor cannot be read, burn does not
-    /// accept the record, or the tensors have another layout than burn's, as those that were imported from
-    /// PyTorch: [`Checkpoint::load_into`] loads these.
+    /// As for [`Checkpoint::verified_section`]; [`Error::Section`] when a tensor cannot be read, burn does
+    /// not accept the record, or the tensors have another layout than burn's, as those that were imported
+    /// from PyTorch: [`Checkpoint::load_into`] loads these.
     pub fn model_record(&self) -> Result<ModuleRecord> {
         let section = self.verified_section(Section::MODEL)?;
         let layout = section.layout()?;

@@ -89,7 +89,7 @@ fn a_record_is_verified_and_has_burns_layout() {
     let error = Checkpoint::open(&path).unwrap().model_record().map(drop).unwrap_err();
     assert!(burn_ckpt::chain(&error).contains("blake3"), "{}", burn_ckpt::chain(&error));
     // A square weight has the same shape, transposed.
-    let square: Linear = burn::nn::LinearConfig::new(3, 3).init(&backend::device());
+    let square: Linear = LinearConfig::new(3, 3).init(&backend::device());
     let section = Section::from_module(&square).with_layout(TensorLayout::PyTorch);
     let contents = Contents::new(&()).unwrap().with_section(Section::MODEL, section);
     let path = directory.path().join("pytorch.ckpt");

@@ -78,7 +78,7 @@ fn what_a_failure_saves_is_passed_over_by_auto_and_resumed_by_its_name() {
     assert_eq!(result.resumed_from.unwrap().file_name().unwrap(), "epoch=0-step=10.ckpt");
     // By its name it is resumed all the same, and stays as it is.
     let other = tempfile::tempdir().unwrap();
-    let named = config(other.path(), 3).with_ckpt_path(path.to_string_lossy());
+    let named = config(other.path(), 3).with_ckpt_path(&path);
     let result = train_by(named, Script::default(), |trainer| trainer).unwrap();
     assert!(result.metrics["val_loss"].is_nan());
     assert!(saved(other.path()).iter().all(|(_, finite)| !finite));

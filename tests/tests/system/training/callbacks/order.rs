@@ -142,7 +142,7 @@ fn callbacks_and_strategies_of_a_list_in_boxes_are_called_as_they_are() {
     let seen = Seen::default();
     let noting = Noting { name: "a", seen: Arc::clone(&seen) };
     let callbacks: Vec<Box<dyn Callback<Model>>> = vec![Box::new(noting), Box::new(Ema::new(0.9))];
-    let strategies: Vec<Box<dyn Strategy>> = vec![Box::new(LastStrategy::new(&Last::new().with_topk(2)))];
+    let strategies: Vec<Box<dyn Strategy>> = vec![Box::new(LastStrategy::new(Last::new().with_topk(2)))];
     let config = config(root.path(), 2).with_strategies([]);
     train_by(config, Script::default(), |trainer| {
         let trainer = callbacks.into_iter().fold(trainer, |trainer, callback| trainer.callback(callback));
