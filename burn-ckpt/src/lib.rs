@@ -78,6 +78,7 @@
 //! A `.ckpt` file is a [burnpack](burn_pack) container with sections: `model`, `optimizer`, `scheduler`,
 //! `history`, and a program's own. `FORMAT.md` in the repository describes the bytes.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Tests make and break files as they please.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -24,6 +24,8 @@
 //! }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod environment;
 mod git;
 mod gpu;

@@ -120,6 +120,7 @@
 //! epoch they cover only the rest of that epoch's training batches; a warning says so. burn's metric objects
 //! cannot be saved.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Tests make and break files as they please.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -188,7 +188,7 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// [`Error::Metadata`] when the file is larger than [`MAX_METADATA_BYTES`] or invalid,
+    /// [`Error::Metadata`] when the file is larger than 48 MiB or invalid,
     /// [`Error::Io`] when it cannot be read or is missing.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Self::read_parts(path.as_ref(), MetadataParts::All)

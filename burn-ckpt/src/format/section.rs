@@ -187,6 +187,7 @@ impl Section {
     /// # Errors
     ///
     /// [`Error::Section`] when the stored types are not valid JSON.
+    #[doc(hidden)]
     pub fn module_types(&self) -> Result<ModuleTypes> {
         let Some(text) = self.strings.get(MODULE_TYPES_KEY) else { return Ok(ModuleTypes::default()) };
         ModuleTypes::from_json(text).map_err(|error| Error::Section {
