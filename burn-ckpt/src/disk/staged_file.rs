@@ -12,7 +12,7 @@ use crate::file_names::{StagingOwner, is_staging_of, shards_directory, staging_p
 /// How many staging names are tried. They are random, so that a second one is hardly ever needed.
 const ATTEMPTS: usize = 8;
 
-/// A file of its own beside its destination. Removed when dropped before [`Staged::publish`].
+/// A file of its own beside its destination. Removed when dropped before it has its name.
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
