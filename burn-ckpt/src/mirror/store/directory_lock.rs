@@ -21,6 +21,11 @@ const LOCK_FILE: &str = ".mirror.lock";
 const LOCK_POLL: Duration = Duration::from_millis(10);
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
+/// Whether an object is the file of a lock.
+pub(crate) fn is_directory_lock(key: &str) -> bool {
+    key.rsplit('/').next() == Some(LOCK_FILE)
+}
+
 impl Store {
     /// Writes a small object in place of the one that was read. `None` if it is another one by now. The lock
     /// is in the directory of the object's run.

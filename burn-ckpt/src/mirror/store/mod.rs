@@ -28,6 +28,7 @@ mod waiting;
 
 pub use connection::Store;
 pub(crate) use connection::Version;
+pub(crate) use directory_lock::is_directory_lock;
 pub(crate) use listing::Listed;
 pub use on_wait::OnWait;
 pub(crate) use ranged_file::RangedFile;

@@ -10,6 +10,7 @@ use crate::mirror::object_names::{below_checkpoints, checkpoint_of_commit, lease
 use crate::mirror::reading::mirrored_run::MirroredRun;
 use crate::mirror::sending::removal::retention::Removed;
 use crate::mirror::sending::run_mirror::RunMirror;
+use crate::mirror::store::is_directory_lock;
 
 impl MirroredRun {
     /// The objects of the run, and their bytes; and the addresses of those below it that are not known to be
@@ -23,7 +24,7 @@ impl MirroredRun {
                 own.checkpoints.extend(checkpoint_of_commit(&self.run_id, &object.key).map(str::to_owned));
                 own.objects += 1;
                 own.bytes = own.bytes.saturating_add(object.size);
-            } else if object.key != lease(&self.run_id) {
+            } else if object.key != lease(&self.run_id) && !is_directory_lock(&object.key) {
                 others.push(self.store.shown(&object.key));
             }
         }
