@@ -13,18 +13,14 @@ use serde_json::{Value, json};
 
 use crate::foreign::existing;
 use crate::mirror::condition::say_what_is_lost;
-use crate::terminal::figures::{count, size};
+use crate::mirror::outcome::{Outcome, failed, summary};
+use crate::terminal::figures::count;
 use crate::terminal::output::{Output, say};
 use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
 
-/// One checkpoint, and what became of it.
-struct Outcome<'a> {
-    name: &'a str,
-    bytes: u64,
-    was_there: bool,
-    problem: Option<String>,
-}
+/// What is said of a checkpoint that was copied.
+const COPIED: &str = "copied";
 
 /// Copies a run to the directory of its id below `destination`. With `force`, what is on disk under a name of
 /// the mirror is replaced where it differs.
@@ -38,20 +34,20 @@ pub fn run(run: &MirroredRun, destination: &Path, force: bool, as_json: bool) ->
     let (forks, own): (Vec<_>, Vec<_>) =
         run.checkpoints().iter().partition(|checkpoint| checkpoint.is_fork());
     let mut output = Output::new();
-    let mut outcomes: Vec<Outcome<'_>> = Vec::new();
+    let mut outcomes: Vec<Outcome> = Vec::new();
     // The newest comes last: what is on disk meanwhile is an earlier state of the run.
     for &checkpoint in &own {
         let outcome = copy(run, checkpoint, &layout, force);
         if !as_json {
-            output.line(line(&outcome))?;
+            output.line(outcome.line(COPIED))?;
             output.flush()?;
         }
         outcomes.push(outcome);
     }
     for (name, error) in run.broken() {
-        let outcome = Outcome { name, bytes: 0, was_there: false, problem: Some(chain(error)) };
+        let outcome = Outcome::failed(name, chain(error));
         if !as_json {
-            output.line(line(&outcome))?;
+            output.line(outcome.line(COPIED))?;
         }
         outcomes.push(outcome);
     }
@@ -64,42 +60,31 @@ pub fn run(run: &MirroredRun, destination: &Path, force: bool, as_json: bool) ->
     output.flush()?;
     say_what_is_lost(run);
     say_forks(run, &forks);
-    let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some()).count();
-    let there = outcomes.iter().filter(|outcome| outcome.was_there).count();
-    let bytes: u64 = outcomes.iter().map(|outcome| outcome.bytes).sum();
-    say(format!(
-        "{}: {} copied, {}; {there} there already, {failed} not copied",
-        in_one_line(&layout.run_dir().display().to_string()),
-        count(outcomes.len() - failed - there, "checkpoint"),
-        size(bytes)
-    ));
+    let place = in_one_line(&layout.run_dir().display().to_string());
+    say(format!("{place}: {}", summary(&outcomes, COPIED)));
     log?;
-    Ok(failed == 0)
+    Ok(failed(&outcomes) == 0)
 }
 
 /// Copies a checkpoint, unless its state is on disk. Another state of its name is an error without `force`.
-fn copy<'a>(
-    run: &MirroredRun,
-    checkpoint: &'a MirroredCheckpoint,
-    layout: &RunLayout,
-    force: bool,
-) -> Outcome<'a> {
+fn copy(run: &MirroredRun, checkpoint: &MirroredCheckpoint, layout: &RunLayout, force: bool) -> Outcome {
     let place = layout.checkpoint_dir().join(&checkpoint.name);
-    let outcome = |bytes, was_there, problem| Outcome { name: &checkpoint.name, bytes, was_there, problem };
+    let failed = |problem: String| Outcome::failed(&checkpoint.name, problem);
+    let done = |bytes, was_there| Outcome { name: checkpoint.name.clone(), bytes, was_there, problem: None };
     match is_there(&place) {
         Ok(true) if Checkpoint::is_whole_at(&place, checkpoint.sha256(), &|_| Ok(())) => {
-            return outcome(0, true, None);
+            return done(0, true);
         }
         Ok(true) if !force => {
             let problem = "another state of that name is on disk, or a damaged one: --force replaces it";
-            return outcome(0, false, Some(problem.to_owned()));
+            return failed(problem.to_owned());
         }
         Ok(_) => {}
-        Err(error) => return outcome(0, false, Some(chain(&error))),
+        Err(error) => return failed(chain(&error)),
     }
     match run.download(checkpoint, layout, &|_| Ok(())) {
-        Ok(_) => outcome(checkpoint.total_bytes(), false, None),
-        Err(error) => outcome(0, false, Some(chain(&error))),
+        Ok(_) => done(checkpoint.total_bytes(), false),
+        Err(error) => failed(chain(&error)),
     }
 }
 
@@ -130,16 +115,7 @@ fn say_forks(run: &MirroredRun, forks: &[&MirroredCheckpoint]) {
     }
 }
 
-fn line(outcome: &Outcome<'_>) -> String {
-    let name = in_one_line(outcome.name);
-    match (&outcome.problem, outcome.was_there) {
-        (Some(problem), _) => format!("failed   {name}: {}", in_one_line(problem)),
-        (None, true) => format!("there    {name}"),
-        (None, false) => format!("copied   {name}  {}", size(outcome.bytes)),
-    }
-}
-
-fn json_of(outcome: &Outcome<'_>) -> Value {
+fn json_of(outcome: &Outcome) -> Value {
     json!({
         "file": outcome.name,
         "bytes_copied": outcome.bytes,

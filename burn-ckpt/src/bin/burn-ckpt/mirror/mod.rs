@@ -5,6 +5,7 @@ mod condition;
 pub mod cp;
 mod cp_run;
 pub mod ls;
+mod outcome;
 pub mod prune;
 pub mod rm;
 mod send;

@@ -12,12 +12,14 @@ use burn_ckpt::{Catalog, CatalogEntry, RunLayout, chain};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::mirror::outcome::{Outcome, failed, summary};
 use crate::mirror::with_lease;
 use crate::runs::run_directory::run_with_checkpoints;
-use crate::terminal::figures::{count, size};
 use crate::terminal::output::{Output, say};
-use crate::terminal::printable::in_one_line;
 use crate::verb_result::{Failure, VerbResult};
+
+/// What is said of a checkpoint that was sent.
+const SENT: &str = "sent";
 
 /// Send the checkpoints of a run to an object store
 ///
@@ -37,14 +39,6 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// One checkpoint, and what became of it.
-struct Outcome {
-    name: String,
-    bytes: u64,
-    was_there: bool,
-    problem: Option<String>,
 }
 
 pub fn run(args: &Args) -> VerbResult {
@@ -68,16 +62,8 @@ pub fn run(args: &Args) -> VerbResult {
         output.json(&Value::from(outcomes.iter().map(as_json).collect::<Vec<_>>()))?;
     }
     output.flush()?;
-    let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some()).count();
-    let there = outcomes.iter().filter(|outcome| outcome.was_there).count();
-    let bytes: u64 = outcomes.iter().map(|outcome| outcome.bytes).sum();
-    say(format!(
-        "mirror {address}/{}: {} sent, {}; {there} there already, {failed} not sent",
-        run.run_id(),
-        count(outcomes.len() - failed - there, "checkpoint"),
-        size(bytes)
-    ));
-    done.map(|()| failed == 0 && !outcomes.is_empty())
+    say(format!("mirror {address}/{}: {}", run.run_id(), summary(&outcomes, SENT)));
+    done.map(|()| failed(&outcomes) == 0 && !outcomes.is_empty())
 }
 
 /// Sends the checkpoints, the rest of the log and the links, and adds what became of each checkpoint.
@@ -107,16 +93,16 @@ fn send_all(
             outside.entry(name).or_insert(entry);
         }
         if let Some(output) = &mut lines {
-            output.line(line(&outcome))?;
+            output.line(outcome.line(SENT))?;
             output.flush()?;
         }
         outcomes.push(outcome);
     }
     for (path, error) in &catalog.broken {
         let name = path.display().to_string();
-        let outcome = Outcome { name, bytes: 0, was_there: false, problem: Some(chain(error)) };
+        let outcome = Outcome::failed(name, chain(error));
         if let Some(output) = &mut lines {
-            output.line(line(&outcome))?;
+            output.line(outcome.line(SENT))?;
         }
         outcomes.push(outcome);
     }
@@ -137,7 +123,7 @@ fn state(entry: &CatalogEntry) -> (Timestamp, u64) {
 fn hidden(entry: &CatalogEntry, newer: &CatalogEntry) -> Outcome {
     let problem = format!("its name in the mirror is that of {}, which is newer", newer.path.display());
     let name = entry.path.display().to_string();
-    Outcome { name, bytes: 0, was_there: false, problem: Some(problem) }
+    Outcome::failed(name, problem)
 }
 
 fn send(mirror: &mut RunMirror, run: &RunLayout, path: &std::path::Path) -> Outcome {
@@ -145,7 +131,7 @@ fn send(mirror: &mut RunMirror, run: &RunLayout, path: &std::path::Path) -> Outc
         Ok(sent) => Outcome { name: sent.name, bytes: sent.bytes, was_there: sent.was_there, problem: None },
         Err(error) => {
             let name = path.display().to_string();
-            Outcome { name, bytes: 0, was_there: false, problem: Some(chain(&error)) }
+            Outcome::failed(name, chain(&error))
         }
     }
 }
@@ -156,15 +142,6 @@ fn send_log(mirror: &mut RunMirror, run: &RunLayout) -> Result<(), Failure> {
     match stat(&log)? {
         Some(stat) if stat.is_file() => Ok(mirror.send_metrics_log(&log)?),
         _ => Ok(()),
-    }
-}
-
-fn line(outcome: &Outcome) -> String {
-    let name = in_one_line(&outcome.name);
-    match (&outcome.problem, outcome.was_there) {
-        (Some(problem), _) => format!("failed   {name}: {}", in_one_line(problem)),
-        (None, true) => format!("there    {name}"),
-        (None, false) => format!("sent     {name}  {}", size(outcome.bytes)),
     }
 }
 
