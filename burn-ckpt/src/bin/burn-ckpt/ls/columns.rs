@@ -14,8 +14,3 @@ pub fn checkpoint_table(metrics: &[String]) -> Table {
     let ranks = ranks.take(3 + metrics.len()).chain([6, 7, 5, 0]);
     Table::new(&columns).with_ranks(ranks)
 }
-
-/// How many columns it has.
-pub fn count_of_columns(metrics: &[String]) -> usize {
-    metrics.len() + 7
-}

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::ls::broken::{Broken, is_damage};
-use crate::ls::columns::{checkpoint_table, count_of_columns};
+use crate::ls::columns::checkpoint_table;
 use crate::ls::listing::{Listing, Row, is_without_metadata, reason};
 use crate::ls::listings_of::listings;
 use crate::ls::metrics::{check_metrics, metrics_of};
@@ -210,7 +210,7 @@ fn table(listing: &Listing, rows: &[&Row], wanted: &[String], now: Timestamp) ->
     }
     for link in &listing.dangling {
         let mut cells = vec![listing.shown(&link.path)];
-        cells.resize(count_of_columns(&metrics) - 1, String::new());
+        cells.resize(table.columns() - 1, String::new());
         let state = format!("points to a missing file: {}", link.target.display());
         table.row(cells.into_iter().map(Cell::from).chain([Cell::new(state, Tone::Bad)]));
     }

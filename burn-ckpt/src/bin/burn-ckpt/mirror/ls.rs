@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::ls::columns::{checkpoint_table, count_of_columns};
+use crate::ls::columns::checkpoint_table;
 use crate::ls::metrics::{ALL, check_metrics, shown_by_default};
 use crate::metrics::json::json_metrics;
 use crate::mirror::condition::{dangling, directory, links, say_what_is_lost};
@@ -93,7 +93,7 @@ fn table(run: &MirroredRun, wanted: &[String]) -> Result<Table, Failure> {
     }
     let mut unsound = |name: &str, own: &str, state: String| {
         let mut cells = vec![name.to_owned()];
-        cells.resize(count_of_columns(&metrics) - 2, String::new());
+        cells.resize(table.columns() - 2, String::new());
         let last = [Cell::new(own, Tone::Good), Cell::new(state, Tone::Bad)];
         table.row(cells.into_iter().map(Cell::from).chain(last));
     };

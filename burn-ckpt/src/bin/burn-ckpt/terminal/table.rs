@@ -124,6 +124,11 @@ impl Table {
         self
     }
 
+    /// How many columns it has.
+    pub fn columns(&self) -> usize {
+        self.columns.len()
+    }
+
     /// Continues long texts of the last column on further lines, and does not shorten them.
     pub fn wrapped(self) -> Self {
         Self { wraps: true, ..self }
